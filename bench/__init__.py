@@ -1,0 +1,1 @@
+"""Measures models on tasks and compares them."""

@@ -1,0 +1,1 @@
+"""Runs models: features, probes, fine-tuning."""

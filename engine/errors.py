@@ -1,0 +1,55 @@
+"""Every error that Featune raises on purpose.
+
+    FeatuneError            exit code 1
+    ├── BadInput            2   usage, configuration or data: what was found, what was expected, what to do
+    │   └── BadImages       2   files that could not be read as images, all of them
+    ├── ParityFailed        3   an exported model is not the model
+    ├── Missing             4   a GPU, a library, a token or a file that this machine lacks
+    └── CellFailed          1   one or more cells of a study failed; the report says which
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class FeatuneError(Exception):
+    exit_code = 1
+
+
+class BadInput(FeatuneError):
+    exit_code = 2
+
+
+class BadImages(BadInput):
+    """Files that could not be read as images.
+
+    problems: (path, reason) of every one of them.
+    """
+
+    def __init__(self, problems: Iterable[tuple[str, str]]):
+        self.problems = tuple(problems)
+        listed = "\n".join(f"  {path}: {reason}" for path, reason in self.problems)
+        count = len(self.problems)
+        noun = "file is not a readable image" if count == 1 else "files are not readable images"
+        super().__init__(f"{count} {noun}; repair or remove:\n{listed}")
+
+    def __reduce__(self) -> tuple[type["BadImages"], tuple[object]]:
+        return type(self), (self.problems,)
+
+
+class ParityFailed(FeatuneError):
+    exit_code = 3
+
+
+class Missing(FeatuneError):
+    exit_code = 4
+
+
+class CellFailed(FeatuneError):
+    exit_code = 1
+
+
+def nearest(word: str, known: Iterable[str], count: int = 3) -> str:
+    """`; nearest: a, b` for an unknown word, or nothing when no known word is close."""
+    close = difflib.get_close_matches(word, sorted(known), n=count, cutoff=0.5)
+    return f"; nearest: {', '.join(close)}" if close else ""

@@ -1,0 +1,1 @@
+"""Makes the files that fast backends need, and refuses those that are wrong."""
