@@ -1,0 +1,283 @@
+"""Full fine-tuning: a Recipe, one training loop in the order things happen, and the model that it gives."""
+
+import contextlib
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from engine.errors import BadInput, FeatuneError
+from engine.images import Augmentation, Labelled, Pixels, batches, read_image, train_view
+from engine.models import ModelSpec, View, fresh_classifier
+from engine.store import written_whole
+
+Progress = Callable[[int, int], None]  # steps done, steps in all
+Validation = Callable[[NDArray[np.float32]], float]  # scores [n_val, classes] -> a value, more is better
+DECODED_BYTES = 2 << 30
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How to train. Its digest is part of a cell's name.
+
+    learning_rates: tried in turn and chosen on val; with one there is nothing to choose. warmup: share of
+    the steps with a rising rate, before the cosine. epochs: passes over the data, unless `steps` is given.
+    amp: bfloat16 autocast on a GPU.
+    """
+
+    epochs: int = 20
+    steps: int | None = None
+    batch: int = 64
+    learning_rates: tuple[float, ...] = (0.01,)
+    weight_decay: float = 1e-4
+    optimizer: str = "sgd"
+    momentum: float = 0.9
+    warmup: float = 0.1
+    label_smoothing: float = 0.0
+    augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
+    amp: bool = False
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise BadInput(f"no optimizer named {self.optimizer!r}; one of {', '.join(OPTIMIZERS)}")
+        if self.epochs < 1 or self.batch < 1 or not self.learning_rates or min(self.learning_rates) <= 0:
+            raise BadInput("a recipe needs epochs and batch of at least 1 and learning rates above 0")
+
+    def total_steps(self, n: int) -> int:
+        return self.steps or self.epochs * self.steps_per_epoch(n)
+
+    def steps_per_epoch(self, n: int) -> int:
+        """Whole batches only: a last batch of one image would ruin batch statistics."""
+        return max(1, n // self.batch)
+
+
+@dataclasses.dataclass(frozen=True)
+class Finetuned:
+    """A trained classifier. Called with items it gives their class scores, float32 [n, classes]."""
+
+    model: nn.Module
+    view: View
+    details: Mapping[str, Any]
+    device: str = "cpu"
+
+    def __call__(self, items: Labelled) -> NDArray[np.float32]:
+        return predict(self.model, items, self.view, self.device)
+
+
+OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], Recipe], torch.optim.Optimizer]] = {
+    "sgd": lambda groups, recipe: torch.optim.SGD(groups, lr=0.0, momentum=recipe.momentum, nesterov=True),
+    "adamw": lambda groups, recipe: torch.optim.AdamW(groups, lr=0.0),
+}
+
+
+def finetune(
+    spec: ModelSpec,
+    classes: int,
+    train_items: Labelled,
+    val_items: Labelled,
+    validation: Validation,
+    recipe: Recipe,
+    seed: int,
+    *,
+    multilabel: bool = False,
+    device: str = "cpu",
+    work: Path | None = None,
+    progress: Progress | None = None,
+) -> Finetuned:
+    """Train all weights from the spec's; choose the learning rate on val; train the last on train + val.
+
+    validation: the value of scores on `val_items`. work: a folder for checkpoints, by which a killed
+    training goes on. Raises FeatuneError where every rate diverges.
+    """
+    rates, tried = recipe.learning_rates, {}
+
+    def fit(items: Labelled, rate: float, label: str) -> nn.Module:
+        model = fresh_classifier(spec, classes, seed)
+        checkpoint = work / f"{label}.pt" if work else None
+        truth = torch.from_numpy(items.truth(classes, multilabel))
+        return train(
+            model, items, truth, spec.view, recipe, rate, seed,
+            device=device, checkpoint=checkpoint, progress=progress,
+        )  # fmt: skip
+
+    if len(rates) > 1:
+        for rate in rates:
+            with contextlib.suppress(Diverged):
+                tried[rate] = validation(predict(fit(train_items, rate, f"lr{rate:g}"), val_items, spec.view, device))
+        if not tried:
+            raise Diverged(f"every learning rate of {rates} diverged; give lower ones")
+    best = max(tried, key=lambda rate: (tried[rate], -rate)) if tried else rates[0]
+    model = fit(train_items + val_items, best, "final")
+    if work:
+        for path in work.glob("*.pt"):
+            path.unlink()
+    details = {"learning_rate": best, "tried": {f"{rate:g}": value for rate, value in tried.items()}}
+    return Finetuned(model, spec.view, details, device)
+
+
+class Diverged(FeatuneError):
+    """The loss left the finite numbers."""
+
+
+def train(
+    model: nn.Module,
+    items: Labelled,
+    truth: Tensor,
+    view: View,
+    recipe: Recipe,
+    rate: float,
+    seed: int,
+    *,
+    device: str = "cpu",
+    checkpoint: Path | None = None,
+    save_seconds: float = 30.0,
+    progress: Progress | None = None,
+) -> nn.Module:
+    """The one training loop. model: uint8 images to logits; it is trained in place and returned in eval mode.
+
+    truth: int64 [n], or bool [n, classes] where several classes may hold. Order, crops and flips depend on
+    (seed, epoch, index) only, and a checkpoint keeps the rest of the state, so that a killed and resumed
+    training gives the same weights as an uninterrupted one.
+    """
+    model = model.to(device).train()
+    optimizer = OPTIMIZERS[recipe.optimizer](_groups(model, recipe), recipe)
+    loss_of = _loss(truth, recipe)
+    total, per_epoch = recipe.total_steps(len(items)), recipe.steps_per_epoch(len(items))
+    targets = truth.to(device)
+    torch.manual_seed(seed)  # dropout and stochastic depth
+    step = _restore(checkpoint, model, optimizer) if checkpoint else 0
+    decoded = _Decoded(items)
+    saved = time.monotonic()
+
+    while step < total:
+        epoch, position = divmod(step, per_epoch)
+        order = np.random.default_rng((seed, epoch)).permutation(len(items))
+        for chosen, images in _augmented(decoded, order, view, recipe, (seed, epoch), position, per_epoch):
+            _set_rate(optimizer, rate * schedule(step / total, recipe.warmup))
+            with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.amp):
+                logits = model(images.to(device, non_blocking=True))
+            loss = loss_of(logits.float(), targets[chosen])
+            if not math.isfinite(loss.item()):
+                raise Diverged(f"the loss is {loss.item()} at step {step} with learning rate {rate:g}; lower it")
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            step += 1
+            if progress:
+                progress(step, total)
+            if checkpoint and time.monotonic() - saved > save_seconds:
+                _save(checkpoint, model, optimizer, step)
+                saved = time.monotonic()
+            if step == total:
+                break
+    if checkpoint:
+        _save(checkpoint, model, optimizer, step)
+    return model.eval()
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module, items: Labelled, view: View, device: str = "cpu", batch: int = 64
+) -> NDArray[np.float32]:
+    """The model's scores on the items' eval views, float32 [n, classes], in order."""
+    model.eval()
+    scores = [model(images.to(device)).float().cpu().numpy() for images in batches(items, view, batch)]
+    return np.concatenate(scores)
+
+
+def schedule(done: float, warmup: float) -> float:
+    """The learning rate's share of its peak after a share `done` of the steps: a linear rise, then a cosine."""
+    if done < warmup:
+        return (done + 1e-3) / (warmup + 1e-3)
+    return 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
+
+
+class _Decoded:
+    """Decoded images of the items, kept in memory up to a limit, so that epochs after the first need no files."""
+
+    def __init__(self, items: Labelled, limit: int = DECODED_BYTES):
+        self.items, self.room = items, limit
+        self.kept: dict[int, Image.Image] = {}
+
+    def __getitem__(self, index: int) -> Image.Image:
+        image = self.kept.get(index)
+        if image is None:
+            image = read_image(self.items.file(index))
+            size = image.width * image.height * 3
+            if size <= self.room:
+                self.room -= size
+                self.kept[index] = image
+        return image
+
+
+def _augmented(
+    decoded: _Decoded,
+    order: NDArray[np.int64],
+    view: View,
+    recipe: Recipe,
+    epoch_seed: tuple[int, int],
+    position: int,
+    per_epoch: int,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """(indices [b], uint8 images [b, 3, side, side]) of one epoch's batches from number `position` on."""
+    order = order[: per_epoch * recipe.batch]
+
+    def make(place: int) -> Pixels:
+        index = int(order[place])
+        rng = np.random.default_rng((*epoch_seed, index))
+        return train_view(decoded[index], view, recipe.augmentation, rng)
+
+    start = position * recipe.batch
+    images = batches(decoded.items.take(order.tolist()), view, recipe.batch, start=start, make=make)
+    for batch in images:
+        yield torch.from_numpy(order[start : start + len(batch)]), batch
+        start += len(batch)
+
+
+def _groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """Weight decay on matrices and kernels, none on biases and norms, as timm and Kornblith's re-implementations do."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    decayed: Sequence[Tensor] = [parameter for parameter in trained if parameter.ndim > 1]
+    plain: Sequence[Tensor] = [parameter for parameter in trained if parameter.ndim <= 1]
+    return [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+
+
+def _loss(truth: Tensor, recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
+    if truth.dtype == torch.bool:
+        return lambda logits, target: nn.functional.binary_cross_entropy_with_logits(logits, target.float())
+    return lambda logits, target: nn.functional.cross_entropy(
+        logits, target, label_smoothing=recipe.label_smoothing
+    )
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def _save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
+    state = {
+        "model": model.state_dict(), "optimizer": optimizer.state_dict(),
+        "step": step, "rng": torch.get_rng_state(), "cuda_rng": torch.cuda.get_rng_state_all(),
+    }  # fmt: skip
+    with written_whole(path) as temporary:
+        torch.save(state, temporary)
+
+
+def _restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    if not path.exists():
+        return 0
+    state = torch.load(path, weights_only=True)
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    torch.set_rng_state(state["rng"])
+    torch.cuda.set_rng_state_all(state["cuda_rng"])
+    return int(state["step"])

@@ -1,0 +1,388 @@
+"""Which model (ModelSpec), and the torch modules that it stands for: uint8 images in, features or logits out."""
+
+import dataclasses
+import functools
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from engine.errors import BadInput, Missing, nearest
+from engine.store import digest, file_digest
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+RANDOM = "random"
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """How an image file becomes the square that the model sees, by timm's rules.
+
+    side: pixels. crop_pct: the square's share of the resized shorter side. EXIF orientation is not
+    applied, as in timm and torchvision, so that published accuracies hold.
+    """
+
+    side: int
+    crop_pct: float = 0.875
+    crop_mode: str = "center"
+    interpolation: str = "bilinear"
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSpec:
+    """All that a model's features depend on.
+
+    name: what the reports call it. architecture: a timm name, or `module:function` of a factory.
+    kwargs: keyword arguments of that constructor, as sorted pairs. checkpoint: a local weight file.
+    weights: SHA-256 of the checkpoint, `hub:<identifier>` for timm's own weights, `factory` where the
+    factory loads them itself, or `random:<seed>`.
+    tap: for modules that are not timm's, the node whose output is the feature (mean over space);
+    empty means the penultimate layer. source_top1: accuracy on the source task, a fraction.
+    """
+
+    name: str
+    architecture: str
+    view: View
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    weights: str
+    kwargs: tuple[tuple[str, Any], ...] = ()
+    checkpoint: str | None = None
+    tap: str = ""
+    family: str = ""
+    source_top1: float | None = None
+
+    @property
+    def digest(self) -> str:
+        """Names what the features depend on: not the report's labels, nor where files lie."""
+        value = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        for label in ("name", "family", "checkpoint", "source_top1"):
+            del value[label]
+        module, _, function = self.architecture.rpartition(":")
+        if module.endswith(".py"):
+            value["architecture"] = (file_digest(module), function)
+        return digest(value)
+
+    @property
+    def is_factory(self) -> bool:
+        return ":" in self.architecture and not self.architecture.startswith(("hf-hub:", "local-dir:"))
+
+    def with_random_weights(self, seed: int) -> "ModelSpec":
+        """The same architecture, drawn anew. Raises BadInput for a factory that loads its own weights."""
+        if self.weights == "factory":
+            raise BadInput(
+                f"{self.name}: its factory loads the weights itself, so it has no untrained form; "
+                "give a factory of the bare architecture and a `checkpoint`"
+            )
+        return dataclasses.replace(self, checkpoint=None, weights=f"{RANDOM}:{seed}")
+
+
+def spec_from_entry(entry: Mapping[str, Any], folder: Path = Path()) -> ModelSpec:
+    """A spec from a study file's entry, or from `{"architecture": "resnet18"}` alone.
+
+    Keys: architecture or factory; name, checkpoint, kwargs, side, mean, std, crop_pct, crop_mode,
+    interpolation, tap, family, source_top1, pretrained (true). Relative paths are seen from `folder`.
+    Raises BadInput for an unknown architecture (nearest names) or a missing file.
+    """
+    factory = entry.get("factory")
+    architecture = _resolved_factory(factory, folder) if factory else str(entry["architecture"])
+    config = {} if factory else _pretrained_config(architecture)
+    kwargs = dict(entry.get("kwargs") or {})
+    checkpoint = (folder / entry["checkpoint"]) if entry.get("checkpoint") else None
+    if checkpoint is not None and not checkpoint.is_file():
+        raise BadInput(f"{checkpoint}: no such weight file; give `checkpoint` as a path seen from {folder.resolve()}")
+    side = entry.get("side") or kwargs.get("img_size") or config.get("input_size", (3, 224, 224))[-1]
+    return ModelSpec(
+        name=str(entry.get("name") or config.get("resolved_name") or architecture),
+        architecture=config.get("resolved_name", architecture),
+        view=View(
+            side=int(side),
+            crop_pct=float(entry.get("crop_pct") or config.get("crop_pct") or 0.875),
+            crop_mode=str(entry.get("crop_mode") or config.get("crop_mode") or "center"),
+            interpolation=str(entry.get("interpolation") or config.get("interpolation") or "bicubic"),
+        ),
+        mean=_triple(entry.get("mean") or config.get("mean") or IMAGENET_MEAN),
+        std=_triple(entry.get("std") or config.get("std") or IMAGENET_STD),
+        weights=_weights_name(entry, checkpoint, config),
+        kwargs=tuple(sorted(kwargs.items())),
+        checkpoint=str(checkpoint.resolve()) if checkpoint else None,
+        tap=str(entry.get("tap") or ""),
+        family=str(entry.get("family") or _family(architecture, bool(factory))),
+        source_top1=entry.get("source_top1"),
+    )
+
+
+def spec_from_string(name: str) -> ModelSpec:
+    """A spec from a timm name (`resnet50.a1_in1k`), `hf-hub:owner/name` or `local-dir:path`."""
+    return spec_from_entry({"architecture": name})
+
+
+def classifier(spec: ModelSpec) -> nn.Module:
+    """The model as it was trained, normalised float images [b, 3, side, side] to source logits, in eval mode."""
+    if spec.weights.startswith(RANDOM):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(spec.weights.partition(":")[2] or 0))
+            return _constructed(spec).eval()
+    model = _constructed(spec)
+    if spec.checkpoint is not None:
+        if file_digest(spec.checkpoint) != spec.weights:
+            raise BadInput(f"{spec.checkpoint} has changed since {spec.name} was resolved; start again")
+        load_weights(model, Path(spec.checkpoint))
+    return model.eval()
+
+
+def body(spec: ModelSpec) -> nn.Module:
+    """Normalised float images to the penultimate features [b, width].
+
+    For timm models this is `forward_head(..., pre_logits=True)`, what `num_classes=0` gives.
+    """
+    model = classifier(spec)
+    if spec.tap:
+        return _Tapped(model, spec.tap)
+    if hasattr(model, "reset_classifier") and hasattr(model, "forward_head"):
+        model.reset_classifier(0)
+        return model
+    return _without_last_linear(model, spec)
+
+
+class Normalise(nn.Module):
+    """uint8 images to the model's floats: scale to [0, 1], less the mean, over the standard deviation."""
+
+    def __init__(self, mean: tuple[float, float, float], std: tuple[float, float, float]):
+        super().__init__()
+        deviation = torch.tensor(std, dtype=torch.float64)
+        scale = (1 / (255 * deviation)).float().view(1, 3, 1, 1)
+        shift = (-torch.tensor(mean, dtype=torch.float64) / deviation).float().view(1, 3, 1, 1)
+        self.register_buffer("scale", scale, persistent=False)
+        self.register_buffer("shift", shift, persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.float() * self.scale + self.shift
+
+
+def feature_model(spec: ModelSpec) -> nn.Module:
+    """uint8 images [b, 3, side, side] to float32 features [b, width], in eval mode."""
+    return nn.Sequential(Normalise(spec.mean, spec.std), body(spec)).eval()
+
+
+def source_model(spec: ModelSpec) -> nn.Module:
+    """uint8 images [b, 3, side, side] to the logits of the source task, in eval mode."""
+    return nn.Sequential(Normalise(spec.mean, spec.std), classifier(spec)).eval()
+
+
+def fresh_classifier(spec: ModelSpec, classes: int, seed: int) -> nn.Module:
+    """uint8 images to logits [b, classes]: the features with a new linear head, drawn from the seed.
+
+    The head starts at zero weights and bias, so the first steps do not disturb the body by chance.
+    """
+    features = feature_model(spec)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = nn.Linear(feature_width(features, spec.view.side), classes)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return nn.Sequential(*features, head)
+
+
+@torch.inference_mode()
+def feature_width(features: nn.Module, side: int) -> int:
+    """Columns of the feature rows. Raises BadInput where the module does not give [b, width]."""
+    device = next((p.device for p in features.parameters()), torch.device("cpu"))
+    try:
+        rows = features.eval()(torch.zeros(1, 3, side, side, dtype=torch.uint8, device=device))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise BadInput(
+            f"the model refuses images of {side} x {side} ({error}); set `side`, and `kwargs: {{img_size: ...}}` "
+            "where the architecture fixes it"
+        ) from error
+    if not isinstance(rows, Tensor) or rows.ndim != 2:
+        shape = tuple(rows.shape) if isinstance(rows, Tensor) else type(rows).__name__
+        raise BadInput(f"the model's features are {shape}, expected [b, width]; name a layer with `tap`")
+    return rows.shape[1]
+
+
+def state_digest(model: nn.Module) -> str:
+    """SHA-256 over the names, types, shapes and bytes of the state; what no file name can lie about."""
+    sha = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        sha.update(f"{name}:{value.dtype}:{tuple(value.shape)};".encode())
+        sha.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Fill the model from a weight file (.pth, .pt, .safetensors), strictly and without running its code.
+
+    Raises BadInput naming the keys and shapes that do not fit.
+    """
+    import timm.models
+
+    try:
+        state = timm.models.load_state_dict(str(path), use_ema=False, weights_only=True)
+    except Exception as error:  # pickle, zip and safetensors readers each raise their own
+        raise BadInput(
+            f"{path}: not a file of plain weights ({type(error).__name__}: {_first_line(error)}); "
+            "save a state dict with torch.save or safetensors"
+        ) from error
+    own = model.state_dict()
+    wrong = [f"missing {key}" for key in own.keys() - state.keys()]
+    wrong += [f"unexpected {key}" for key in state.keys() - own.keys()]
+    wrong += [
+        f"{key} is {tuple(state[key].shape)}, expected {tuple(own[key].shape)}"
+        for key in own.keys() & state.keys()
+        if state[key].shape != own[key].shape
+    ]
+    if wrong:
+        shown = "; ".join(sorted(wrong)[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
+        raise BadInput(f"{path} does not fit the architecture: {shown}; check `architecture` and `kwargs`")
+    model.load_state_dict(state, strict=True)
+
+
+class _Tapped(nn.Module):
+    """One node's output, averaged over space, of a module that knows nothing of features."""
+
+    def __init__(self, model: nn.Module, node: str):
+        super().__init__()
+        from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
+
+        nodes = get_graph_node_names(model)[1]
+        if not any(known == node or known.startswith(node + ".") for known in nodes):
+            raise BadInput(f"the model has no node {node!r}{nearest(node, nodes)}; set `tap` to one of its layers")
+        self.extractor = create_feature_extractor(model, {node: "rows"}).eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        rows = self.extractor(images)["rows"]
+        return rows.mean((2, 3)) if rows.ndim == 4 else rows
+
+
+def _without_last_linear(model: nn.Module, spec: ModelSpec) -> nn.Module:
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise BadInput(f"{spec.name}: no linear classifier to cut off; name the feature layer with `tap`")
+    parent, _, child = linear[-1].rpartition(".")
+    setattr(model.get_submodule(parent), child, nn.Identity())
+    return model
+
+
+def _constructed(spec: ModelSpec) -> nn.Module:
+    if spec.is_factory:
+        model = _factory(spec.architecture)(**dict(spec.kwargs))
+        if not isinstance(model, nn.Module):
+            raise BadInput(f"{spec.architecture} returned {type(model).__name__}, expected a torch.nn.Module")
+        return model
+    import timm
+
+    from_hub = spec.weights.startswith("hub:")
+    try:
+        # exportable: six families export only with plain attention, and both regimes shall run the same graph.
+        return timm.create_model(spec.architecture, pretrained=from_hub, exportable=True, **dict(spec.kwargs))
+    except (TypeError, AssertionError) as error:
+        raise BadInput(f"{spec.name}: timm refuses these arguments ({_first_line(error)}); check `kwargs`") from error
+    except (OSError, RuntimeError) as error:
+        if not from_hub:
+            raise
+        raise Missing(
+            f"the weights of {spec.architecture} could not be fetched ({type(error).__name__}: {_first_line(error)}); "
+            "connect to the model hub once, or give a local `checkpoint`"
+        ) from error
+
+
+def _pretrained_config(architecture: str) -> dict[str, Any]:
+    """timm's record of a model's input and weights, with the name resolved to its full tag."""
+    import timm
+    from timm.data import resolve_data_config
+
+    if architecture.startswith(("hf-hub:", "local-dir:")):
+        try:
+            model = timm.create_model(architecture, pretrained=False)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise Missing(f"{architecture}: not to be had ({_first_line(error)}); check the name and network") from error
+        return {**resolve_data_config({}, model=model), "hub": architecture}
+    bare, _, tag = architecture.partition(".")
+    if not timm.is_model(bare):
+        raise BadInput(f"no timm model named {bare!r}{nearest(bare, timm.list_models())}; see `featune models`")
+    config = timm.get_pretrained_cfg(architecture if tag else bare, allow_unregistered=False)
+    if config is None:
+        tags = timm.list_pretrained(f"{bare}.*")
+        raise BadInput(f"{bare} has no weights tagged {tag!r}{nearest(architecture, tags)}")
+    resolved = f"{bare}.{config.tag}" if config.tag else bare
+    hub = config.hf_hub_id or config.url
+    return {**resolve_data_config({}, pretrained_cfg=config.to_dict()), "resolved_name": resolved, "hub": hub}
+
+
+def _weights_name(entry: Mapping[str, Any], checkpoint: Path | None, config: Mapping[str, Any]) -> str:
+    if checkpoint is not None:
+        return file_digest(checkpoint)
+    if entry.get("factory"):
+        return "factory"
+    if entry.get("pretrained", True) and config.get("hub"):
+        return f"hub:{config['hub']}"
+    if entry.get("pretrained", True):
+        raise BadInput(f"{entry['architecture']} has no published weights; give a `checkpoint` or `pretrained: false`")
+    return f"{RANDOM}:0"
+
+
+def _family(architecture: str, is_factory: bool) -> str:
+    if is_factory or architecture.startswith(("hf-hub:", "local-dir:")):
+        return "other"
+    import timm.models
+
+    return timm.models.model_entrypoint(architecture.partition(".")[0]).__module__.rpartition(".")[2]
+
+
+def _resolved_factory(factory: str, folder: Path) -> str:
+    """`file.py:function` with an absolute path, `module:function` as it is; both are looked up now."""
+    module, _, function = factory.rpartition(":")
+    if not module or not function:
+        raise BadInput(f"factory {factory!r}: expected `module:function` or `file.py:function`")
+    if module.endswith(".py"):
+        module = str((folder / module).resolve())
+    resolved = f"{module}:{function}"
+    _factory(resolved)
+    return resolved
+
+
+def _factory(name: str) -> Callable[..., nn.Module]:
+    module, _, function = name.rpartition(":")
+    made = getattr(_module(module), function, None)
+    if not callable(made):
+        raise BadInput(f"{module} has no function {function!r}; check `factory`")
+    return made
+
+
+@functools.cache
+def _module(name: str) -> ModuleType:
+    if not name.endswith(".py"):
+        try:
+            return importlib.import_module(name)
+        except ImportError as error:
+            raise BadInput(f"factory module {name!r} cannot be imported: {error}") from error
+    if not Path(name).is_file():
+        raise BadInput(f"{name}: no such file; give `factory` as `file.py:function` seen from the study file")
+    loader = importlib.util.spec_from_file_location(f"featune_factory_{digest(name)}", name)
+    assert loader is not None
+    assert loader.loader is not None
+    module = importlib.util.module_from_spec(loader)
+    sys.modules[loader.name] = module
+    loader.loader.exec_module(module)
+    return module
+
+
+def _triple(values: Any) -> tuple[float, float, float]:
+    numbers = tuple(float(value) for value in values)
+    if len(numbers) != 3:
+        raise BadInput(f"mean and std need 3 numbers, found {len(numbers)}")
+    return numbers
+
+
+def _first_line(error: BaseException) -> str:
+    return inspect.cleandoc(str(error)).split("\n")[0][:200] or type(error).__name__
