@@ -1,11 +1,11 @@
 """Every error that Featune raises on purpose.
 
-    FeatuneError            exit code 1
-    ├── BadInput            2   usage, configuration or data: what was found, what was expected, what to do
-    │   └── BadImages       2   files that could not be read as images, all of them
-    ├── ParityFailed        3   an exported model is not the model
-    ├── Missing             4   a GPU, a library, a token or a file that this machine lacks
-    └── CellFailed          1   one or more cells of a study failed; the report says which
+FeatuneError            exit code 1
+├── BadInput            2   usage, configuration or data: what was found, what was expected, what to do
+│   └── BadImages       2   files that could not be read as images, all of them
+├── ParityFailed        3   an exported model is not the model
+├── Missing             4   a GPU, a library, a token or a file that this machine lacks
+└── CellFailed          1   one or more cells of a study failed; the report says which
 """
 
 import difflib

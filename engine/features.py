@@ -1,7 +1,6 @@
 """Rows of features from a runner, and the store that keeps them, resumes them and never lies about them."""
 
 import dataclasses
-import json
 import os
 import time
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from engine.errors import BadInput
 from engine.images import Labelled, batches
 from engine.models import View
 from engine.runners import Runner
-from engine.store import digest, file_digest, locked, plain, write_json
+from engine.store import digest, file_digest, locked, plain, read_json, write_json
 
 Progress = Callable[[int, int], None]  # images done, images in all
 Rows = NDArray[np.float32]
@@ -99,7 +98,7 @@ class FeatureStore:
 
     def load(self, key: FeatureKey, n: int) -> Rows | None:
         """The key's rows, or None where there is no complete and undamaged file of n rows."""
-        path, record = self._path(key, ".npy"), self._record(key, ".json")
+        path, record = self._path(key, ".npy"), read_json(self._path(key, ".json"))
         if record is None or not path.exists() or record["rows"] != n:
             return None
         if file_digest(path) != record["sha256"]:
@@ -117,7 +116,7 @@ class FeatureStore:
         save_seconds: float,
     ) -> None:
         part = self._path(key, ".part")
-        record = self._record(key, ".part.json")
+        record = read_json(self._path(key, ".part.json"))
         done, width = (record["rows"], record["width"]) if record and part.exists() else (0, 0)
         if done and part.stat().st_size < done * width * 4:
             done, width = 0, 0
@@ -153,16 +152,15 @@ class FeatureStore:
         with open(whole, "rb") as file:
             os.fsync(file.fileno())
         os.replace(whole, self._path(key, ".npy"))
-        record = {"rows": n, "width": width, "sha256": file_digest(self._path(key, ".npy")), "key": plain(key)}
+        record = {
+            "rows": n,
+            "width": width,
+            "sha256": file_digest(self._path(key, ".npy")),
+            "key": plain(key),
+        }
         write_json(self._path(key, ".json"), record)
         part.unlink()
         self._path(key, ".part.json").unlink()
-
-    def _record(self, key: FeatureKey, suffix: str) -> dict[str, Any] | None:
-        try:
-            return json.loads(self._path(key, suffix).read_text())
-        except (FileNotFoundError, ValueError):
-            return None
 
     def _path(self, key: FeatureKey, suffix: str) -> Path:
         return self.root / f"{key.name}{suffix}"

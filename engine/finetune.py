@@ -184,9 +184,7 @@ def train(
 
 
 @torch.inference_mode()
-def predict(
-    model: nn.Module, items: Labelled, view: View, device: str = "cpu", batch: int = 64
-) -> NDArray[np.float32]:
+def predict(model: nn.Module, items: Labelled, view: View, device: str = "cpu", batch: int = 64) -> NDArray[np.float32]:
     """The model's scores on the items' eval views, float32 [n, classes], in order."""
     model.eval()
     scores = [model(images.to(device)).float().cpu().numpy() for images in batches(items, view, batch)]
@@ -253,9 +251,7 @@ def _groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
 def _loss(truth: Tensor, recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
     if truth.dtype == torch.bool:
         return lambda logits, target: nn.functional.binary_cross_entropy_with_logits(logits, target.float())
-    return lambda logits, target: nn.functional.cross_entropy(
-        logits, target, label_smoothing=recipe.label_smoothing
-    )
+    return lambda logits, target: nn.functional.cross_entropy(logits, target, label_smoothing=recipe.label_smoothing)
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

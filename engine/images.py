@@ -55,9 +55,7 @@ class Labelled:
         return truth
 
     def take(self, indices: Sequence[int]) -> "Labelled":
-        return Labelled(
-            self.root, tuple(self.paths[i] for i in indices), tuple(self.labels[i] for i in indices)
-        )
+        return Labelled(self.root, tuple(self.paths[i] for i in indices), tuple(self.labels[i] for i in indices))
 
     def __add__(self, other: "Labelled") -> "Labelled":
         """Both, one after the other; paths become absolute where the roots differ."""

@@ -149,13 +149,16 @@ def body(spec: ModelSpec) -> nn.Module:
     if spec.tap:
         return _Tapped(model, spec.tap)
     if hasattr(model, "reset_classifier") and hasattr(model, "forward_head"):
-        model.reset_classifier(0)
+        model.reset_classifier(0)  # type: ignore[operator]
         return model
     return _without_last_linear(model, spec)
 
 
 class Normalise(nn.Module):
     """uint8 images to the model's floats: scale to [0, 1], less the mean, over the standard deviation."""
+
+    scale: Tensor
+    shift: Tensor
 
     def __init__(self, mean: tuple[float, float, float], std: tuple[float, float, float]):
         super().__init__()
@@ -169,7 +172,7 @@ class Normalise(nn.Module):
         return images.float() * self.scale + self.shift
 
 
-def feature_model(spec: ModelSpec) -> nn.Module:
+def feature_model(spec: ModelSpec) -> nn.Sequential:
     """uint8 images [b, 3, side, side] to float32 features [b, width], in eval mode."""
     return nn.Sequential(Normalise(spec.mean, spec.std), body(spec)).eval()
 
@@ -305,7 +308,9 @@ def _pretrained_config(architecture: str) -> dict[str, Any]:
         try:
             model = timm.create_model(architecture, pretrained=False)
         except (OSError, RuntimeError, ValueError) as error:
-            raise Missing(f"{architecture}: not to be had ({_first_line(error)}); check the name and network") from error
+            raise Missing(
+                f"{architecture}: not to be had ({_first_line(error)}); check the name and network"
+            ) from error
         return {**resolve_data_config({}, model=model), "hub": architecture}
     bare, _, tag = architecture.partition(".")
     if not timm.is_model(bare):

@@ -32,7 +32,7 @@ def torch_runner(model: nn.Module, device: str = "cpu") -> Iterator[Runner]:
     """
     _require_device(device)
     # Convolutions on this CPU and on tensor cores are laid out by channels last.
-    model = model.eval().to(device, memory_format=torch.channels_last)
+    model = model.eval().to(torch.device(device)).to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def run(images: Tensor, /) -> Tensor:
@@ -96,9 +96,7 @@ def onnxruntime_runner(
 
 def _check_images(images: Tensor) -> None:
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
-        raise BadInput(
-            f"a runner takes uint8 images [b, 3, side, side], found {images.dtype} {tuple(images.shape)}"
-        )
+        raise BadInput(f"a runner takes uint8 images [b, 3, side, side], found {images.dtype} {tuple(images.shape)}")
 
 
 def _require_device(device: str) -> None:

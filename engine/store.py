@@ -76,6 +76,14 @@ def write_json(path: str | os.PathLike[str], value: object) -> None:
     write_text(path, json.dumps(plain(value), indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
 
+def read_json(path: str | os.PathLike[str]) -> Any | None:
+    """The file's value, or None where it is absent or not JSON; what is missing can be made again."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
 @contextlib.contextmanager
 def locked(path: str | os.PathLike[str]) -> Iterator[None]:
     """One process at a time in this block for this path; the operating system frees it after a kill."""

@@ -2,10 +2,8 @@
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +11,7 @@ from torch import Tensor
 from engine.errors import BadInput, nearest
 from engine.models import ModelSpec, feature_model
 from engine.runners import Runner, onnxruntime_runner, torch_runner
-from engine.store import file_digest, locked, plain, write_json
+from engine.store import file_digest, locked, plain, read_json, write_json
 from export.graph import graph_from_spec, graph_key
 from export.parity import Parity, compare, require
 
@@ -38,7 +36,7 @@ def artefact(spec: ModelSpec, cache: Path, sample: Callable[[], Tensor]) -> Arte
     path = cache / "graphs" / f"{graph_key(spec)}.onnx"
     verdict = path.with_suffix(".json")
     with locked(path):
-        found = _verdict(verdict)
+        found = read_json(verdict)
         if found is None or not path.exists() or file_digest(path) != found["sha256"]:
             graph_from_spec(spec, path)
             parity = _check(spec, path, sample())
@@ -76,14 +74,11 @@ def check_backend(name: str) -> None:
 
 
 def _check(spec: ModelSpec, graph: Path, images: Tensor) -> Parity:
-    with torch_runner(feature_model(spec)) as reference, onnxruntime_runner(graph) as candidate, torch.no_grad():
+    with (
+        torch_runner(feature_model(spec)) as reference,
+        onnxruntime_runner(graph) as candidate,
+        torch.no_grad(),
+    ):
         found = compare(reference, candidate, images)
     require(found, spec.name)
     return found
-
-
-def _verdict(path: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
-        return None

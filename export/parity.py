@@ -38,9 +38,7 @@ def compare(reference: Runner, candidate: Runner, images: Tensor) -> Parity:
     if len(images) < 2:
         raise BadInput(f"parity needs at least 2 images, found {len(images)}")
     wanted = reference(images).double().cpu().numpy()
-    rows = np.concatenate(
-        [candidate(images[:1]).double().cpu().numpy(), candidate(images[1:]).double().cpu().numpy()]
-    )
+    rows = np.concatenate([candidate(images[:1]).double().cpu().numpy(), candidate(images[1:]).double().cpu().numpy()])
     return parity(wanted, rows)
 
 

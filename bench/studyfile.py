@@ -1,0 +1,221 @@
+"""A study file (YAML) checked whole before any work, and the Study that it describes."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bench.manifests import Source, look, prepare
+from bench.regimes import Setting, regime_kind
+from bench.study import Study
+from engine.errors import BadInput, nearest
+from engine.images import Augmentation
+from engine.models import ModelSpec, spec_from_entry
+from engine.store import cache_dir
+from export.backends import check_backend
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class ModelEntry(_Entry):
+    """A timm name, or a local model: see `engine.models.spec_from_entry`."""
+
+    name: str | None = None
+    architecture: str | None = None
+    factory: str | None = None
+    kwargs: dict[str, Any] = {}
+    checkpoint: str | None = None
+    pretrained: bool = True
+    side: Annotated[int, Field(ge=8)] | None = None
+    mean: Triple | None = None
+    std: Triple | None = None
+    crop_pct: Annotated[float, Field(gt=0, le=1)] | None = None
+    crop_mode: Literal["center", "squash", "border"] | None = None
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"] | None = None
+    tap: str | None = None
+    family: str | None = None
+    source_top1: Fraction | None = Field(None, validation_alias=AliasChoices("source_top1", "imagenet_top1"))
+
+    @model_validator(mode="after")
+    def _one_constructor(self) -> "ModelEntry":
+        if (self.architecture is None) == (self.factory is None):
+            raise ValueError("give either architecture (a timm name) or factory (file.py:function)")
+        return self
+
+
+class TaskEntry(_Entry):
+    """A folder of images or a CSV; `seed` cuts what has no splits of its own."""
+
+    name: str | None = None
+    folder: Path | None = None
+    csv: Path | None = None
+    metric: str = "top1"
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "TaskEntry":
+        if (self.folder is None) == (self.csv is None):
+            raise ValueError("give either folder or csv")
+        return self
+
+
+class StudyEntry(_Entry):
+    name: str
+    models: Annotated[list[str | ModelEntry], Field(min_length=1)]
+    tasks: Annotated[list[TaskEntry], Field(min_length=1)]
+    regimes: list[str] | dict[str, dict[str, Any] | None] = ["probe", "finetune"]
+    seeds: Annotated[list[int], Field(min_length=1)] = [0]
+    backend: str = "onnxruntime"
+    device: str = "cpu"
+    source: str = "ImageNet"
+    notes: list[str] = []
+
+
+def read_study(path: Path, out: Path | None = None, *, device: str | None = None) -> tuple[Study, list[Source]]:
+    """The study that a file describes, with tasks still to be prepared (`prepared`), and where they lie.
+
+    Paths in the file are seen from its folder. Raises one BadInput that lists every problem: unknown keys,
+    unknown models (nearest names), missing folders, classes without images.
+    """
+    entry = _parsed(path)
+    problems: list[str] = []
+    folder = path.parent
+
+    def attempt(where: str, make: Callable[[], Any]) -> Any:
+        try:
+            return make()
+        except BadInput as error:
+            problems.append(f"{where}: {error}")
+            return None
+
+    models = [attempt(f"models[{i}]", partial(_spec, given, folder)) for i, given in enumerate(entry.models)]
+    sources = [_source(given, folder) for given in entry.tasks]
+    for i, source in enumerate(sources):
+        attempt(f"tasks[{i}]", partial(look, source))
+    names = entry.regimes if isinstance(entry.regimes, dict) else dict.fromkeys(entry.regimes)
+    regimes = {name: attempt(f"regimes.{name}", partial(_regime, name, fields or {})) for name, fields in names.items()}
+    attempt("backend", lambda: check_backend(entry.backend))
+    problems += _twice("models", [spec.name for spec in models if spec])
+    problems += _twice("tasks", [source.name for source in sources])
+    if not regimes:
+        problems.append("regimes: none named; probe and finetune for example")
+    _refuse(path, problems)
+    out = out or Path("runs", entry.name)
+    study = Study(
+        name=entry.name,
+        models=tuple(models),
+        tasks=(),
+        regimes=regimes,
+        out=str(out),
+        cache=str(cache_dir()),
+        seeds=tuple(dict.fromkeys(entry.seeds)),
+        backend=entry.backend,
+        device=device or entry.device,
+        source_name=entry.source,
+        notes=tuple(entry.notes),
+    )
+    return study, sources
+
+
+def prepared(study: Study, sources: list[Source]) -> Study:
+    """The study with its tasks' CSVs written and every image checked."""
+    tasks = tuple(prepare(source, Path(study.out, "tasks")) for source in sources)
+    return dataclasses.replace(study, tasks=tasks)
+
+
+def _parsed(path: Path) -> StudyEntry:
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}; give the path of a study file") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(value, Mapping):
+        raise BadInput(f"{path}: expected a mapping with name, models and tasks, found {type(value).__name__}")
+    try:
+        return StudyEntry.model_validate(value)
+    except ValidationError as error:
+        _refuse(path, [_said(problem) for problem in error.errors()])
+        raise
+
+
+def _said(problem: Any) -> str:
+    """One of pydantic's findings in our words, with the nearest key for a misspelt one."""
+    place = [part for part in problem["loc"] if part not in ("ModelEntry", "str")]
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
+    if problem["type"] == "extra_forbidden":
+        kinds: dict[str, type[_Entry]] = {"models": ModelEntry, "tasks": TaskEntry}
+        kind = kinds.get(str(place[0]), StudyEntry) if len(place) > 1 else StudyEntry
+        keys = {*kind.model_fields, *(["imagenet_top1"] if kind is ModelEntry else [])}
+        return f"{where}: unknown key{nearest(str(place[-1]), keys)}"
+    if problem["type"] == "missing":
+        return f"{where}: is missing"
+    return f"{where}: {problem['msg'].removeprefix('Value error, ')}, found {problem['input']!r:.80}"
+
+
+def _spec(given: str | ModelEntry, folder: Path) -> ModelSpec:
+    if isinstance(given, str):
+        return spec_from_entry({"architecture": given}, folder)
+    return spec_from_entry(given.model_dump(exclude_none=True), folder)
+
+
+def _source(given: TaskEntry, folder: Path) -> Source:
+    place = given.folder or given.csv
+    assert place is not None
+    name = given.name or (place.stem if given.csv else place.name)
+    return Source(
+        name=name,
+        folder=folder / given.folder if given.folder else None,
+        csv=folder / given.csv if given.csv else None,
+        metric=given.metric,
+        seed=given.seed,
+    )
+
+
+def _regime(name: str, fields: dict[str, Any]) -> tuple[str, Setting]:
+    """(kind, setting) from a regime's name and its fields; `kind` lets one kind appear under several names."""
+    fields = dict(fields)
+    kind = str(fields.pop("kind", name))
+    default = regime_kind(kind).default
+    known = {field.name for field in dataclasses.fields(default)}
+    unknown = sorted(set(fields) - known)
+    if unknown:
+        raise BadInput("; ".join(f"unknown key {key!r}{nearest(key, known)}" for key in unknown))
+    if "augmentation" in fields:
+        fields["augmentation"] = _augmentation(fields["augmentation"])
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+    try:
+        return kind, dataclasses.replace(default, **values)
+    except TypeError as error:
+        raise BadInput(f"{error}") from error
+
+
+def _augmentation(fields: Any) -> Augmentation:
+    known = {field.name for field in dataclasses.fields(Augmentation)}
+    if not isinstance(fields, Mapping) or set(fields) - known:
+        raise BadInput(f"augmentation: expected the keys {', '.join(sorted(known))}, found {fields!r}")
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+    return Augmentation(**values)
+
+
+def _twice(where: str, names: list[str]) -> list[str]:
+    return [
+        f"{where}: {name!r} is named twice; give each its own `name`"
+        for name in sorted({*names})
+        if names.count(name) > 1
+    ]
+
+
+def _refuse(path: Path, problems: list[str]) -> None:
+    if problems:
+        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        raise BadInput(f"{path}: {count}\n" + "\n".join(f"  {problem}" for problem in problems))
