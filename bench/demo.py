@@ -45,7 +45,8 @@ LADDER: tuple[Mapping[str, Any], ...] = (
 NOTES = (
     "This is an offline miniature, made to show the whole chain in minutes. Its source task is "
     f"{SOURCE_CLASSES} classes of generated fractals (the idea of Kataoka et al. 2020), not ImageNet; its models "
-    "have a tenth of a million to half a million weights and see 32 x 32 pixels. Its numbers say nothing of ImageNet models.",
+    "have a tenth of a million to half a million weights and see 32 x 32 pixels. "
+    "Its numbers say nothing of ImageNet models.",
     "Digits are scikit-learn's scans of handwriting; photographs are tiles of scikit-learn's two sample photographs, "
     "cut from disjoint strips for train, val and test; shapes are drawn by a program.",
 )

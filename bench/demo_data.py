@@ -130,9 +130,9 @@ def _density(points: NDArray[np.float64], side: int) -> NDArray[np.float64]:
 def _fractal(maps: NDArray[np.float64], rng: np.random.Generator) -> Pixels:
     changed = maps * rng.uniform(0.92, 1.08, maps.shape)
     points = _attractor(changed, rng)
-    angle = rng.uniform(-0.5, 0.5)
+    angle = rng.uniform(-0.3, 0.3)
     points = points @ np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    inner = int(rng.integers(SIDE * 5 // 8, SIDE + 1))
+    inner = int(rng.integers(SIDE * 3 // 4, SIDE + 1))
     ink = np.zeros((SIDE, SIDE))
     top, left = rng.integers(0, SIDE - inner + 1, 2)
     ink[top : top + inner, left : left + inner] = np.minimum(_density(points, inner) / 3, 1)
@@ -180,10 +180,7 @@ def _shape(name: str, rng: np.random.Generator) -> Pixels:
 
 
 def _coloured(ink: NDArray[np.float64], rng: np.random.Generator, noise: float) -> Pixels:
-    """Ink [side, side] in [0, 1] as one random colour on another, at least a third of the range apart, and noise."""
-    while True:
-        ground, colour = rng.uniform(0, 255, (2, 3))
-        if np.abs(ground - colour).max() > 85:
-            break
+    """Ink [side, side] in [0, 1] as a light random colour on a dark one, and noise."""
+    ground, colour = rng.uniform(0, 110, 3), rng.uniform(145, 255, 3)
     pixels = ground + (colour - ground) * ink[:, :, None] + rng.normal(0, noise, (SIDE, SIDE, 3))
     return pixels.clip(0, 255).astype(np.uint8)

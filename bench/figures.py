@@ -111,7 +111,7 @@ class Panel:
     description: str
     height: float
     draw: Callable[[Any], None]
-    left: float = 46
+    left: float = 54
     right: float = 10
     top: float = 26
     bottom: float = 42
@@ -147,7 +147,7 @@ def scatter_panel(
         _percent_axis(axes, "y", limits[1], 24)
         axes.set_xlabel(labels[0])
         axes.set_ylabel(_shortened(labels[1], height - 80))
-        _write_title(axes, title, note, 46)
+        _write_title(axes, title, note, 54)
         for one in series:
             _draw_series(axes, one)
         if named:
@@ -176,10 +176,11 @@ def dot_panel(
             found = [mark.x for one in series for mark in one.marks]
             if found:
                 axes.plot([min(found), max(found)], [at + 0.18] * 2, color="#aab2bb", linewidth=1.2, zorder=2)
-            for one in series:
+            for place, one in enumerate(series):
+                level = at + 0.18 + 0.07 * (place - (len(series) - 1) / 2)
                 for mark in one.marks:
-                    _draw_range(axes, mark, one.colour, at + 0.18)
-                    _draw_mark(axes, mark.x, at + 0.18, mark.shape, one.colour)
+                    _draw_range(axes, mark, one.colour, level)
+                    _draw_mark(axes, mark.x, level, mark.shape, one.colour)
 
     return Panel(name, description, step * len(rows) + 28 + 46, draw, left=3, top=28)
 
@@ -202,7 +203,7 @@ def gain_panel(
         from matplotlib.ticker import MaxNLocator
 
         axes.set_xlim(*limits)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:+.3g}".replace("-", "−") if value else "0")
         _rows_axis(axes, title, label, len(rows))
         axes.axvline(0, color=MUTED, linewidth=1, zorder=1.5)
@@ -215,9 +216,7 @@ def gain_panel(
     return Panel(name, description, step * len(rows) + 28 + 46, draw, left=3, top=28)
 
 
-def bar_panel(
-    name: str, title: str, description: str, rows: Sequence[tuple[str, Sequence[Bar]]], label: str
-) -> Panel:
+def bar_panel(name: str, title: str, description: str, rows: Sequence[tuple[str, Sequence[Bar]]], label: str) -> Panel:
     """One group per model, its name above its bars, each bar's number at its end."""
     thick, gap = 15.0, 24.0
     tops, height = [], 4.0
@@ -280,9 +279,9 @@ def key_svg(colour: str, shape: str) -> str:
     )
 
 
-def write_png(path: Path, panels: Sequence[Panel], keys: Sequence[Key] = (), columns: int = 3) -> None:
+def write_png(path: Path, panels: Sequence[Panel], keys: Sequence[Key] = ()) -> None:
     """All panels of a figure in one picture at twice the size, with its keys underneath."""
-    columns = min(columns, len(panels))
+    columns = 2 if len(panels) in (2, 4) else min(3, len(panels))
     lines = [panels[at : at + columns] for at in range(0, len(panels), columns)]
     heights = [max(panel.height for panel in line) for line in lines]
     gap, margin = 16.0, 10.0
@@ -311,17 +310,21 @@ def limits_of(values: Sequence[float], room: float = 0.08, least: float = 0.4) -
 def percent_ticks(limits: Limits, pixels: float, gap: float) -> list[tuple[float, str]]:
     """(log odds, text) for round percentages inside the limits, at least `gap` px apart.
 
-    Even steps where three or more of one size fit; otherwise, as near 0 and 100 %, uneven ones: coarse grids come
-    first, a finer one fills holes, and only until there are four ticks.
+    Even steps where they fit all along the axis, about five of them. Otherwise, as near 0 and 100 %, uneven
+    ones: coarse grids come first, a finer one fills holes, and only until there are four ticks.
     """
     scale = pixels / (limits[1] - limits[0])
-    for grid in _even_grids():
-        even = {percent: _logit(percent) for percent in grid if limits[0] <= _logit(percent) <= limits[1]}
-        steps = np.diff(list(even.values())) * scale
-        if len(even) >= 3 and steps.min() >= gap and steps.max() <= 0.6 * pixels:
-            return [(at, f"{percent:.10g} %") for percent, at in even.items()]
+    grids = [{percent: _logit(percent) for percent in grid} for grid in _even_grids(limits, most=40)]
+    fitting = []
+    for even in grids:
+        holes = np.diff([limits[0], *even.values(), limits[1]]) * scale
+        if len(even) >= 3 and holes[1:-1].min() >= gap and holes.max() <= 0.4 * pixels:
+            fitting.append(even)
+    if fitting:
+        best = min(fitting, key=lambda even: abs(len(even) - 5))
+        return [(at, f"{percent:.10g} %") for percent, at in best.items()]
     chosen: dict[float, float] = {}
-    for grid in [*_UNEVEN_GRIDS, *_even_grids()]:
+    for grid in [*_UNEVEN_GRIDS, *grids]:
         for percent in grid:
             at = _logit(percent)
             clear = all(abs(at - other) * scale >= gap for other in chosen.values())
@@ -338,9 +341,13 @@ _UNEVEN_GRIDS = (
 )
 
 
-def _even_grids() -> Iterator[list[float]]:
+def _even_grids(limits: Limits, most: int) -> Iterator[list[float]]:
+    """Multiples of a round step that lie inside the limits, in percent; ever finer, while there are few."""
+    low, high = (100 / (1 + math.exp(-limit)) for limit in limits)
     for step in (20.0, 10.0, 5.0, 2.0, 1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01):
-        yield [round(step * at, 4) for at in range(1, round(100 / step))]
+        first, last = max(1, math.ceil(low / step)), min(math.floor(high / step), math.ceil(100 / step) - 1)
+        if last - first < most:
+            yield [round(step * at, 4) for at in range(first, last + 1)]
 
 
 def _logit(percent: float) -> float:
@@ -386,8 +393,8 @@ def _draw_series(axes: Any, series: Series) -> None:
     place = axes.transData + ScaledTranslation(series.shift / 72, 0, axes.figure.dpi_scale_trans)
     for mark in series.marks:
         if mark.low is not None and mark.high is not None:
-            axes.plot([mark.x, mark.x], [mark.low, mark.high], color=colour, linewidth=1.2, alpha=0.75, zorder=3,
-                      transform=place)  # fmt: skip
+            axes.plot([mark.x, mark.x], [mark.low, mark.high], color=colour, linewidth=1.2, alpha=0.75,
+                      zorder=3, transform=place)  # fmt: skip
         _draw_mark(axes, mark.x, mark.y, mark.shape, colour, transform=place)
 
 
@@ -454,9 +461,7 @@ def _width(text: str, bold: bool = False) -> float:
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
 
-    face = FontProperties(
-        family="DejaVu Sans", size=12 if bold else TEXT, weight="bold" if bold else "normal"
-    )
+    face = FontProperties(family="DejaVu Sans", size=12 if bold else TEXT, weight="bold" if bold else "normal")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         return float(text_to_path.get_text_width_height_descent(text, face, ismath=False)[0])

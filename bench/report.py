@@ -25,6 +25,7 @@ from engine.metrics import METRICS
 from engine.store import write_text
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
     from rich.table import Table
 
 Array = NDArray[np.float64]
@@ -86,11 +87,7 @@ class Results:
 
     def is_fraction(self, task: str) -> bool:
         """Whether the task's numbers are shares of 1, the higher the better, so that log odds make sense."""
-        values = [
-            entry.value
-            for (of, _, _), entry in self.entries.items()
-            if of == task and entry.value is not None
-        ]
+        values = [entry.value for (of, _, _), entry in self.entries.items() if of == task and entry.value is not None]
         return self.higher_is_better(task) and all(0 <= value <= 1 for value in values)
 
     @property
@@ -176,9 +173,7 @@ def collect(rows: Iterable[Row]) -> Results:
             source_top1.setdefault(row.cell.model, row.source_top1)
         if row.family:
             family.setdefault(row.cell.model, row.family)
-    models = sorted(
-        {model for _, model, _ in cells}, key=lambda model: (-source_top1.get(model, -1.0), model)
-    )
+    models = sorted({model for _, model, _ in cells}, key=lambda model: (-source_top1.get(model, -1.0), model))
     known = list(REGIMES)
     regimes = sorted(
         {regime for _, _, regime in cells},
@@ -234,9 +229,7 @@ def _complete_block(
     While a value is missing, the model or task that misses the largest share goes.
     """
     models = list(models)
-    tasks = [
-        task for task in tasks if any(results.value(task, model, regime) is not None for model in models)
-    ]
+    tasks = [task for task in tasks if any(results.value(task, model, regime) is not None for model in models)]
     while True:
         holes = np.array([[results.value(task, model, regime) is None for task in tasks] for model in models])
         if not holes.size or not holes.any():
@@ -298,9 +291,7 @@ def _entry_log_odds(entry: Entry) -> tuple[float, float | None, float | None]:
     return float(log_odds(entry.value, entry.n)), low, high
 
 
-def correlation_lines(
-    results: Results | Sequence[Row], source_name: str = "ImageNet", seed: int = 0
-) -> list[str]:
+def correlation_lines(results: Results | Sequence[Row], source_name: str = "ImageNet", seed: int = 0) -> list[str]:
     """One sentence per regime, for the terminal."""
     table = results if isinstance(results, Results) else collect(results)
     return [_sentence(one, source_name) for one in correlations(table, seed) if not one.task]
@@ -319,7 +310,7 @@ def _sentence(one: Correlation, source_name: str) -> str:
 
 
 def _verdict(one: Correlation) -> str:
-    """Whether transfer follows source accuracy: yes, no, open (the interval holds 0) or none (no interval)."""
+    """Does transfer follow source accuracy: yes, no, open (the interval holds 0) or none (no interval)."""
     if one.low is None or one.high is None:
         return "none"
     return "yes" if one.low > 0 else "no" if one.high < 0 else "open"
@@ -328,7 +319,7 @@ def _verdict(one: Correlation) -> str:
 def _numbers(one: Correlation) -> str:
     if one.r is None or one.low is None or one.high is None:
         return ""
-    return f"r = {_signed(one.r)}, 95\u00a0% interval {_signed(one.low)} to {_signed(one.high)}; "
+    return f"r\u00a0=\u00a0{_signed(one.r)}, 95\u00a0% interval {_signed(one.low)} to {_signed(one.high)}; "
 
 
 # --- Words
@@ -347,13 +338,14 @@ def _short_label(regime: str) -> str:
 
 
 def _answer(results: Results, found: Sequence[Correlation], source_name: str) -> dict[str, Any]:
-    """The page's first words. lead: the answer in one paragraph; regimes: (name, text) each; close: how sure."""
+    """The page's first words. lead: the answer in a paragraph; regimes: (name, text) each; close: how sure."""
     means = [one for one in found if not one.task]
     lead = _verdicts(means, source_name) if means else [_no_correlation(results, source_name)]
     lead += _regime_comparisons(results)
     regimes = []
     for regime in results.regimes:
-        of = [_sentence(one, source_name).partition(": ")[2] for one in means if one.regime == regime]
+        judged = [one for one in means if one.regime == regime and _verdict(one) != "none"]
+        of = [_sentence(one, source_name).partition(": ")[2] for one in judged]
         text = " ".join([*(_capital(sentence) for sentence in of), _best(results, regime)]).strip()
         if text:
             regimes.append((_capital(label(regime)), text))
@@ -379,21 +371,17 @@ def _verdicts(means: Sequence[Correlation], source_name: str) -> list[str]:
         "no": f"Models with higher {source_name} accuracy transfer worse {{}}.",
         "open": f"Whether models with higher {source_name} accuracy transfer better {{}} is not settled: "
         "the interval of the correlation holds zero.",
-        "none": f"Too few models to say whether higher {source_name} accuracy goes with better transfer {{}}.",
+        "none": f"Too few models to say whether those with higher {source_name} accuracy transfer better {{}}.",
     }
-    sentences = [
-        words[verdict].replace("{}", _joined(groups[verdict])) for verdict in words if verdict in groups
-    ]
+    sentences = [words[verdict].replace("{}", _joined(groups[verdict])) for verdict in words if verdict in groups]
     control = next((_verdict(one) for one in means if one.regime == "scratch"), "none")
     if control == "yes":
         sentences.append(
-            "The same architectures trained from scratch, the control, follow it too: part of the link is theirs, "
-            "not the pre-training’s."
+            "Trained from scratch (the control), the same architectures show the link too: part of it belongs to "
+            "them, not to pre-training."
         )
     elif control in ("open", "no"):
-        sentences.append(
-            "Trained from scratch, the control, the same architectures do not clearly follow it."
-        )
+        sentences.append("Trained from scratch (the control), the same architectures show no such settled link.")
     counts = [len(one.models) for one in means if _verdict(one) != "none"]
     if counts and min(counts) < ROUGH_BELOW:
         sentences.append(
@@ -409,9 +397,7 @@ def _no_correlation(results: Results, source_name: str) -> str:
     if not any(entry.value is not None for entry in results.entries.values()):
         return "No cell has finished with a number; the errors are listed below."
     if not results.source_top1:
-        return (
-            f"No model’s {source_name} accuracy is known, so nothing is said about how transfer follows it."
-        )
+        return f"No model’s {source_name} accuracy is known, so nothing is said about how transfer follows it."
     return f"No task’s metric can be compared with {source_name} accuracy in log odds."
 
 
@@ -432,7 +418,7 @@ def _best(results: Results, regime: str) -> str:
         return "Best: " + "; ".join(f"{model} on {_joined(best[model])}" for model in order) + "."
     counts = [f"{model} on {len(best[model])}" for model in order[:3]]
     rest = sum(len(best[model]) for model in order[3:])
-    return f"Best of {count} tasks: {_joined(counts + ([f'others on {rest}'] if rest else []))}."
+    return f"Best, of {count} tasks: {_joined(counts + ([f'others on {rest}'] if rest else []))}."
 
 
 def _separation(results: Results) -> str:
@@ -449,10 +435,8 @@ def _separation(results: Results) -> str:
     both = clear + overlapping
     if not clear:
         many = "the one place" if both == 1 else f"all {both} places"
-        return f"In {many} where a best model is named, its interval overlaps the runner-up’s: no lead is settled."
-    rest = (
-        f"; in the other {overlapping} they overlap, so the lead is not settled there" if overlapping else ""
-    )
+        return f"In {many} where a model is best, its interval overlaps the runner-up’s: no lead is settled."
+    rest = f"; in the other {overlapping} they overlap, so the lead is not settled there" if overlapping else ""
     return f"In {clear} of {both} places the best model’s interval lies clear of the runner-up’s{rest}."
 
 
@@ -464,9 +448,7 @@ def _regime_comparisons(results: Results) -> list[str]:
     if "finetune" in results.regimes and "scratch" in results.regimes:
         sentences.append(_comparison(results, "finetune", "scratch", "Fine-tuning", "training from scratch"))
     elif frozen and "scratch" in results.regimes:
-        sentences.append(
-            _comparison(results, frozen, "scratch", "A frozen backbone", "training from scratch")
-        )
+        sentences.append(_comparison(results, frozen, "scratch", "A frozen backbone", "training from scratch"))
     return [text for text in sentences if text]
 
 
@@ -478,17 +460,14 @@ def _comparison(results: Results, one: str, other: str, name: str, than: str) ->
         return f"{name} against {than}: {_gain(gains[0])} points."
     higher = sum(gain > 0 for gain in gains)
     return (
-        f"{name} beats {than} in {higher} of {len(gains)} pairs of model and task, "
-        f"by {_gain(float(np.mean(gains)))} points on average ({_gain(min(gains))} to {_gain(max(gains))})."
+        f"{name} beats {than} in {higher} of {len(gains)} pairs of model and task; the mean difference is "
+        f"{_gain(float(np.mean(gains)))} points ({_gain(min(gains))} to {_gain(max(gains))})."
     )
 
 
 def _gains(results: Results, task: str, one: str, other: str) -> list[tuple[str, float]]:
     """(model, percentage points that `one` is above `other`)."""
-    pairs = [
-        (model, results.value(task, model, one), results.value(task, model, other))
-        for model in results.models
-    ]
+    pairs = [(model, results.value(task, model, one), results.value(task, model, other)) for model in results.models]
     return [(model, 100 * (a - b)) for model, a, b in pairs if a is not None and b is not None]
 
 
@@ -496,9 +475,7 @@ def _ranking(results: Results, task: str, regime: str) -> list[str]:
     """Models that have a number, best first."""
     sign = -1 if results.higher_is_better(task) else 1
     found = [(results.value(task, model, regime), model) for model in results.models]
-    return [
-        model for _, model in sorted((sign * value, model) for value, model in found if value is not None)
-    ]
+    return [model for _, model in sorted((sign * value, model) for value, model in found if value is not None)]
 
 
 def _clear_lead(results: Results, task: str, regime: str, order: Sequence[str]) -> bool | None:
@@ -519,7 +496,7 @@ def _interval(entry: Entry, results: Results, task: str) -> str:
     if entry.low is None or entry.high is None:
         return ""
     low, high = (_number(end, results, task) for end in (entry.low, entry.high))
-    return f"{low} to {high}"
+    return f"{low}–{high}" if results.is_fraction(task) else f"{low} to {high}"
 
 
 def _with_interval(entry: Entry, results: Results, task: str) -> str:
@@ -583,9 +560,7 @@ def _figures(
 def _styles(results: Results) -> dict[str, tuple[str, str]]:
     """Regime to (colour, shape), the same throughout."""
     fixed = {"probe": 0, "finetune": 1, "scratch": 2, "knn": 3}
-    free = [
-        at for at in range(len(figures.SHAPES)) if at not in {fixed.get(name) for name in results.regimes}
-    ]
+    free = [at for at in range(len(figures.SHAPES)) if at not in {fixed.get(name) for name in results.regimes}]
     styles = {}
     for regime in results.regimes:
         at = fixed[regime] if regime in fixed else free.pop(0) if free else 0
@@ -598,9 +573,7 @@ def _family_shapes(results: Results) -> dict[str, str]:
     return {family: figures.SHAPES[at % len(figures.SHAPES)] for at, family in enumerate(families)}
 
 
-def _transfer_figure(
-    results: Results, found: Sequence[Correlation], source_name: str, seed: int
-) -> Drawn | None:
+def _transfer_figure(results: Results, found: Sequence[Correlation], source_name: str, seed: int) -> Drawn | None:
     means = [one for one in found if not one.task]
     if not means:
         return None
@@ -629,13 +602,9 @@ def _transfer_panel(
 ) -> figures.Panel:
     note = _count(len(one.models), "model")
     if one.r is not None and one.low is not None and one.high is not None:
-        note = f"r = {_signed(one.r)} ({_signed(one.low)} to {_signed(one.high)}), {note}"
+        note = f"r\u00a0=\u00a0{_signed(one.r)} ({_signed(one.low)} to {_signed(one.high)}), {note}"
     several = len(one.tasks) > 1
-    axis = (
-        f"Accuracy, mean over {len(one.tasks)} tasks"
-        if several
-        else f"Accuracy on {_printable(one.tasks[0])}"
-    )
+    axis = f"Accuracy, mean over {len(one.tasks)} tasks" if several else f"Accuracy on {_printable(one.tasks[0])}"
     low, high = figures.limits_of(_ends(series.marks))
     middle = (low + high) / 2
     description = f"{_capital(label(one.regime))}: {axis.lower()}, against {source_name} accuracy. {note}."
@@ -665,7 +634,7 @@ def _point_names(results: Results) -> dict[str, str]:
 def _number_key(results: Results) -> list[figures.Key]:
     if len(results.models) <= NAMED_AT_MOST:
         return []
-    return [[(f"{number}  {_printable(model)}", "", "") for model, number in _point_names(results).items()]]
+    return [[(f"{number}\u00a0\u00a0{_printable(model)}", "", "") for model, number in _point_names(results).items()]]
 
 
 def _family_key(results: Results) -> list[figures.Key]:
@@ -676,26 +645,27 @@ def _family_key(results: Results) -> list[figures.Key]:
 
 
 def _transfer_caption(results: Results, means: Sequence[Correlation], source_name: str) -> str:
+    several = any(len(one.tasks) > 1 for one in means)
     parts = [
-        f"{_capital(source_name)} accuracy against transfer accuracy, both in log odds (marked in percent); "
-        "transfer is the mean over tasks of the log odds. One point per model; bars: 95\u00a0%, from the finite "
-        "test splits. Panels differ in where their vertical axis starts, not in its scale.",
+        f"{_capital(source_name)} accuracy against transfer accuracy, both in log odds (marked in percent)"
+        + ("; transfer is the mean over tasks of the log odds." if several else "."),
+        "One point per model; bars: 95\u00a0%, from the finite test splits.",
     ]
+    if len(means) > 1:
+        parts.append("Panels differ in where their vertical axis starts, not in its scale.")
     if any(one.r is not None for one in means):
         parts.append("Line: least squares; band: 95\u00a0%, from drawing models with replacement.")
     if "scratch" in results.regimes:
         parts.append(
-            f"From scratch is the control: those weights never saw {source_name}, so what correlation is left "
-            "there belongs to the architectures."
+            f"From scratch is the control: those weights never saw {source_name}, so what correlation is "
+            "left there belongs to the architectures."
         )
     missing = [model for model in results.models if model not in results.source_top1]
     if missing:
         parts.append(f"{_count(len(missing), 'model')} without a known {source_name} accuracy left out.")
     if any(one.left_out for one in means):
         worst = max(one.left_out for one in means)
-        parts.append(
-            f"Up to {_count(worst, 'model')} per panel left out for want of a result on every task shown."
-        )
+        parts.append(f"Up to {_count(worst, 'model')} per panel left out for want of a result on every task shown.")
     if len(results.fraction_tasks) < len(results.tasks):
         parts.append("Tasks whose metric is not a share of 1 to be maximised are left out.")
     return " ".join(parts)
@@ -730,8 +700,8 @@ def _task_figure(results: Results, source_name: str) -> Drawn | None:
         if series:
             panels.append(_task_panel(results, task, series, source_name, f"task-{len(panels)}"))
     caption = (
-        f"Each task by itself: {source_name} accuracy against the task’s metric, both in log odds, one point per "
-        "model and regime, regimes a little apart; bars: 95\u00a0% intervals. The vertical axes differ."
+        f"Each task by itself: {source_name} accuracy against the task’s metric, both in log odds, one point "
+        "per model and regime, regimes a little apart; bars: 95\u00a0% intervals. The vertical axes differ."
     )
     return Drawn("tasks", caption, tuple(panels), (_regime_key(results),))
 
@@ -782,12 +752,8 @@ def _regime_key(results: Results) -> figures.Key:
 def _regime_figure(results: Results) -> Drawn | None:
     if len(results.models) == 1 and len(results.regimes) == 1:
         return None
-    blocks = [
-        _complete_block(results, regime, results.models, results.fraction_tasks) for regime in results.regimes
-    ]
-    common = [
-        task for task in results.fraction_tasks if all(task in tasks for models, tasks in blocks if models)
-    ]
+    blocks = [_complete_block(results, regime, results.models, results.fraction_tasks) for regime in results.regimes]
+    common = [task for task in results.fraction_tasks if all(task in tasks for models, tasks in blocks if models)]
     if not common:
         return None
     rows = [(model, _means_by_regime(results, model, common)) for model in results.models]
@@ -800,19 +766,13 @@ def _regime_figure(results: Results) -> Drawn | None:
     description = f"Accuracy of {_count(len(rows), 'model')} in each regime, {over}."
     axis = "Accuracy, spaced by log odds"
     panels = [
-        figures.dot_panel(
-            "regimes-0", f"Accuracy, {over}", description, rows, axis, figures.limits_of(ends, 0.06)
-        )
+        figures.dot_panel("regimes-0", f"Accuracy, {over}", description, rows, axis, figures.limits_of(ends, 0.06))
     ]
-    caption = (
-        f"Regimes side by side, {over} (of log odds); pale bars: 95\u00a0%, from the finite test splits."
-    )
+    caption = f"Regimes side by side, {over} (of log odds); pale bars: 95\u00a0%, from the finite test splits."
     gains = _gain_panel(results)
     if gains is not None:
         panels.append(gains)
-        caption += (
-            " What fine-tuning adds: fine-tuned minus frozen, a dot per model, the stroke at their mean."
-        )
+        caption += " What fine-tuning adds: fine-tuned minus frozen, a dot per model, the stroke at their mean."
     return Drawn("regimes", caption, tuple(panels), (_regime_key(results),))
 
 
@@ -859,21 +819,50 @@ def _throughput_figure(speeds: Sequence[Speed], results: Results) -> Drawn | Non
         here = [one for one in ordered if (one.device, _scope(one.scope)) == (device, scope)]
         models = sorted({one.model for one in here}, key=lambda name: (-fastest[name], name))
         rows = [
-            (_printable(model), [_bar(one, ordered, colours) for one in here if one.model == model])
-            for model in models
+            (_printable(model), [_bar(one, ordered, colours) for one in here if one.model == model]) for model in models
         ]
-        description = f"Images per second on {device}, scope ({scope}), for {_count(len(rows), 'model')}."
-        panels.append(
-            figures.bar_panel(
-                f"throughput-{len(panels)}",
-                _printable(f"{device}, scope ({scope})"),
-                _printable(description),
-                rows,
-                "Images per second",
-            )  # fmt: skip
-        )
-    key = [(_printable(name), colours[name], "s") for name in names]
-    return Drawn("throughput", _printable(_throughput_caption(ordered)), tuple(panels), (key,))
+        name, title = f"throughput-{len(panels)}", _printable(f"{device}, scope ({scope})")
+        description = f"Images per second on {title}, for {_count(len(rows), 'model')}."
+        panels.append(figures.bar_panel(name, title, description, rows, "Images per second"))
+    caption = _throughput_caption(ordered)
+    keys: list[figures.Key] = [[(_printable(name), colours[name], "s") for name in names]]
+    cost = _cost_panel(ordered, results)
+    if cost is not None:
+        panels.append(cost)
+        keys += _number_key(results)
+        caption += " What accuracy costs: each model’s mean transfer accuracy at the rate of its fastest backend."
+    return Drawn("throughput", _printable(caption), tuple(panels), tuple(keys))
+
+
+def _cost_panel(speeds: Sequence[Speed], results: Results) -> figures.Panel | None:
+    """Accuracy against speed, for the device and scope with the highest rate and the first regime."""
+    if not results.regimes or not results.fraction_tasks:
+        return None
+    regime = results.regimes[0]
+    top = max(speeds, key=lambda one: one.images_per_second)
+    rate = _fastest(one for one in speeds if (one.device, _scope(one.scope)) == (top.device, _scope(top.scope)))
+    models, tasks = _complete_block(results, regime, [m for m in results.models if m in rate], results.fraction_tasks)
+    if len(models) < 2 or not tasks:
+        return None
+    shapes, names = _family_shapes(results), _point_names(results)
+    marks = []
+    for model in models:
+        entries = [results.entries[task, model, regime] for task in tasks]
+        middle = float(np.mean([_entry_log_odds(entry)[0] for entry in entries]))
+        shape = shapes[results.family.get(model, "")]
+        marks.append(figures.Mark(names[model], shape, math.log10(rate[model]), middle, *_mean_interval(entries)))
+    over = f"mean over {len(tasks)} tasks" if len(tasks) > 1 else _printable(tasks[0])
+    return figures.scatter_panel(
+        "throughput-cost",
+        "What accuracy costs",
+        f"Accuracy ({label(regime)}, {over}) against images per second, {_count(len(models), 'model')}.",
+        [figures.Series(regime, _styles(results)[regime][0], tuple(marks))],
+        ("Images per second, log scale", f"Accuracy, {over}"),
+        (figures.limits_of([mark.x for mark in marks], 0.12), figures.limits_of(_ends(marks))),
+        named=True,
+        note=_printable(f"{_short_label(regime)}; {top.device}, scope ({_scope(top.scope)})"),
+        powers=True,
+    )
 
 
 def _bar(one: Speed, among: Sequence[Speed], colours: Mapping[str, str]) -> figures.Bar:
@@ -1031,9 +1020,7 @@ def _cell(results: Results, task: str, model: str, regime: str) -> dict[str, Any
 
 def _sizes(results: Results, task: str) -> str:
     """The test images, or their range where cells differ."""
-    found = [
-        entry.n for (of, _, _), entry in results.entries.items() if of == task and entry.value is not None
-    ]
+    found = [entry.n for (of, _, _), entry in results.entries.items() if of == task and entry.value is not None]
     if not found:
         return "–"
     return f"{min(found):,}" if min(found) == max(found) else f"{min(found):,} to {max(found):,}"
@@ -1057,6 +1044,7 @@ def _page(
     loader = PackageLoader("bench", "")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True,
                               lstrip_blocks=True)  # fmt: skip
+    environment.filters["breakable"] = _breakable
     environment.finalize = lambda value: value if isinstance(value, Markup) else _printable(value)
     pictures = [
         {
@@ -1065,10 +1053,7 @@ def _page(
             "number": at,
             "panels": [Markup(figures.svg(panel)) for panel in one.panels],
             "keys": [
-                [
-                    (text, Markup(figures.key_svg(colour, shape)) if shape else "")
-                    for text, colour, shape in key
-                ]
+                [(text, Markup(figures.key_svg(colour, shape)) if shape else "") for text, colour, shape in key]
                 for key in one.keys
             ],
         }
@@ -1079,12 +1064,12 @@ def _page(
         answer=_answer(results, found, source_name),
         notes=notes,
         figures=pictures,
-        regimes=[label(regime) for regime in results.regimes],
+        regimes=[_short_label(regime) for regime in results.regimes],
         tables=[_task_table(results, task) for task in results.tasks],
         correlations=_correlation_table(found, results),
         throughput=_throughput_table(speeds),
         failures=[row for row in sorted(rows, key=_row_order) if row.error is not None],
-        label=label,
+        label=_short_label,
         made=_how_made(rows, results, command, seed),
         metrics=_metric_definitions(results),
         environment=_environments(rows),
@@ -1095,6 +1080,13 @@ def _page(
     )
 
 
+def _breakable(name: str) -> "Markup":
+    """The name, escaped, with places to break a line after its separators."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"([_./\\-])(?=[^_./\\-])", r"\1<wbr>", str(escape(_printable(name)))))
+
+
 def _task_table(results: Results, task: str) -> dict[str, Any]:
     lines = []
     for model in results.models:
@@ -1102,9 +1094,7 @@ def _task_table(results: Results, task: str) -> dict[str, Any]:
         if any((task, model, regime) in results.entries for regime in results.regimes):
             known = results.source_top1.get(model)
             source = "–" if known is None else f"{100 * known:.1f}"
-            lines.append(
-                {"model": model, "family": results.family.get(model, ""), "source": source, "cells": cells}
-            )
+            lines.append({"model": model, "family": results.family.get(model, ""), "source": source, "cells": cells})
     unit = (
         "percent"
         if results.is_fraction(task)
@@ -1112,7 +1102,7 @@ def _task_table(results: Results, task: str) -> dict[str, Any]:
     )
     return {
         "task": task,
-        "metric": results.metric[task],
+        "metric": _metric_name(results.metric[task]),
         "unit": unit,
         "n": _sizes(results, task),
         "lines": lines,
@@ -1131,9 +1121,7 @@ def _correlation_table(found: Sequence[Correlation], results: Results) -> list[d
             "models": len(one.models),
             "tasks": len(one.tasks),
             "r": "–" if one.r is None else _signed(one.r),
-            "interval": "–"
-            if one.low is None or one.high is None
-            else f"{_signed(one.low)} to {_signed(one.high)}",
+            "interval": "–" if one.low is None or one.high is None else f"{_signed(one.low)} to {_signed(one.high)}",
             "slope": "–" if one.slope is None else _signed(one.slope),
         }
         for one in found
@@ -1142,9 +1130,7 @@ def _correlation_table(found: Sequence[Correlation], results: Results) -> list[d
 
 
 def _throughput_table(speeds: Sequence[Speed]) -> list[Speed]:
-    return sorted(
-        speeds, key=lambda one: (_scope(one.scope), one.device, one.model, dataclasses.astuple(one))
-    )
+    return sorted(speeds, key=lambda one: (_scope(one.scope), one.device, one.model, dataclasses.astuple(one)))
 
 
 def _how_made(rows: Sequence[Row], results: Results, command: str, seed: int) -> list[tuple[str, str]]:
@@ -1176,7 +1162,9 @@ def _metric_definitions(results: Results) -> list[tuple[str, str]]:
     found = []
     for name in sorted(set(results.metric.values())):
         words = " ".join((METRICS[name].prepare.__doc__ or "").split()) if name in METRICS else ""
-        found.append((name, words.partition(". ")[0].rstrip(".") + "." if words else "as the rows name it."))
+        found.append(
+            (_metric_name(name), words.partition(". ")[0].rstrip(".") + "." if words else "as the rows name it.")
+        )
     return found
 
 
@@ -1197,19 +1185,21 @@ def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str
             yield f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value, default=str)
 
 
-def _splits(rows: Sequence[Row]) -> list[tuple[str, list[str]]]:
-    """(task, its train, val and test images), as far as the rows tell; details give n_train and n_val."""
-    found = []
-    for task in sorted({row.cell.task for row in rows}):
-        here = [
-            row for row in rows if row.cell.task == task and row.source == "measured" and row.error is None
-        ]
-        sizes = [{row.details.get(name) for row in here} for name in ("n_train", "n_val")] + [
-            {row.n for row in here}
-        ]
-        found.append((task, [_either(size) for size in sizes]))
-    return found
+def _splits(rows: Sequence[Row]) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """Names of the splits whose sizes the rows tell (details: n_train, n_val), and (task, sizes) for each task."""
+    measured = [row for row in rows if row.source == "measured" and row.error is None]
+    sizes = {
+        "train": lambda row: row.details.get("n_train"),
+        "val": lambda row: row.details.get("n_val"),
+        "test": lambda row: row.n,
+    }
+    told = [name for name, size in sizes.items() if any(isinstance(size(row), int) for row in measured)]
+    tasks = sorted({row.cell.task for row in measured})
+    return told, [
+        (task, [_either(sizes[name](row) for row in measured if row.cell.task == task) for name in told])
+        for task in tasks
+    ]
 
 
 def _either(sizes: Iterable[Any]) -> str:
-    return " or ".join(f"{size:,}" for size in sorted(size for size in sizes if isinstance(size, int))) or "–"
+    return " or ".join(f"{size:,}" for size in sorted({size for size in sizes if isinstance(size, int)})) or "–"

@@ -213,9 +213,7 @@ def bootstrap(
     """
     tail = _tail(level)
     if method not in BOOTSTRAP_METHODS:
-        raise BadInput(
-            f"no interval method {method!r}; one of {', '.join([*PROPORTION_METHODS, *BOOTSTRAP_METHODS])}"
-        )
+        raise BadInput(f"no interval method {method!r}; one of {', '.join([*PROPORTION_METHODS, *BOOTSTRAP_METHODS])}")
     if value is None:
         value = float(statistic(np.ones((n, 1)))[0])
     drawn = resampled(statistic, n, resamples=resamples, seed=seed)
@@ -256,9 +254,7 @@ def _bca_shares(shares: Array, value: float, drawn: Array, statistic: Statistic,
 
     bias = norm.ppf(((drawn < value).sum() + (drawn == value).sum() / 2) / len(drawn))
     left_out = value - _jackknife(statistic, n, seed)
-    left_out = (
-        left_out[~np.isnan(left_out)] - left_out[~np.isnan(left_out)].mean() if len(left_out) else left_out
-    )
+    left_out = left_out[~np.isnan(left_out)] - left_out[~np.isnan(left_out)].mean() if len(left_out) else left_out
     spread = (left_out**2).sum()
     if not np.isfinite(bias) or spread == 0:
         return shares
@@ -297,9 +293,7 @@ def log_odds(values: npt.ArrayLike, n: npt.ArrayLike | None = None) -> Array:
     values = _fractions(values)
     if n is None:
         if ((values == 0) | (values == 1)).any():
-            raise BadInput(
-                "a value of exactly 0 or 1 has infinite log odds; give n, the number of test images"
-            )
+            raise BadInput("a value of exactly 0 or 1 has infinite log odds; give n, the number of test images")
         return np.log(values) - np.log1p(-values)
     n = np.asarray(n, dtype=np.float64)
     if not (n >= 1).all():
@@ -336,9 +330,7 @@ def mean_log_odds(values: npt.ArrayLike, n: npt.ArrayLike | None = None) -> Arra
 def _table(values: npt.ArrayLike, fewest_models: int = 1) -> Array:
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 2 or values.shape[0] < fewest_models or values.shape[1] < 1:
-        raise BadInput(
-            f"values: [models, tasks] with {fewest_models} models or more expected, {values.shape} found"
-        )
+        raise BadInput(f"values: [models, tasks] with {fewest_models} models or more expected, {values.shape} found")
     return values
 
 
@@ -386,9 +378,7 @@ def _pair(x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Array, Array]:
     if x.ndim != 1 or x.shape != y.shape:
         raise BadInput(f"x and y: one number each per model expected, {x.shape} and {y.shape} found")
     if not (np.isfinite(x) & np.isfinite(y)).all():
-        raise BadInput(
-            f"x and y: finite numbers expected; not so at {np.flatnonzero(~np.isfinite(x + y)).tolist()}"
-        )
+        raise BadInput(f"x and y: finite numbers expected; not so at {np.flatnonzero(~np.isfinite(x + y)).tolist()}")
     return x, y
 
 
@@ -729,9 +719,7 @@ def paired_difference(
 def _both_right(right_a: npt.ArrayLike, right_b: npt.ArrayLike) -> tuple[Array, Array]:
     a, b = np.asarray(right_a, dtype=np.float64), np.asarray(right_b, dtype=np.float64)
     if a.ndim != 1 or a.shape != b.shape:
-        raise BadInput(
-            f"correctness: the same examples expected of both models, {a.shape} and {b.shape} found"
-        )
+        raise BadInput(f"correctness: the same examples expected of both models, {a.shape} and {b.shape} found")
     if (np.isnan(a) != np.isnan(b)).any():
         raise BadInput("correctness: the same examples have to count for both models; NaN differs")
     a, b = a[~np.isnan(a)], b[~np.isnan(b)]

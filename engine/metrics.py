@@ -97,9 +97,7 @@ def checked(truth: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Array, Array]:
         scores = scores.astype(np.float64)
     bad = np.flatnonzero(np.isnan(scores).any(axis=1))
     if len(bad):
-        raise BadInput(
-            f"scores: NaN in {len(bad)} of {len(scores)} rows: {_listed(bad)}; did training diverge?"
-        )
+        raise BadInput(f"scores: NaN in {len(bad)} of {len(scores)} rows: {_listed(bad)}; did training diverge?")
     n, k = scores.shape
     if truth.shape == (n,) and truth.dtype.kind in "iu":
         bad = np.flatnonzero((truth < 0) | (truth >= k))
@@ -111,8 +109,7 @@ def checked(truth: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Array, Array]:
             raise BadInput(f"truth [n, k]: 0, 1, -1 (ignored) expected; {truth.min()} to {truth.max()} found")
         return truth.astype(np.int8), scores
     raise BadInput(
-        f"truth: int [{n}] or bool [{n}, {k}] expected for scores [{n}, {k}], "
-        f"{truth.dtype} {list(truth.shape)} found"
+        f"truth: int [{n}] or bool [{n}, {k}] expected for scores [{n}, {k}], {truth.dtype} {list(truth.shape)} found"
     )
 
 
@@ -142,9 +139,7 @@ def probabilities(scores: npt.ArrayLike, kind: str = "auto") -> Array:
     values = np.asarray(scores, dtype=np.float64)
     if kind not in ("auto", "logits", "probabilities"):
         raise BadInput(f"scores are auto, logits or probabilities; {kind!r} found")
-    fits = bool(((values >= 0) & (values <= 1)).all()) and bool(
-        (abs(values.sum(axis=1) - 1) <= SUM_TOLERANCE).all()
-    )
+    fits = bool(((values >= 0) & (values <= 1)).all()) and bool((abs(values.sum(axis=1) - 1) <= SUM_TOLERANCE).all())
     if kind == "probabilities" and not fits:
         raise BadInput("scores: rows in [0, 1] that sum to 1 expected of probabilities; pass them as logits")
     if kind == "logits" or not fits:
@@ -283,9 +278,7 @@ def predicted(scores: Array, threshold: npt.ArrayLike | None = None) -> Array:
         threshold = 0.5 if scores.min() >= 0 and scores.max() <= 1 else 0.0
     threshold = np.asarray(threshold, dtype=np.float64)
     if threshold.shape not in ((), (scores.shape[1],)) or np.isnan(threshold).any():
-        raise BadInput(
-            f"threshold: a number, or one for each of {scores.shape[1]} classes; {threshold} found"
-        )
+        raise BadInput(f"threshold: a number, or one for each of {scores.shape[1]} classes; {threshold} found")
     return scores >= threshold
 
 
@@ -321,9 +314,7 @@ def f1_macro(truth: Array, scores: Array, threshold: npt.ArrayLike | None = None
         k, said = scores.shape[1], scores.argmax(axis=1)
         occurs, predicts = _sums_by(truth, k), _sums_by(said, k)
         agrees = _sums_by(np.where(said == truth, truth, -1), k)
-        return lambda weights: _mean_over_defined(
-            _ratio(2 * agrees(weights), occurs(weights) + predicts(weights))
-        )
+        return lambda weights: _mean_over_defined(_ratio(2 * agrees(weights), occurs(weights) + predicts(weights)))
     true, found = _known(truth), predicted(scores, threshold)
     both, either = 2.0 * (true & found).T, true.T.astype(np.float64) + found.T
     return lambda weights: _mean_over_defined(_ratio(both @ weights, either @ weights))
@@ -363,9 +354,7 @@ def choose_threshold(
     known = ("f1_macro",) if per_class else ("f1_macro", "f1_micro", "f1_samples")
     if truth.ndim == 1 or metric not in known:
         each = "a threshold per class" if per_class else "a threshold"
-        raise BadInput(
-            f"{each} is for {', '.join(known)} of truth bool [n, k]; {metric} of {truth.ndim}-d truth"
-        )
+        raise BadInput(f"{each} is for {', '.join(known)} of truth bool [n, k]; {metric} of {truth.ndim}-d truth")
     common = _best_cut(truth, scores, METRICS[metric], candidates)
     if not per_class:
         return common

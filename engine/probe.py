@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import eigvalsh_tridiagonal
 from torch import Tensor
 
 from engine.errors import BadInput
@@ -48,7 +49,8 @@ class PathFit:
 
     weights: float32 [p, k, d] and bias: float32 [p, k], for raw rows.
     objective: sum of cross-entropies + penalty / 2 x squared norm of the weights [p].
-    gap: estimated (objective - optimum) / objective [p]; converged: gap within the tolerance asked [p].
+    gap: estimated (objective - optimum) / objective [p]; the truth is within a factor of ten.
+    converged: gap within the tolerance asked [p].
     gradient_norm: norm of the objective's gradient, for centred rows, divided by the objective [p].
     iterations: Newton steps [p]; products: passes of each penalty over the rows, all kinds [p].
     """
@@ -73,7 +75,7 @@ def fit_path(
     fit_intercept: bool = True,
     standardise: bool = False,
     start: PathFit | None = None,
-    tolerance: float = 1e-6,
+    tolerance: float = 1e-7,
     max_iterations: int = 100,
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
@@ -89,14 +91,12 @@ def fit_path(
     Two runs with other thread counts differ by rounding: objectives agree to 1e-5 relative.
     Raises BadInput for rows that are not finite, labels out of range, and fewer than two classes.
     """
-    stacked = _stack(rows)
-    target = _checked_labels(labels, len(stacked), classes)
+    stacked = stacked_rows(rows)
+    target = checked_labels(labels, len(stacked), classes)
     count = int(target.max()) + 1 if classes is None else classes
     present, compact = np.unique(target, return_inverse=True)
     if len(present) < 2:
-        raise BadInput(
-            f"all {len(target)} labels are {present[0]}; expected at least two classes; add rows of another"
-        )
+        raise BadInput(f"all {len(target)} labels are {present[0]}; expected at least two classes; add rows of another")
     loss = _Softmax(torch.from_numpy(compact).to(device), len(present))
     absent = np.full(count, ABSENT)
     options = _Options(fit_intercept, standardise, tolerance, max_iterations, device, dtype, memory_limit)
@@ -111,7 +111,7 @@ def fit_path_multilabel(
     fit_intercept: bool = True,
     standardise: bool = False,
     start: PathFit | None = None,
-    tolerance: float = 1e-6,
+    tolerance: float = 1e-7,
     max_iterations: int = 100,
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
@@ -122,8 +122,8 @@ def fit_path_multilabel(
     The objective is summed over classes. A class that is true (or false) of every row gets zero weights
     and -ABSENT (or ABSENT) as bias.
     """
-    stacked = _stack(rows)
-    target = _checked_truth(truth, len(stacked))
+    stacked = stacked_rows(rows)
+    target = checked_truth(truth, len(stacked))
     share = target.mean(0)
     mixed = np.flatnonzero((share > 0) & (share < 1))
     if len(mixed) == 0:
@@ -139,7 +139,7 @@ def fit_path_multilabel(
 
 def scores(fit: PathFit, index: int, rows: Rows) -> NDArray:
     """Logits, float32 [n, k], of rows [n, d] at the fit's penalty number `index`."""
-    return _linear(fit.weights[index], fit.bias[index], rows)
+    return linear_scores(fit.weights[index], fit.bias[index], rows)
 
 
 def choose_penalty(fit: PathFit, rows: Rows, truth: ArrayLike, metric: Metric) -> int:
@@ -147,7 +147,7 @@ def choose_penalty(fit: PathFit, rows: Rows, truth: ArrayLike, metric: Metric) -
 
     The stronger of two equals has the smaller weights, so it is the one that moves least on new data.
     """
-    return _best(fit.penalties, _values(fit, rows, np.asarray(truth), metric))
+    return strongest_best(fit.penalties, _values(fit, rows, np.asarray(truth), metric))
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ class Probe:
     seconds: float
 
     def __call__(self, rows: Rows) -> NDArray:
-        return _linear(self.weights, self.bias, rows)
+        return linear_scores(self.weights, self.bias, rows)
 
 
 def probe(
@@ -192,9 +192,7 @@ def probe(
     began = clock()
     train, val = np.asarray(train_truth), np.asarray(val_truth)
     if train.ndim != val.ndim:
-        raise BadInput(
-            f"train truth {train.shape} and val truth {val.shape} found; expected the same kind in both"
-        )
+        raise BadInput(f"train truth {train.shape} and val truth {val.shape} found; expected the same kind in both")
     if train.ndim == 1 and classes is None:
         classes = int(max(train.max(initial=0), val.max(initial=0))) + 1
 
@@ -205,11 +203,11 @@ def probe(
 
     path = fitted(train_rows, train, penalties, None)
     values = _values(path, val_rows, val, metric)
-    chosen = _best(path.penalties, values)
+    chosen = strongest_best(path.penalties, values)
     penalty = float(path.penalties[chosen])
     last, index = path, chosen
     if refit:
-        both = (*_stack(train_rows).parts, *_stack(val_rows).parts)
+        both = (*stacked_rows(train_rows).parts, *stacked_rows(val_rows).parts)
         last, index = fitted(both, np.concatenate([train, val]), [penalty], path), 0
     return Probe(
         weights=last.weights[index],
@@ -224,14 +222,14 @@ def probe(
 
 
 def _values(fit: PathFit, rows: Rows, truth: NDArray, metric: Metric) -> NDArray:
-    if len(truth) != len(_stack(rows)):
+    if len(truth) != len(stacked_rows(rows)):
         raise BadInput(
-            f"{len(_stack(rows))} rows and {len(truth)} truths found; expected one each; check the split"
+            f"{len(stacked_rows(rows))} rows and {len(truth)} truths found; expected one each; check the split"
         )
     return np.array([metric(truth, scores(fit, index, rows)) for index in range(len(fit.penalties))])
 
 
-def _best(penalties: NDArray, values: NDArray) -> int:
+def strongest_best(penalties: NDArray, values: NDArray) -> int:
     if np.isnan(values).any():
         raise BadInput(
             "the metric is not a number on val; expected a fraction; check that val has every class it needs"
@@ -240,12 +238,10 @@ def _best(penalties: NDArray, values: NDArray) -> int:
     return int(winners[np.argmax(penalties[winners])])
 
 
-def _linear(weights: NDArray, bias: NDArray, rows: Rows) -> NDArray:
-    stack = _stack(rows)
+def linear_scores(weights: NDArray, bias: NDArray, rows: Rows) -> NDArray:
+    stack = stacked_rows(rows)
     if stack.width != weights.shape[1]:
-        raise BadInput(
-            f"rows of width {stack.width} found; expected {weights.shape[1]}; use the model of the fit"
-        )
+        raise BadInput(f"rows of width {stack.width} found; expected {weights.shape[1]}; use the model of the fit")
     out = np.empty((len(stack), len(weights)), np.float32)
     for begin in range(0, len(stack), SCORED_AT_ONCE):
         where = slice(begin, min(begin + SCORED_AT_ONCE, len(stack)))
@@ -254,6 +250,19 @@ def _linear(weights: NDArray, bias: NDArray, rows: Rows) -> NDArray:
 
 
 # ---------------------------------------------------------------------------------------------------- losses
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What c rows say at b penalties: summed losses float64 [b], residuals [c, b, k], what `curve` needs
+    of them [c, b, k], and their curvature: mean over classes [c, b] and sum over rows [b, k].
+    """
+
+    losses: Tensor
+    residuals: Tensor
+    state: Tensor
+    row_curvature: Tensor
+    class_curvature: Tensor
 
 
 class _Softmax:
@@ -269,25 +278,28 @@ class _Softmax:
     def _own(self, where: slice, like: Tensor) -> Tensor:
         return self.labels[where, None, None].expand(-1, like.shape[1], 1)
 
-    def measure(self, logits: Tensor, where: slice) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Losses [b], residuals [c, b, k], curvature state [c, b, k], mean curvature per row [c, b].
-
-        logits: [c, b, k], overwritten.
-        """
+    def measure(self, logits: Tensor, where: slice) -> "_Measured":
+        """The losses of logits [c, b, k], which are overwritten, of the rows `where`."""
         own = self._own(where, logits)
         others = logits.sub_(logits.gather(2, own)).scatter_(2, own, -math.inf)
         top = others.amax(2, keepdim=True).clamp_min_(0)
         others.sub_(top).exp_()
         mass = others.sum(2, keepdim=True)
-        total = mass + torch.exp(-top)
+        none = torch.exp(-top)
+        total = mass + none
         losses = torch.where(top > 0, top + torch.log(total), torch.log1p(mass))
         chance = others.div_(total)
-        wrong = mass.div_(total)
-        right = torch.exp(-top) / total
-        curvature = wrong * (1 + right) - chance.square().sum(2, keepdim=True)
+        wrong, right = mass.div_(total), none.div_(total)
+        # p (1 - p) of every class, where 1 - p of the own class is `wrong`.
+        curvature = torch.addcmul(chance, chance, chance, value=-1).scatter_(2, own, wrong * right)
         residuals = chance.scatter(2, own, -wrong)
-        state = chance.scatter_(2, own, right)
-        return losses.sum((0, 2), dtype=torch.float64), residuals, state, curvature[..., 0] / self.classes
+        return _Measured(
+            losses.sum((0, 2), dtype=torch.float64),
+            residuals,
+            chance.scatter_(2, own, right),
+            curvature.mean(2),
+            curvature.sum(0),
+        )
 
     def curve(self, state: Tensor, change: Tensor, where: slice) -> Tensor:
         """Change of the residuals [c, b, k] with a change of the logits [c, b, k], which is overwritten."""
@@ -307,13 +319,13 @@ class _Sigmoid:
     def __init__(self, truth: Tensor):
         self.truth, self.classes = truth, truth.shape[1]
 
-    def measure(self, logits: Tensor, where: slice) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def measure(self, logits: Tensor, where: slice) -> "_Measured":
         sign = torch.where(self.truth[where, None, :], -1.0, 1.0).to(logits.dtype)
         margin = logits.mul_(sign)
         losses = torch.nn.functional.softplus(margin, threshold=80)
         wrong = torch.sigmoid(margin)
         state = wrong * torch.sigmoid(-margin)
-        return losses.sum((0, 2), dtype=torch.float64), wrong * sign, state, state.mean(2)
+        return _Measured(losses.sum((0, 2), dtype=torch.float64), wrong * sign, state, state.mean(2), state.sum(0))
 
     def curve(self, state: Tensor, change: Tensor, where: slice) -> Tensor:
         return change.mul_(state)
@@ -346,7 +358,7 @@ class _Options:
         return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else DEFAULT_MEMORY
 
 
-class _Stack:
+class Stacked:
     """Arrays laid end to end, read by slice as tensors."""
 
     def __init__(self, parts: Sequence[NDArray | Tensor]):
@@ -370,7 +382,7 @@ class _Stack:
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
 
-def _stack(rows: Rows) -> _Stack:
+def stacked_rows(rows: Rows) -> Stacked:
     parts = rows if isinstance(rows, tuple) else (rows,)
     parts = tuple(part if isinstance(part, Tensor) else np.asanyarray(part) for part in parts)
     shapes = [tuple(part.shape) for part in parts]
@@ -378,7 +390,7 @@ def _stack(rows: Rows) -> _Stack:
         raise BadInput(f"rows of shape {shapes} found; expected [n, d]; stack the features into a matrix")
     if sum(shape[0] for shape in shapes) == 0 or shapes[0][1] == 0:
         raise BadInput(f"rows of shape {shapes} found; expected at least one row and one column")
-    return _Stack([part for part in parts if len(part)])
+    return Stacked([part for part in parts if len(part)])
 
 
 class _Design:
@@ -389,7 +401,7 @@ class _Design:
     the span of the rows, so they are rotated into as many columns as there are rows, which is exact too.
     """
 
-    def __init__(self, stack: _Stack, options: _Options, columns: int):
+    def __init__(self, stack: Stacked, options: _Options, columns: int):
         self.stack, self.options = stack, options
         self.n, self.raw_width = len(stack), stack.width
         self.basis: Tensor | None = None
@@ -427,18 +439,11 @@ class _Design:
             total += chunk.sum(0, dtype=torch.float64)
             if self.options.standardise:
                 squares += chunk.double().square().sum(0)
-        if bad:
-            listed = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
-            raise BadInput(
-                f"{len(bad)} of {self.n} rows hold NaN or infinity (rows {listed}); expected finite "
-                "features; extract these again, in float32 if they overflowed in float16"
-            )
+        refuse_unfinite(bad, self.n)
         mean = total / self.n
         deviation = (squares / self.n - mean.square()).clamp_min(0).sqrt()
         constant = deviation <= 1e-6 * mean.abs().clamp_min(1e-30)
-        scale = (
-            torch.where(constant, 1.0, 1 / deviation) if self.options.standardise else torch.ones_like(mean)
-        )
+        scale = torch.where(constant, 1.0, 1 / deviation) if self.options.standardise else torch.ones_like(mean)
         shift = mean if self.options.fit_intercept else torch.zeros_like(mean)
         return shift.to(self.options.dtype), scale.to(self.options.dtype)
 
@@ -492,7 +497,7 @@ def _quick_products() -> Iterator[None]:
     Where the processor multiplies bfloat16 in hardware oneDNN may round to it. So this is for curvature,
     which only steers the search, and never for the objective or its gradient, which decide convergence.
     """
-    matmul = torch.backends.mkldnn.matmul
+    matmul: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = matmul.fp32_precision
     matmul.fp32_precision = "bf16"
     try:
@@ -513,7 +518,7 @@ class _Problem:
         self.design, self.loss, self.keep_states = design, loss, keep_states
         self.states: list[Tensor] = []
         self.theta = torch.empty(0)
-        self.row_curvature = torch.empty(0)
+        self.row_curvature = self.class_curvature = torch.empty(0)
 
     def _logits(self, chunk: Tensor, theta: Tensor) -> Tensor:
         return (chunk @ theta.flatten(0, 1).T).unflatten(1, theta.shape[:2])
@@ -524,14 +529,17 @@ class _Problem:
         value = (ridge * theta.double().square()).sum((1, 2)) / 2
         gradient = ridge * theta
         self.theta, self.states, row_curvature = theta, [], []
+        class_curvature = torch.zeros(theta.shape[:2], dtype=torch.float64, device=theta.device)
         for where, chunk in self.design.chunks():
-            losses, residuals, state, curvature = self.loss.measure(self._logits(chunk, theta), where)
-            value += losses
-            gradient += (residuals.flatten(1).T @ chunk).view_as(gradient)
-            row_curvature.append(curvature)
+            measured = self.loss.measure(self._logits(chunk, theta), where)
+            value += measured.losses
+            gradient += (measured.residuals.flatten(1).T @ chunk).view_as(gradient)
+            row_curvature.append(measured.row_curvature)
+            class_curvature += measured.class_curvature
             if self.keep_states:
-                self.states.append(state)
+                self.states.append(measured.state)
         self.row_curvature = torch.cat(row_curvature)
+        self.class_curvature = (class_curvature / self.design.n).clamp_min(1e-30)
         return value, gradient.to(theta.dtype)
 
     def curve(self, direction: Tensor, penalties: Tensor, which: Tensor) -> Tensor:
@@ -547,11 +555,12 @@ class _Problem:
         return change
 
     def _state(self, chunk: Tensor, where: slice) -> Tensor:
-        return self.loss.measure(self._logits(chunk, self.theta), where)[2]
+        return self.loss.measure(self._logits(chunk, self.theta), where).state
 
     def keep(self, index: Tensor) -> None:
         """Forget all but these of the b last evaluated."""
         self.theta, self.row_curvature = self.theta[index], self.row_curvature[:, index]
+        self.class_curvature = self.class_curvature[index]
         self.states = [state[:, index] for state in self.states]
 
     def bracket(self) -> Tensor:
@@ -565,12 +574,14 @@ class _Problem:
 
 
 class _Preconditioner:
-    """One matrix per penalty that stands for the Hessian of every class; see the top of the file."""
+    """A matrix per penalty and group of classes that stands for their Hessian; see the top of the file."""
 
     def __init__(self, problem: _Problem):
         self.problem = problem
         self.bracket: Tensor | None = None
         self.usual, self.excess = 0.0, 0.0
+        self.levels = torch.empty(0)
+        self.factors: list[list[tuple[Tensor, Tensor]]] = []
 
     def prepare(self, in_flight: int) -> None:
         """Remake the bracket once the products wasted since the last time would have paid for it."""
@@ -584,27 +595,60 @@ class _Preconditioner:
         self.usual = self.usual or products
         self.excess += max(0.0, products - self.usual)
 
-    def factor(self, penalties: Tensor) -> Tensor:
-        """Cholesky factors [b, width, width] for the b penalties last evaluated."""
+    def factor(self, penalties: Tensor) -> None:
+        """Factorise for the b penalties last evaluated; not where the curvature is about as it was."""
+        levels = self.problem.class_curvature
+        if len(self.factors) == len(levels) and (self.drift() < 1.5).all():
+            return
+        self.levels = levels
+        self.factors = [
+            [(self._factor(group, levels[i, group], penalty), group) for group in _groups(levels[i])]
+            for i, penalty in enumerate(penalties.tolist())
+        ]
+
+    def drift(self) -> Tensor:
+        """The factor [b] by which the curvature has moved since it was factorised, in the class that moved most."""
+        ratio = self.levels / self.problem.class_curvature
+        return torch.maximum(ratio, 1 / ratio).amax(1)
+
+    def _factor(self, group: Tensor, levels: Tensor, penalty: float) -> Tensor:
         assert self.bracket is not None
-        level = self.problem.row_curvature.mean(0, dtype=torch.float64).clamp_min(1e-30)
-        matrix = level[:, None, None] * self.bracket.double()
-        diagonal = matrix.diagonal(dim1=1, dim2=2)
-        top = diagonal.amax(1, keepdim=True)
-        diagonal += penalties[:, None] * self.problem.design.penalised
-        jitter = 1e-12
+        matrix = self.bracket.double() * torch.exp(torch.log(levels).mean())
+        diagonal = matrix.diagonal()
+        jitter = 1e-12 * float(diagonal.max())
+        diagonal += penalty * self.problem.design.penalised
         while True:
-            diagonal += jitter * top
+            diagonal += jitter
             factor, failed = torch.linalg.cholesky_ex(matrix)
-            if not failed.any():
+            if not failed:
                 return factor.to(self.bracket.dtype)
             jitter *= 10
 
+    def solve(self, gradient: Tensor, which: Tensor) -> Tensor:
+        """The inverse times gradient [a, k, width], for those `which` [a] of the b factorised."""
+        out = torch.empty_like(gradient)
+        for row, i in enumerate(which.tolist()):
+            for factor, group in self.factors[i]:
+                half = torch.linalg.solve_triangular(factor, gradient[row, group].T, upper=False)
+                out[row, group] = torch.linalg.solve_triangular(factor.T, half, upper=True).T
+        return out
 
-def _solve(factor: Tensor, gradient: Tensor) -> Tensor:
-    """The preconditioner's inverse times gradient [b, k, width]."""
-    half = torch.linalg.solve_triangular(factor, gradient.mT, upper=False)
-    return torch.linalg.solve_triangular(factor.mT, half, upper=True).mT
+    def keep(self, index: Tensor) -> None:
+        """Forget all but these of the b penalties factorised."""
+        self.levels = self.levels[index]
+        self.factors = [self.factors[i] for i in index.tolist()]
+
+
+def _groups(levels: Tensor) -> list[Tensor]:
+    """Classes of like curvature, from levels [k]: at most MOST_GROUPS, none wider than needed for that."""
+    logs = torch.log(levels)
+    low, spread = logs.min(), float(logs.max() - logs.min())
+    width = max(math.log(4), 1.001 * spread / MOST_GROUPS)
+    number = ((logs - low) / width).long()
+    return [torch.nonzero(number == i)[:, 0] for i in number.unique().tolist()]
+
+
+MOST_GROUPS = 4
 
 
 @dataclass
@@ -625,32 +669,38 @@ MOST_PRODUCTS = 200
 
 
 def _newton_direction(
-    problem: _Problem, gradient: Tensor, factor: Tensor, penalties: Tensor, enough: Tensor
+    problem: _Problem,
+    preconditioner: _Preconditioner,
+    gradient: Tensor,
+    penalties: Tensor,
+    enough: Tensor,
+    softest: Tensor,
 ) -> _Direction:
     """Preconditioned conjugate gradients on Hessian x step = -gradient, until its error matters no more.
 
     It stops at a hundredth of the energy that it began with, or when what remains is below `enough` [b].
+    softest [b]: what is known of it from before.
     """
     step = torch.zeros_like(gradient)
-    softest = torch.ones_like(enough)
     products = torch.zeros_like(enough, dtype=torch.int64)
     which = torch.arange(len(gradient), device=gradient.device)
     residual = -gradient
-    solved = _solve(factor, residual)
+    solved = preconditioner.solve(residual, which)
     direction = solved
     energy = _dot(residual, solved)
     first = energy.clone()
+    ritz = _Ritz(len(gradient))
     for _ in range(MOST_PRODUCTS):
         bent = problem.curve(direction, penalties[which], which)
         bend = _dot(direction, bent)
         stride = torch.where(bend > 0, energy / bend, 0.0)
         products[which] += 1
-        softest[which] = torch.maximum(softest[which], stride)
         short = stride.to(step.dtype)[:, None, None]
         step[which] += short * direction
         residual = residual - short * bent
-        solved = _solve(factor, residual)
+        solved = preconditioner.solve(residual, which)
         after = _dot(residual, solved)
+        softest[which] = torch.maximum(softest[which], ritz.softest(which, stride, after / energy))
         going = (bend > 0) & (after > 0.01 * first[which])
         going &= after * softest[which] > 2 * enough[which]
         if not going.any():
@@ -658,9 +708,32 @@ def _newton_direction(
         direction = solved + (after / energy).to(step.dtype)[:, None, None] * direction
         energy = after
         if not going.all():
-            which, energy, factor = which[going], energy[going], factor[going]
+            which, energy = which[going], energy[going]
             direction, residual = direction[going], residual[going]
     return _Direction(step, _dot(gradient, step), softest, products)
+
+
+class _Ritz:
+    """Smallest eigenvalues of preconditioned Hessians, from the strides of conjugate gradients (Lanczos)."""
+
+    def __init__(self, count: int):
+        self.diagonal: list[list[float]] = [[] for _ in range(count)]
+        self.beside: list[list[float]] = [[] for _ in range(count)]
+        self.carried = [0.0] * count
+
+    def softest(self, which: Tensor, stride: Tensor, ratio: Tensor) -> Tensor:
+        """One over the smallest [a] after one more iteration with this stride and this ratio of energies."""
+        found = []
+        for i, own, share in zip(which.tolist(), stride.tolist(), ratio.tolist(), strict=True):
+            if own > 0:
+                self.diagonal[i].append(1 / own + self.carried[i])
+                smallest = eigvalsh_tridiagonal(self.diagonal[i], self.beside[i], select="i", select_range=(0, 0))[0]
+                found.append(1 / max(smallest, 1e-30))
+                self.carried[i] = share / own
+                self.beside[i].append(math.sqrt(max(share, 0.0)) / own)
+            else:
+                found.append(1.0)
+        return stride.new_tensor(found)
 
 
 @dataclass
@@ -672,9 +745,7 @@ class _Point:
     gradient: Tensor
 
 
-def _descend(
-    problem: _Problem, at: _Point, along: _Direction, penalties: Tensor
-) -> tuple[_Point, Tensor, int]:
+def _descend(problem: _Problem, at: _Point, along: _Direction, penalties: Tensor) -> tuple[_Point, Tensor, int]:
     """The next point, whether each penalty moved [b], and how often the rows were read.
 
     Halves the steps that do not lower the objective by a tenth of a promille of the slope, down to 2^-12.
@@ -710,9 +781,10 @@ class _Path:
     def __init__(self, problem: _Problem, options: _Options, in_flight: int):
         self.problem, self.options, self.in_flight = problem, options, in_flight
         self.preconditioner = _Preconditioner(problem)
+        self.softest = 1.0
 
     def walk(self, penalties: list[float], starts: list[Tensor] | None, first: Tensor) -> list[_Solved]:
-        """Solves the falling penalties from starts [k, width], one each, or else from `first` and each other."""
+        """Solves the falling penalties from `starts`, one each, or else from `first` and from each other."""
         solved: list[_Solved] = []
         for begin in range(0, len(penalties), self.in_flight):
             block = penalties[begin : begin + self.in_flight]
@@ -729,9 +801,7 @@ class _Path:
     def _evaluated(self, theta: Tensor, penalties: Tensor) -> _Point:
         return _Point(theta, *self.problem.evaluate(theta, penalties))
 
-    def _continued(
-        self, block: list[float], exact: Tensor, before: list[float], solved: list[_Solved]
-    ) -> _Point:
+    def _continued(self, block: list[float], exact: Tensor, before: list[float], solved: list[_Solved]) -> _Point:
         """The extrapolation of the last three solutions, or the last one where that is no better."""
         logs = [math.log(penalty) for penalty in before[-3:]]
         known = [entry.theta for entry in solved[-3:]]
@@ -747,46 +817,53 @@ class _Path:
 
     def _polish(self, at: _Point, penalties: Tensor) -> list[_Solved]:
         """Newton steps until each penalty is within the tolerance, stalls, or has had its iterations."""
-        count = len(penalties)
-        ends: list[_Solved | None] = [None] * count
-        live = torch.arange(count, device=penalties.device)
+        ends: dict[int, _Solved] = {}
+        live = torch.arange(len(penalties), device=penalties.device)
         products = torch.ones_like(live)
-        softest = torch.full_like(at.value, math.inf)
         moved = torch.ones_like(live, dtype=torch.bool)
-        self.preconditioner.prepare(count)
-        factor = self.preconditioner.factor(penalties)
+        self.preconditioner.prepare(len(live))
+        self.preconditioner.factors = []
+        self.preconditioner.factor(penalties)
+        softest = torch.full_like(at.value, max(1.0, self.softest / 2))
         for iteration in range(self.options.max_iterations + 1):
-            distance = _dot(at.gradient, _solve(factor, at.gradient)) / 2
-            gap = torch.where(distance > 0, distance * softest / at.value, 0.0)
+            gap = self._gap(at, softest) if iteration else torch.full_like(at.value, math.inf)
             ended = (gap <= self.options.tolerance) | ~moved
-            if iteration == self.options.max_iterations:
-                ended[:] = True
-            norm = _dot(at.gradient, at.gradient).sqrt() / at.value
+            ended |= torch.full_like(ended, iteration == self.options.max_iterations)
             for i in torch.nonzero(ended)[:, 0].tolist():
-                ends[int(live[i])] = _Solved(
-                    at.theta[i].clone(),
-                    float(at.value[i]),
-                    float(gap[i]),
-                    float(norm[i]),
-                    iteration,
-                    int(products[i]),
-                )
+                ends[int(live[i])] = _solved(at, i, float(gap[i]), iteration, int(products[i]))
             if ended.all():
                 break
             if ended.any():
                 on = torch.nonzero(~ended)[:, 0]
                 self.problem.keep(on)
+                self.preconditioner.keep(on)
                 at = _Point(at.theta[on], at.value[on], at.gradient[on])
-                live, products, factor, penalties = live[on], products[on], factor[on], penalties[on]
-            if iteration:
-                factor = self.preconditioner.factor(penalties)
+                live, products, penalties, softest = live[on], products[on], penalties[on], softest[on]
+            self.preconditioner.factor(penalties)
             enough = 0.1 * self.options.tolerance * at.value
-            along = _newton_direction(self.problem, at.gradient, factor, penalties, enough)
+            along = _newton_direction(self.problem, self.preconditioner, at.gradient, penalties, enough, softest)
             at, moved, readings = _descend(self.problem, at, along, penalties)
             softest = along.softest
             products += along.products + readings
             self.preconditioner.note(float(along.products.max()))
-        return [end for end in ends if end is not None]
+        self.softest = float(softest.max())
+        return [ends[i] for i in range(len(ends))]
+
+    def _gap(self, at: _Point, softest: Tensor) -> Tensor:
+        """Estimated (objective - optimum) / objective [b].
+
+        Half the gradient's squared norm in the inverse Hessian, for which the preconditioner stands: times
+        the most by which it was seen to exceed the Hessian, and by which the curvature has moved since.
+        """
+        every = torch.arange(len(at.value), device=at.value.device)
+        distance = _dot(at.gradient, self.preconditioner.solve(at.gradient, every)) / 2
+        return (distance * softest * self.preconditioner.drift() / at.value).clamp_min(0)
+
+
+def _solved(at: _Point, which: int, gap: float, iterations: int, products: int) -> _Solved:
+    gradient, value = at.gradient[which], float(at.value[which])
+    norm = float(torch.linalg.vector_norm(gradient, dtype=torch.float64)) / value
+    return _Solved(at.theta[which].clone(), value, gap, norm, iterations, products)
 
 
 def _extrapolated(wanted: float, at: list[float], known: list[Tensor]) -> Tensor:
@@ -801,7 +878,7 @@ def _extrapolated(wanted: float, at: list[float], known: list[Tensor]) -> Tensor
 
 
 def _fit(
-    stack: _Stack,
+    stack: Stacked,
     loss: _Loss,
     kept: NDArray,
     constant: NDArray,
@@ -810,7 +887,7 @@ def _fit(
     options: _Options,
 ) -> PathFit:
     """Fits the classes `kept` [m] of k; the others get zero weights and the bias `constant` [k]."""
-    _check_penalties(penalties)
+    check_penalties(penalties)
     falling = np.unique(penalties)[::-1]
     design = _Design(stack, options, loss.classes)
     in_flight, keep_states = _plan(design, loss.classes, len(falling), options)
@@ -856,17 +933,15 @@ def _start(start: PathFit, design: _Design, kept: NDArray, penalty: float) -> Te
     """Theta [m, width] of the start's penalty that is nearest; a class new to it gets the rarest's bias."""
     if start.weights.shape[2] != design.raw_width or start.weights.shape[1] <= kept.max():
         raise BadInput(
-            f"start has weights {start.weights.shape}; expected [p, more than {kept.max()}, {design.raw_width}]; "
+            f"start has weights {start.weights.shape}; expected [p, {kept.max() + 1} or more, {design.raw_width}]; "
             "start from a fit of the same features and classes"
         )
     nearest = int(np.argmin(np.abs(np.log(start.penalties / penalty))))
     bias = start.bias[nearest, kept].astype(np.float64)
     known = np.abs(bias) < -ABSENT / 2
     bias[~known] = bias[known].min() if known.any() else 0.0
-    to = {"device": design.options.device, "dtype": design.options.dtype}
-    return design.from_raw(
-        torch.from_numpy(start.weights[nearest, kept]).to(**to), torch.from_numpy(bias).to(**to)
-    )
+    weights = torch.from_numpy(start.weights[nearest, kept])
+    return design.from_raw(weights.to(design.shift), torch.from_numpy(bias).to(design.shift))
 
 
 def _plan(design: _Design, classes: int, count: int, options: _Options) -> tuple[int, bool]:
@@ -879,7 +954,7 @@ def _plan(design: _Design, classes: int, count: int, options: _Options) -> tuple
     kept = 0 if design.kept is None else size * design.kept.numel()
     room = options.memory() * 3 // 4 - kept
     vectors = size * 12 * classes * design.width
-    factors = 20 * design.width**2
+    factors = (size * MOST_GROUPS + 4) * design.width**2
     states = 2 * size * design.n * classes
     least = vectors + 2 * factors
     if room < least:
@@ -900,16 +975,12 @@ MOST_IN_FLIGHT = 12
 # ---------------------------------------------------------------------------------------------------- checks
 
 
-def _checked_labels(labels: ArrayLike, rows: int, classes: int | None) -> NDArray:
+def checked_labels(labels: ArrayLike, rows: int, classes: int | None) -> NDArray:
     found = np.asarray(labels)
     if found.ndim != 1 or len(found) != rows:
-        raise BadInput(
-            f"labels of shape {found.shape} found; expected [{rows}], one per row; check the split"
-        )
+        raise BadInput(f"labels of shape {found.shape} found; expected [{rows}], one per row; check the split")
     if found.dtype.kind not in "iu":
-        raise BadInput(
-            f"labels of type {found.dtype} found; expected whole numbers; number the classes from 0"
-        )
+        raise BadInput(f"labels of type {found.dtype} found; expected whole numbers; number the classes from 0")
     wrong = np.flatnonzero((found < 0) | (found >= (classes if classes is not None else np.inf)))
     if len(wrong):
         raise BadInput(
@@ -919,17 +990,25 @@ def _checked_labels(labels: ArrayLike, rows: int, classes: int | None) -> NDArra
     return found.astype(np.int64)
 
 
-def _checked_truth(truth: ArrayLike, rows: int) -> NDArray:
+def checked_truth(truth: ArrayLike, rows: int) -> NDArray:
     found = np.asarray(truth)
     if found.ndim != 2 or len(found) != rows:
-        raise BadInput(
-            f"truth of shape {found.shape} found; expected [{rows}, k], one row each; check the split"
-        )
+        raise BadInput(f"truth of shape {found.shape} found; expected [{rows}, k], one row each; check the split")
     if found.dtype != bool and not np.isin(found, (0, 1)).all():
         raise BadInput("truth with values other than 0 and 1 found; expected bool [n, k]; binarise it")
     return found.astype(bool)
 
 
-def _check_penalties(penalties: NDArray) -> None:
+def refuse_unfinite(bad: list[int], count: int) -> None:
+    """Raises BadInput if any of `count` rows are bad, naming the first."""
+    if bad:
+        listed = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
+        raise BadInput(
+            f"{len(bad)} of {count} rows hold NaN or infinity (rows {listed}); expected finite "
+            "features; extract these again, in float32 if they overflowed in float16"
+        )
+
+
+def check_penalties(penalties: NDArray) -> None:
     if penalties.ndim != 1 or len(penalties) == 0 or not (np.isfinite(penalties) & (penalties > 0)).all():
         raise BadInput(f"penalties {penalties} found; expected positive numbers [p]; try KORNBLITH_PENALTIES")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bench.stats import (
+    _jackknife,
     across_tasks,
     bootstrap,
     clopper_pearson,
@@ -76,9 +77,7 @@ def test_nothing_right_out_of_n_is_bounded_by_the_rule_of_three():
     assert clopper_pearson(100, 100).low == pytest.approx(0.025 ** (1 / 100))
 
 
-@pytest.mark.parametrize(
-    ("k", "n", "level"), [(5, 4, 0.95), (-1, 4, 0.95), (0, 0, 0.95), (1.5, 4, 0.95), (1, 4, 95)]
-)
+@pytest.mark.parametrize(("k", "n", "level"), [(5, 4, 0.95), (-1, 4, 0.95), (0, 0, 0.95), (1.5, 4, 0.95), (1, 4, 95)])
 def test_impossible_counts_and_levels_are_refused(k, n, level):
     with pytest.raises(BadInput, match="expected"):
         clopper_pearson(k, n, level)
@@ -152,6 +151,17 @@ def test_percentile_and_bca_intervals_are_scipys():
     percentile, bca = (bootstrap(mean, 60, method=method) for method in ("percentile", "bca"))
     assert bca.low > percentile.low
     assert bca.high > percentile.high
+
+
+def test_the_jackknife_leaves_each_example_out_once_over_many_chunks(monkeypatch):
+    monkeypatch.setattr("bench.stats.CHUNK", 100)
+    values = np.random.default_rng(0).normal(size=30)
+
+    def mean(weights):
+        return values @ weights / weights.sum(axis=0)
+
+    expected = [np.delete(values, i).mean() for i in range(30)]
+    assert sorted(_jackknife(mean, 30, seed=0)) == pytest.approx(sorted(expected))
 
 
 def test_a_jackknife_in_groups_finds_the_same_interval(monkeypatch):
@@ -400,13 +410,13 @@ def test_small_test_sets_widen_the_interval_and_endless_ones_do_not():
     plain = transfer_correlation(source, values, resamples=2000)
     endless = transfer_correlation(source, values, [10**9] * 3, source_n=10**9, resamples=2000)
     small = transfer_correlation(source, values, [100, 50, 200], source_n=500, resamples=2000)
+    tasks_only = transfer_correlation(source, values, [100, 50, 200], resamples=2000)
     held = transfer_correlation(source, values, [100, 50, 200], resamples=2000, resample_examples=False)
     # The endless one draws other numbers from the same generator, so it agrees within resampling noise.
-    assert (endless.r, endless.low, endless.high) == pytest.approx(
-        (plain.r, plain.low, plain.high), abs=0.005
-    )
+    assert (endless.r, endless.low, endless.high) == pytest.approx((plain.r, plain.low, plain.high), abs=0.005)
     assert small.high - small.low > 2 * (plain.high - plain.low)
-    assert held.high - held.low < (small.high - small.low) / 2
+    assert held.high - held.low < (tasks_only.high - tasks_only.low) / 2
+    assert tasks_only.high - tasks_only.low < small.high - small.low
 
 
 def test_accuracies_of_0_and_1_correlate_once_n_is_known():

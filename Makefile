@@ -1,0 +1,46 @@
+# `make demo` and `make test` set up everything they need in .venv with venv and pip.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TESTS ?=
+
+.PHONY: demo test test-slow test-gpu check bench freeze clean
+
+demo: $(VENV)/installed
+	$(BIN)/featune demo
+
+test: $(VENV)/tested
+	$(BIN)/pytest $(TESTS)
+
+test-slow: $(VENV)/tested
+	$(BIN)/pytest -m slow $(TESTS)
+
+test-gpu: $(VENV)/tested
+	$(BIN)/pytest -m gpu $(TESTS)
+
+check: $(VENV)/tested
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: $(VENV)/tested
+	$(BIN)/python benchmarks/help.py
+	$(BIN)/python benchmarks/probe.py
+
+$(VENV)/bin/pip:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	$(BIN)/pip install --quiet -c constraints.txt -e .
+	touch $@
+
+$(VENV)/tested: $(VENV)/installed
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+# The versions of this environment as the ones that the tests passed with.
+freeze: test
+	$(BIN)/pip freeze --exclude-editable > constraints.txt
+
+clean:
+	rm -rf $(VENV) runs build dist .pytest_cache .ruff_cache .mypy_cache

@@ -1,0 +1,57 @@
+"""Tiny images and models that tests share; all made here, nothing downloaded."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # a test that would reach for the hub fails at once instead of waiting
+
+from engine.images import Labelled
+from engine.models import ModelSpec, spec_from_entry
+
+COLOURS = {"blue": (40, 60, 200), "green": (50, 190, 70), "red": (210, 60, 50)}
+
+
+def write_image(path: Path, colour: tuple[int, int, int], seed: int, size: tuple[int, int] = (48, 40)) -> Path:
+    """A noisy plain image, by a seed."""
+    noise = np.random.default_rng(seed).normal(0, 40, (size[1], size[0], 3))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray((np.array(colour) + noise).clip(0, 255).astype(np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Makes `<split>/<class>/<number>.png` for three colours; counts: images per class in each split."""
+
+    def make(name: str = "colours", **counts: int) -> Path:
+        counts = counts or {"train": 8, "val": 4, "test": 5}
+        for number, (split, count) in enumerate(counts.items()):
+            for kind, (colour, rgb) in enumerate(COLOURS.items()):
+                for i in range(count):
+                    write_image(tmp_path / name / split / colour / f"{i}.png", rgb, 1000 * number + 100 * kind + i)
+        return tmp_path / name
+
+    return make
+
+
+@pytest.fixture
+def items(tmp_path: Path) -> Labelled:
+    """Eleven images of different sizes and their classes."""
+    paths, labels = [], []
+    for i in range(11):
+        colour = list(COLOURS.values())[i % 3]
+        write_image(tmp_path / "items" / f"{i:02}.png", colour, i, (40 + 3 * i, 60 - 2 * i))
+        paths.append(f"{i:02}.png")
+        labels.append((i % 3,))
+    return Labelled(str(tmp_path / "items"), tuple(paths), tuple(labels))
+
+
+@pytest.fixture(scope="session")
+def spec() -> ModelSpec:
+    """A residual network of 0.4 million random weights on 32 x 32 pixels."""
+    return spec_from_entry({"architecture": "test_resnet", "pretrained": False, "side": 32})

@@ -1,0 +1,100 @@
+import dataclasses
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+
+from engine.errors import BadImages, BadInput, nearest
+from engine.store import cache_dir, digest, file_digest, locked, read_json, write_json, written_whole
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    x: float
+    where: Path
+
+
+def test_equal_values_have_equal_names_whatever_their_order() -> None:
+    assert digest({"a": 1, "b": (1, 2)}) == digest({"b": [1, 2], "a": 1})
+    assert digest(Point(1.0, Path("p"))) == digest({"x": 1.0, "where": "p"})
+
+
+@pytest.mark.parametrize("other", [{"a": 2}, {"a": "1"}, {"a": True}, {"a": [1]}, {"b": 1}, {"a": 1, "b": None}])
+def test_different_values_have_different_names(other: object) -> None:
+    assert digest({"a": 1}) != digest(other)
+
+
+def test_a_value_without_a_plain_form_is_refused() -> None:
+    with pytest.raises(TypeError, match="no place in a digest"):
+        digest({"a": object()})
+
+
+def test_a_block_that_fails_leaves_the_old_file_and_no_temporary(tmp_path: Path) -> None:
+    path = tmp_path / "sub" / "value.json"
+    write_json(path, {"old": 1})
+    with pytest.raises(RuntimeError), written_whole(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert read_json(path) == {"old": 1}
+    assert [p.name for p in path.parent.iterdir()] == ["value.json"]
+
+
+def test_a_file_is_readable_by_others_as_the_umask_says(tmp_path: Path) -> None:
+    write_json(tmp_path / "value.json", 1)
+    umask = os.umask(0)
+    os.umask(umask)
+    assert (tmp_path / "value.json").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_a_folder_that_cannot_be_written_is_bad_input(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="choose another --out"):
+        write_json(tmp_path / "file" / "value.json", 1)
+
+
+def test_a_damaged_json_file_reads_as_absent(tmp_path: Path) -> None:
+    (tmp_path / "value.json").write_text('{"a": ')
+    assert read_json(tmp_path / "value.json") is None
+    assert read_json(tmp_path / "nothing.json") is None
+
+
+def _add_one(path: Path, times: int) -> None:
+    for _ in range(times):
+        with locked(path):
+            write_json(path, (read_json(path) or 0) + 1)
+
+
+def test_a_lock_lets_one_process_in_at_a_time(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_add_one, args=(tmp_path / "count", 25)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert read_json(tmp_path / "count") == 50
+
+
+def test_a_files_digest_is_sha256_of_its_bytes(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert file_digest(tmp_path / "abc").startswith("ba7816bf8f01cfea")
+
+
+def test_the_cache_lies_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/x")
+    monkeypatch.delenv("FEATUNE_CACHE_DIR", raising=False)
+    assert cache_dir() == Path("/x/featune")
+    monkeypatch.setenv("FEATUNE_CACHE_DIR", "/y")
+    assert cache_dir() == Path("/y")
+
+
+def test_bad_images_are_all_listed() -> None:
+    error = BadImages([("a.jpg", "empty file"), ("b.jpg", "truncated")])
+    assert "2 files" in str(error)
+    assert "a.jpg: empty file" in str(error)
+    assert "b.jpg: truncated" in str(error)
+
+
+def test_a_misspelt_word_is_answered_with_the_nearest() -> None:
+    assert nearest("tensort", ["torch", "tensorrt", "onnxruntime"]) == "; nearest: tensorrt, torch"
+    assert nearest("zzz", ["torch"]) == ""

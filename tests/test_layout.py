@@ -1,0 +1,88 @@
+"""The house's import rules, as data: a module imports only from rows above its own."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LEVELS = """
+engine.errors
+engine.store
+engine.metrics engine.models
+engine.images engine.runners
+engine.features engine.finetune
+engine.probe
+engine.neighbours
+export.graph export.precision export.plan export.parity
+export.backends
+bench.progress bench.figures bench.demo_data
+bench.runs
+bench.tasks bench.stats bench.throughput bench.executors
+bench.manifests bench.regimes bench.report
+bench.pretrain
+bench.study
+bench.studyfile bench.demo
+bench.cli
+"""
+LEVEL = {name: number for number, row in enumerate(LEVELS.split("\n")) for name in row.split()}
+HEAVY = {"torch", "timm", "onnx", "onnxruntime", "numpy", "scipy", "sklearn", "matplotlib", "pydantic", "yaml", "rich"}
+LAZY = {"onnx", "onnxruntime", "tensorrt", "matplotlib", "sklearn", "scipy", "ray", "pandas"}
+
+
+def modules() -> dict[str, Path]:
+    return {
+        f"{package}.{path.stem}": path
+        for package in ("engine", "export", "bench")
+        for path in sorted((ROOT / package).glob("*.py"))
+        if path.stem != "__init__"
+    }
+
+
+def imported(tree: ast.AST) -> set[str]:
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def top_level(path: Path) -> set[str]:
+    """What importing the module imports: not what its functions import, nor what only type checkers see."""
+    tree = ast.parse(path.read_text())
+    tree.body = [n for n in tree.body if not isinstance(n, ast.If | ast.FunctionDef | ast.ClassDef)]
+    return {name.partition(".")[0] for name in imported(tree)}
+
+
+@pytest.mark.parametrize("name", modules())
+def test_a_module_imports_only_from_rows_above_its_own(name: str) -> None:
+    ours = imported(ast.parse(modules()[name].read_text())) & set(LEVEL)
+    assert name in LEVEL, f"{name} has no place in LEVELS"
+    wrong = sorted(other for other in ours if LEVEL[other] >= LEVEL[name])
+    assert not wrong, f"{name} imports {wrong}, which are not above it"
+
+
+@pytest.mark.parametrize("name", modules())
+def test_packages_that_are_slow_to_import_wait_inside_functions(name: str) -> None:
+    allowed = {"matplotlib"} if name == "bench.figures" else set()
+    assert not top_level(modules()[name]) & LAZY - allowed
+
+
+def test_the_command_line_imports_nothing_heavy_before_a_command_runs() -> None:
+    assert not top_level(modules()["bench.cli"]) & HEAVY
+
+
+def test_only_the_study_opens_a_test_split() -> None:
+    opens = [name for name, path in modules().items() if 'load("test")' in path.read_text()]
+    assert opens == ["bench.study"]
+    loads = ast.walk(ast.parse(modules()["bench.regimes"].read_text()))
+    assert not [n for n in loads if isinstance(n, ast.Attribute) and n.attr == "load"]
+
+
+def test_every_package_file_holds_one_docstring_and_nothing_else() -> None:
+    for package in ("engine", "export", "bench"):
+        body = ast.parse((ROOT / package / "__init__.py").read_text()).body
+        assert len(body) == 1
+        assert isinstance(body[0], ast.Expr)
