@@ -18,7 +18,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -461,13 +461,11 @@ class _Design:
             return prepared.contiguous()
         return torch.cat([prepared, prepared.new_ones(len(prepared), 1)], 1)
 
-    def chunks(self) -> Iterator[tuple[slice, Tensor]]:
+    def chunks(self, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
         """Slices of the rows with their part of the matrix [c, width]."""
         for where in self._slices():
-            if self.kept is not None:
-                yield where, self.kept[where]
-            else:
-                yield where, self._with_ones(self._prepared(where))
+            part = self.kept[where] if self.kept is not None else self._with_ones(self._prepared(where))
+            yield where, part.to(dtype)
 
     def to_raw(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """Weights [k, d] and bias [k] for raw rows, from theta [k, width]."""
@@ -530,7 +528,7 @@ class _Problem:
         gradient = ridge * theta
         self.theta, self.states, row_curvature = theta, [], []
         class_curvature = torch.zeros(theta.shape[:2], dtype=torch.float64, device=theta.device)
-        for where, chunk in self.design.chunks():
+        for where, chunk in self.design.chunks(theta.dtype):
             measured = self.loss.measure(self._logits(chunk, theta), where)
             value += measured.losses
             gradient += (measured.residuals.flatten(1).T @ chunk).view_as(gradient)
@@ -547,7 +545,7 @@ class _Problem:
         change = (penalties[:, None, None] * self.design.penalised).to(direction.dtype) * direction
         whole = len(which) == len(self.theta)
         with _quick_products():
-            for number, (where, chunk) in enumerate(self.design.chunks()):
+            for number, (where, chunk) in enumerate(self.design.chunks(direction.dtype)):
                 state = self.states[number] if self.keep_states else self._state(chunk, where)
                 state = state if whole else state[:, which]
                 bent = self.loss.curve(state, self._logits(chunk, direction), where)
@@ -568,7 +566,7 @@ class _Problem:
         weights = (self.row_curvature / self.row_curvature.mean(0).clamp_min(1e-30)).mean(1)
         total = torch.zeros(self.design.width, self.design.width, device=weights.device, dtype=weights.dtype)
         with _quick_products():
-            for where, chunk in self.design.chunks():
+            for where, chunk in self.design.chunks(weights.dtype):
                 total += chunk.T @ (chunk * weights[where, None])
         return total
 
@@ -580,6 +578,7 @@ class _Preconditioner:
         self.problem = problem
         self.bracket: Tensor | None = None
         self.usual, self.excess = 0.0, 0.0
+        self.dtype = problem.design.options.dtype
         self.levels = torch.empty(0)
         self.factors: list[list[tuple[Tensor, Tensor]]] = []
 
@@ -621,17 +620,18 @@ class _Preconditioner:
             diagonal += jitter
             factor, failed = torch.linalg.cholesky_ex(matrix)
             if not failed:
-                return factor.to(self.bracket.dtype)
+                return factor.to(self.dtype)
             jitter *= 10
 
     def solve(self, gradient: Tensor, which: Tensor) -> Tensor:
         """The inverse times gradient [a, k, width], for those `which` [a] of the b factorised."""
+        gradient, precise = gradient.to(self.dtype), gradient.dtype
         out = torch.empty_like(gradient)
         for row, i in enumerate(which.tolist()):
             for factor, group in self.factors[i]:
                 half = torch.linalg.solve_triangular(factor, gradient[row, group].T, upper=False)
                 out[row, group] = torch.linalg.solve_triangular(factor.T, half, upper=True).T
-        return out
+        return out.to(precise)
 
     def keep(self, index: Tensor) -> None:
         """Forget all but these of the b penalties factorised."""
@@ -649,6 +649,8 @@ def _groups(levels: Tensor) -> list[Tensor]:
 
 
 MOST_GROUPS = 4
+# Newton steps that may lower neither the gap nor the objective before rounding is blamed.
+PATIENCE = 3
 
 
 @dataclass
@@ -745,22 +747,22 @@ class _Point:
     gradient: Tensor
 
 
-def _descend(problem: _Problem, at: _Point, along: _Direction, penalties: Tensor) -> tuple[_Point, Tensor, int]:
-    """The next point, whether each penalty moved [b], and how often the rows were read.
+def _descend(problem: _Problem, at: _Point, along: _Direction, penalties: Tensor) -> tuple[_Point, int]:
+    """The next point, and how often the rows were read.
 
-    Halves the steps that do not lower the objective by a tenth of a promille of the slope, down to 2^-12.
-    Rounding of the objective is forgiven, or the last step would be refused.
+    Halves the steps that do not lower the objective by a ten-thousandth of the slope; gives a step up at
+    the twelfth time. Rounding of the objective is forgiven, or the last step would be refused.
     """
     slack = 8 * torch.finfo(at.theta.dtype).eps * at.value
     stride = torch.ones_like(at.value)
-    for attempt in range(1, 15):
+    for attempt in range(1, 14):
         theta = at.theta + stride.to(at.theta.dtype)[:, None, None] * along.step
         value, gradient = problem.evaluate(theta, penalties)
         worse = ~(value <= at.value + 1e-4 * stride * along.slope + slack)
         if not worse.any():
-            return _Point(theta, value, gradient), stride > 0, attempt
-        stride = torch.where(worse, stride / 2 if attempt < 13 else torch.zeros_like(stride), stride)
-    return _Point(theta, value, gradient), stride > 0, attempt
+            break
+        stride = torch.where(worse, stride / 2 if attempt < 12 else torch.zeros_like(stride), stride)
+    return _Point(theta, value, gradient), attempt
 
 
 @dataclass(frozen=True)
@@ -795,7 +797,7 @@ class _Path:
                 at = self._continued(block, exact, penalties[:begin], solved)
             else:
                 at = self._evaluated(first.expand(len(block), -1, -1).contiguous(), exact)
-            solved += self._polish(at, exact)
+            solved += self._finished(at, exact)
         return solved
 
     def _evaluated(self, theta: Tensor, penalties: Tensor) -> _Point:
@@ -815,19 +817,39 @@ class _Path:
             at = self._evaluated(torch.where(worse[:, None, None], last.theta, at.theta), exact)
         return at
 
+    def _finished(self, at: _Point, penalties: Tensor) -> list[_Solved]:
+        """Polished; what the rounding of float32 keeps from the tolerance, once more in float64."""
+        ends = self._polish(at, penalties)
+        short = [i for i, end in enumerate(ends) if not end.gap <= self.options.tolerance]
+        used = max(ends[i].iterations for i in short) if short else 0
+        if short and used < self.options.max_iterations and at.theta.dtype != torch.float64:
+            theta = torch.stack([ends[i].theta for i in short]).double()
+            again = self._polish(self._evaluated(theta, penalties[short]), penalties[short])
+            for i, end in zip(short, again, strict=True):
+                ends[i] = replace(
+                    end,
+                    theta=end.theta.to(at.theta.dtype),
+                    iterations=ends[i].iterations + end.iterations,
+                    products=ends[i].products + end.products,
+                )
+        return ends
+
     def _polish(self, at: _Point, penalties: Tensor) -> list[_Solved]:
         """Newton steps until each penalty is within the tolerance, stalls, or has had its iterations."""
         ends: dict[int, _Solved] = {}
         live = torch.arange(len(penalties), device=penalties.device)
-        products = torch.ones_like(live)
-        moved = torch.ones_like(live, dtype=torch.bool)
         self.preconditioner.prepare(len(live))
         self.preconditioner.factors = []
         self.preconditioner.factor(penalties)
+        products, stale = torch.ones_like(live), torch.zeros_like(live)
         softest = torch.full_like(at.value, max(1.0, self.softest / 2))
+        least = lowest = torch.full_like(at.value, math.inf)
         for iteration in range(self.options.max_iterations + 1):
-            gap = self._gap(at, softest) if iteration else torch.full_like(at.value, math.inf)
-            ended = (gap <= self.options.tolerance) | ~moved
+            gap = self._gap(at, softest) if iteration else torch.full_like(softest, math.inf)
+            better = (gap < least / 2) | (at.value < lowest * (1 - 16 * torch.finfo(at.theta.dtype).eps))
+            stale = torch.where(better, 0, stale + 1)
+            least, lowest = torch.minimum(gap, least), torch.minimum(at.value, lowest)
+            ended = (gap <= self.options.tolerance) | (stale == PATIENCE)
             ended |= torch.full_like(ended, iteration == self.options.max_iterations)
             for i in torch.nonzero(ended)[:, 0].tolist():
                 ends[int(live[i])] = _solved(at, i, float(gap[i]), iteration, int(products[i]))
@@ -839,10 +861,11 @@ class _Path:
                 self.preconditioner.keep(on)
                 at = _Point(at.theta[on], at.value[on], at.gradient[on])
                 live, products, penalties, softest = live[on], products[on], penalties[on], softest[on]
+                stale, least, lowest = stale[on], least[on], lowest[on]
             self.preconditioner.factor(penalties)
             enough = 0.1 * self.options.tolerance * at.value
             along = _newton_direction(self.problem, self.preconditioner, at.gradient, penalties, enough, softest)
-            at, moved, readings = _descend(self.problem, at, along, penalties)
+            at, readings = _descend(self.problem, at, along, penalties)
             softest = along.softest
             products += along.products + readings
             self.preconditioner.note(float(along.products.max()))
