@@ -153,13 +153,14 @@ def _value(study: Study, cell: Cell, spec: ModelSpec, task: Task) -> tuple[float
     work = Path(study.out, "work", digest(cell))
     bench = Bench(Path(study.cache), study.backend, study.device, study.threads, work)
     regime = REGIMES[kind].make(bench, setting)
-    scorer = regime(spec, task, task.load("train"), task.load("val"), cell.seed)
+    train, val = task.load("train"), task.load("val")
+    scorer = regime(spec, task, train, val, cell.seed)
     test = task.load("test")
     scores = scorer(test)
     truth = test.truth(len(task.classes), task.multilabel)
     value = METRICS[task.metric](truth, scores)
     low, high = interval(task.metric, truth, scores, seed=cell.seed)
-    return value, (low, high), len(test), scores, dict(scorer.details)
+    return value, (low, high), len(test), scores, {"n_train": len(train), "n_val": len(val), **scorer.details}
 
 
 def export_graph(study: Study, spec: ModelSpec) -> str | None:

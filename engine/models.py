@@ -20,7 +20,7 @@ from engine.store import digest, file_digest
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-RANDOM = "random"
+RANDOM, FACTORY, HUB = "random:", "factory:", "hub:"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +43,7 @@ class ModelSpec:
 
     name: what the reports call it. architecture: a timm name, or `module:function` of a factory.
     kwargs: keyword arguments of that constructor, as sorted pairs. checkpoint: a local weight file.
-    weights: SHA-256 of the checkpoint, `hub:<identifier>` for timm's own weights, `factory` where the
+    weights: SHA-256 of the checkpoint, `hub:<identifier>` for timm's own weights, `factory:<digest>` where the
     factory loads them itself, or `random:<seed>`.
     tap: for modules that are not timm's, the node whose output is the feature (mean over space);
     empty means the penultimate layer. source_top1: accuracy on the source task, a fraction.
@@ -78,12 +78,12 @@ class ModelSpec:
 
     def with_random_weights(self, seed: int) -> "ModelSpec":
         """The same architecture, drawn anew. Raises BadInput for a factory that loads its own weights."""
-        if self.weights == "factory":
+        if self.weights.startswith(FACTORY):
             raise BadInput(
                 f"{self.name}: its factory loads the weights itself, so it has no untrained form; "
                 "give a factory of the bare architecture and a `checkpoint`"
             )
-        return dataclasses.replace(self, checkpoint=None, weights=f"{RANDOM}:{seed}")
+        return dataclasses.replace(self, checkpoint=None, weights=f"{RANDOM}{seed}")
 
 
 def spec_from_entry(entry: Mapping[str, Any], folder: Path = Path()) -> ModelSpec:
@@ -101,7 +101,7 @@ def spec_from_entry(entry: Mapping[str, Any], folder: Path = Path()) -> ModelSpe
     if checkpoint is not None and not checkpoint.is_file():
         raise BadInput(f"{checkpoint}: no such weight file; give `checkpoint` as a path seen from {folder.resolve()}")
     side = entry.get("side") or kwargs.get("img_size") or config.get("input_size", (3, 224, 224))[-1]
-    return ModelSpec(
+    spec = ModelSpec(
         name=str(entry.get("name") or config.get("resolved_name") or architecture),
         architecture=config.get("resolved_name", architecture),
         view=View(
@@ -112,13 +112,16 @@ def spec_from_entry(entry: Mapping[str, Any], folder: Path = Path()) -> ModelSpe
         ),
         mean=_triple(entry.get("mean") or config.get("mean") or IMAGENET_MEAN),
         std=_triple(entry.get("std") or config.get("std") or IMAGENET_STD),
-        weights=_weights_name(entry, checkpoint, config),
+        weights=FACTORY if factory and checkpoint is None else _weights_name(entry, checkpoint, config),
         kwargs=tuple(sorted(kwargs.items())),
         checkpoint=str(checkpoint.resolve()) if checkpoint else None,
         tap=str(entry.get("tap") or ""),
         family=str(entry.get("family") or _family(architecture, bool(factory))),
         source_top1=entry.get("source_top1"),
     )
+    if spec.is_factory and checkpoint is None:
+        return dataclasses.replace(spec, weights=f"{FACTORY}{state_digest(classifier(spec))}")
+    return spec
 
 
 def spec_from_string(name: str) -> ModelSpec:
@@ -128,11 +131,10 @@ def spec_from_string(name: str) -> ModelSpec:
 
 def classifier(spec: ModelSpec) -> nn.Module:
     """The model as it was trained, normalised float images [b, 3, side, side] to source logits, in eval mode."""
-    if spec.weights.startswith(RANDOM):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(spec.weights.partition(":")[2] or 0))
-            return _constructed(spec).eval()
-    model = _constructed(spec)
+    seed = int(spec.weights.partition(":")[2]) if spec.weights.startswith(RANDOM) else 0
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # also where weights are loaded over these: a factory may leave some as drawn
+        model = _constructed(spec)
     if spec.checkpoint is not None:
         if file_digest(spec.checkpoint) != spec.weights:
             raise BadInput(f"{spec.checkpoint} has changed since {spec.name} was resolved; start again")
@@ -284,7 +286,7 @@ def _constructed(spec: ModelSpec) -> nn.Module:
         return model
     import timm
 
-    from_hub = spec.weights.startswith("hub:")
+    from_hub = spec.weights.startswith(HUB)
     try:
         # exportable: six families export only with plain attention, and both regimes shall run the same graph.
         return timm.create_model(spec.architecture, pretrained=from_hub, exportable=True, **dict(spec.kwargs))
@@ -315,10 +317,11 @@ def _pretrained_config(architecture: str) -> dict[str, Any]:
     bare, _, tag = architecture.partition(".")
     if not timm.is_model(bare):
         raise BadInput(f"no timm model named {bare!r}{nearest(bare, timm.list_models())}; see `featune models`")
-    config = timm.get_pretrained_cfg(architecture if tag else bare, allow_unregistered=False)
-    if config is None:
+    try:
+        config = timm.get_pretrained_cfg(architecture, allow_unregistered=False)
+    except RuntimeError as error:
         tags = timm.list_pretrained(f"{bare}.*")
-        raise BadInput(f"{bare} has no weights tagged {tag!r}{nearest(architecture, tags)}")
+        raise BadInput(f"{bare} has no weights tagged {tag!r}{nearest(architecture, tags)}") from error
     resolved = f"{bare}.{config.tag}" if config.tag else bare
     hub = config.hf_hub_id or config.url
     return {**resolve_data_config({}, pretrained_cfg=config.to_dict()), "resolved_name": resolved, "hub": hub}
@@ -327,13 +330,11 @@ def _pretrained_config(architecture: str) -> dict[str, Any]:
 def _weights_name(entry: Mapping[str, Any], checkpoint: Path | None, config: Mapping[str, Any]) -> str:
     if checkpoint is not None:
         return file_digest(checkpoint)
-    if entry.get("factory"):
-        return "factory"
     if entry.get("pretrained", True) and config.get("hub"):
-        return f"hub:{config['hub']}"
+        return f"{HUB}{config['hub']}"
     if entry.get("pretrained", True):
         raise BadInput(f"{entry['architecture']} has no published weights; give a `checkpoint` or `pretrained: false`")
-    return f"{RANDOM}:0"
+    return f"{RANDOM}0"
 
 
 def _family(architecture: str, is_factory: bool) -> str:

@@ -582,28 +582,29 @@ class _Preconditioner:
         self.levels = torch.empty(0)
         self.factors: list[list[tuple[Tensor, Tensor]]] = []
 
-    def prepare(self, in_flight: int) -> None:
-        """Remake the bracket once the products wasted since the last time would have paid for it."""
-        price = self.problem.design.width / (2 * self.problem.loss.classes * in_flight)
-        if self.bracket is None or self.excess > price:
+    def prepare(self, penalties: Tensor) -> None:
+        """Fit for the b penalties last evaluated.
+
+        The bracket is remade once the products wasted since the last time would have paid for it, and the
+        factors where the curvature has moved.
+        """
+        levels = self.problem.class_curvature
+        price = self.problem.design.width / (2 * self.problem.loss.classes * len(levels))
+        remake = self.bracket is None or self.excess > price
+        if remake:
             self.bracket = self.problem.bracket()
             self.usual, self.excess = 0.0, 0.0
+        if remake or len(self.factors) != len(levels) or (self.drift() > 1.5).any():
+            self.levels = levels
+            self.factors = [
+                [(self._factor(group, levels[i, group], penalty), group) for group in _groups(levels[i])]
+                for i, penalty in enumerate(penalties.tolist())
+            ]
 
     def note(self, products: float) -> None:
         """Take in how many products a Newton direction has cost."""
         self.usual = self.usual or products
         self.excess += max(0.0, products - self.usual)
-
-    def factor(self, penalties: Tensor) -> None:
-        """Factorise for the b penalties last evaluated; not where the curvature is about as it was."""
-        levels = self.problem.class_curvature
-        if len(self.factors) == len(levels) and (self.drift() < 1.5).all():
-            return
-        self.levels = levels
-        self.factors = [
-            [(self._factor(group, levels[i, group], penalty), group) for group in _groups(levels[i])]
-            for i, penalty in enumerate(penalties.tolist())
-        ]
 
     def drift(self) -> Tensor:
         """The factor [b] by which the curvature has moved since it was factorised, in the class that moved most."""
@@ -788,8 +789,11 @@ class _Path:
     def walk(self, penalties: list[float], starts: list[Tensor] | None, first: Tensor) -> list[_Solved]:
         """Solves the falling penalties from `starts`, one each, or else from `first` and from each other."""
         solved: list[_Solved] = []
-        for begin in range(0, len(penalties), self.in_flight):
-            block = penalties[begin : begin + self.in_flight]
+        while len(solved) < len(penalties):
+            begin = len(solved)
+            block = [
+                penalty for penalty in penalties[begin : begin + self.in_flight] if penalties[begin] <= REACH * penalty
+            ]
             exact = torch.tensor(block, dtype=torch.float64, device=first.device)
             if starts is not None:
                 at = self._evaluated(torch.stack(starts[begin : begin + len(block)]), exact)
@@ -838,9 +842,7 @@ class _Path:
         """Newton steps until each penalty is within the tolerance, stalls, or has had its iterations."""
         ends: dict[int, _Solved] = {}
         live = torch.arange(len(penalties), device=penalties.device)
-        self.preconditioner.prepare(len(live))
         self.preconditioner.factors = []
-        self.preconditioner.factor(penalties)
         products, stale = torch.ones_like(live), torch.zeros_like(live)
         softest = torch.full_like(at.value, max(1.0, self.softest / 2))
         least = lowest = torch.full_like(at.value, math.inf)
@@ -862,7 +864,7 @@ class _Path:
                 at = _Point(at.theta[on], at.value[on], at.gradient[on])
                 live, products, penalties, softest = live[on], products[on], penalties[on], softest[on]
                 stale, least, lowest = stale[on], least[on], lowest[on]
-            self.preconditioner.factor(penalties)
+            self.preconditioner.prepare(penalties)
             enough = 0.1 * self.options.tolerance * at.value
             along = _newton_direction(self.problem, self.preconditioner, at.gradient, penalties, enough, softest)
             at, readings = _descend(self.problem, at, along, penalties)
@@ -993,6 +995,8 @@ def _plan(design: _Design, classes: int, count: int, options: _Options) -> tuple
 
 COLUMNS = 64
 MOST_IN_FLIGHT = 12
+# Penalties in flight share a start and a bracket; beyond this ratio that costs more than it saves.
+REACH = 30.0
 
 
 # ---------------------------------------------------------------------------------------------------- checks

@@ -88,7 +88,7 @@ def read_json(path: str | os.PathLike[str]) -> Any | None:
 def locked(path: str | os.PathLike[str]) -> Iterator[None]:
     """One process at a time in this block for this path; the operating system frees it after a kill."""
     path = Path(path)
-    lock = path.with_name(f".{path.name}.lock")
+    lock = path.with_name(f"{path.name}.lock")
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock):
