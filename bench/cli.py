@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bench.study import Study
 
 STUDIES = "Studies"
+DATA = "Data"
 
 app = typer.Typer(
     name="featune",
@@ -96,6 +97,8 @@ def study_run(
         study = prepared(dataclasses.replace(study, threads=1), sources)
         for task in study.tasks:
             progress.say(f"{task.name}: {len(task.classes)} classes, {_counts(task.counts)}; {task.source}")
+            for note in task.notes:
+                progress.say(f"{task.name}: {note}")
         rows, speeds = run_whole(study, _executor(jobs), progress)
         _finish(study, rows, speeds, progress, as_json, command=f"featune study run {path}")
 
@@ -142,6 +145,67 @@ def study_report(
             as_json,
             command=f"featune study report {path}",
         )
+
+
+@app.command("tasks", rich_help_panel=DATA)
+def tasks_command(
+    as_json: Json = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="The table of docs/tasks.md.")] = False,
+) -> None:
+    """The public data sets that `featune prepare` knows: classes, images, metric, licence, where to get them.
+
+    Example: featune tasks --json
+    """
+    from bench.catalogue import TASKS
+    from bench.listing import tasks_json, tasks_markdown, tasks_table
+
+    if as_json:
+        print(json.dumps(tasks_json(TASKS.values()), indent=1, ensure_ascii=False))
+    elif markdown:
+        print(tasks_markdown(TASKS.values()), end="")
+    else:
+        from rich.console import Console
+
+        Console(width=None if sys.stdout.isatty() else 120).print(tasks_table(TASKS.values()))
+
+
+@app.command(rich_help_panel=DATA)
+def prepare(
+    task: Annotated[str, typer.Argument(help="A name from `featune tasks`.")],
+    raw: Annotated[Path, typer.Option("--raw", help="Folder that the official download was unpacked in.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of prepared tasks; writes OUT/TASK.")] = Path("data"),
+    variant: Annotated[
+        str, typer.Option("--variant", help="Another protocol; see `featune tasks --json`.")
+    ] = "default",
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch and unpack it into RAW where that is allowed.")
+    ] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Turn an official download into a checked task: train.csv, val.csv, test.csv, task.json.
+
+    Example: featune prepare pets --raw downloads --download
+    """
+    with _errors():
+        from bench.catalogue import entry
+        from bench.downloads import download as fetch
+        from bench.official import described, prepare_official
+
+        progress = _progress(quiet)
+        entry(task).check_variant(variant)
+        if download:
+            fetch(entry(task), raw, progress)
+        progress.say(f"{task}: reading {raw}")
+        made = prepare_official(task, raw, out, variant=variant)
+        if as_json:
+            print(json.dumps(described(made), indent=1, ensure_ascii=False))
+            return
+        print(f"{made.name}: {len(made.classes)} classes, {_counts(made.counts)}, metric {made.metric}")
+        print(f"source: {made.source}")
+        for note in made.notes:
+            print(f"note: {note}")
+        print(f"folder: {made.folder}")
 
 
 def _known(path: Path, out: Path | None, device: str | None) -> "tuple[Study, list[Row]]":

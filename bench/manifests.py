@@ -1,12 +1,15 @@
-"""From what lies on the disk to a prepared task: one function per layout, run once, every oddity handled here."""
+"""A user's images as a task, with no code: a folder, or a table of paths and labels (CSV or Parquet)."""
 
-import csv
 import dataclasses
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
-from bench.tasks import SPLITS, Task, check_metric, empty_classes, save_task, stratified_split
+from bench.raw import class_folders, folder_items, require_files
+from bench.splits import shared_images, straddling_groups, stratified_split
+from bench.tasks import SPLITS, Task, check_metric, empty_classes, load_task, save_task
+from bench.usertables import items_of_table, read_table
 from engine.errors import BadImages, BadInput
 from engine.images import IMAGE_SUFFIXES, Labelled, read_image
 from engine.store import read_json, write_json
@@ -14,38 +17,54 @@ from engine.store import read_json, write_json
 WHOLE = {"train": 0.6, "val": 0.2, "test": 0.2}  # of one folder that has no splits
 VAL_OF_TRAIN = {"train": 0.8, "val": 0.2}  # Kornblith's re-implementations hold out 20 %
 
+KNOWS_IGNORED = ("map", "map_11point", "map_voc2010")  # metrics that leave out labels of -1
+
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Where a user's task lies: a folder of images or a CSV; `seed` cuts what has no splits."""
+    """Where a user's task lies: a folder of images, a table, or a task that was prepared before.
+
+    csv: a table of paths and labels, CSV or Parquet. seed cuts what has no splits. duplicates: what to do about
+    images that two splits share. prepared: a folder with task.json; its metric is its own.
+    """
 
     name: str
     folder: Path | None = None
     csv: Path | None = None
     metric: str = "top1"
     seed: int = 0
+    duplicates: Literal["warn", "refuse"] = "warn"
+    prepared: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """What a look at the disk found: the splits, the class names in order, and a sentence on the split."""
+    """What a look at the disk found: the splits, the class names in order, and a sentence on the split.
+
+    several: an image may have several labels, or none, even where each of these has one.
+    """
 
     splits: dict[str, Labelled]
     classes: tuple[str, ...]
     note: str
+    several: bool = False
 
     @property
     def multilabel(self) -> bool:
-        return any(len(labels) != 1 for items in self.splits.values() for labels in items.labels)
+        return self.several or any(len(labels) != 1 for items in self.splits.values() for labels in items.labels)
 
 
 def look(source: Source) -> Layout:
     """List the source's files and check the layout, without opening an image.
 
-    Raises BadInput for a layout that is not understood, an unfit metric, or a class that train lacks.
+    Raises BadInput for a layout that is not understood, an unfit metric, or a class that train lacks, and Missing
+    for a Parquet file where pyarrow is not installed.
     """
+    if source.prepared:
+        return _read_prepared(source.prepared)
     layout = read_csv(source) if source.csv else read_folder(source)
     check_metric(source.metric, layout.multilabel)
+    _check_ignored(source, layout)
     _require_every_class(source.name, layout)
     return layout
 
@@ -53,14 +72,35 @@ def look(source: Source) -> Layout:
 def prepare(source: Source, out: Path) -> Task:
     """Write the task's CSVs under `out/<name>` and decode every image once.
 
-    Raises what `look` raises, and BadImages with all files that cannot be read.
+    Raises what `look` raises, BadImages with all files that cannot be read, and BadInput for images that two
+    splits share where the source says so; by default they become notes of the task.
     """
     layout = look(source)
+    if source.prepared:
+        return dataclasses.replace(load_task(source.prepared), name=source.name)
     folder = out / source.name
-    _check_images(folder, layout.splits.values())
+    check_images(folder, layout.splits.values())
+    notes = describe_shared(shared_images(layout.splits))
+    if notes and source.duplicates == "refuse":
+        raise BadInput(f"{source.name}: {notes[0]}; remove them from one of the splits, or set duplicates: warn")
+    if any(any(items.weights) for items in layout.splits.values()):
+        notes += ("weights are kept in the CSVs; no regime or metric uses them yet",)
     root = layout.splits["train"].root
-    task = Task(source.name, layout.classes, source.metric, {}, str(folder), root, layout.note, layout.multilabel)
+    task = Task(
+        source.name, layout.classes, source.metric, {}, str(folder), root, layout.note, layout.multilabel, notes=notes
+    )
     return save_task(task, layout.splits)
+
+
+def describe_shared(pairs: Sequence[tuple[str, str]], shown: int = 3) -> tuple[str, ...]:
+    """A sentence on the images that splits share, or none: how many, and the first few pairs."""
+    if not pairs:
+        return ()
+    examples = ", ".join(f"{one} = {other}" for one, other in pairs[:shown])
+    noun = "image is" if len(pairs) == 1 else "images are"
+    return (
+        f"{len(pairs)} {noun} byte for byte in another split too: {examples}{', ...' if len(pairs) > shown else ''}",
+    )
 
 
 def read_folder(source: Source) -> Layout:
@@ -72,8 +112,8 @@ def read_folder(source: Source) -> Layout:
     present = {split: _split_folder(folder, split) for split in SPLITS}
     found = [split for split, path in present.items() if path]
     if not found:
-        classes = _class_folders(folder)
-        items = _folder_items(folder, folder, classes)
+        classes = class_folders(folder)
+        items = folder_items(folder, folder, classes)
         _require_images(folder, items)
         note = f"{folder}: {_shares(WHOLE)} of each class by seed {source.seed}"
         return Layout(stratified_split(items, WHOLE, source.seed), classes, note)
@@ -83,8 +123,8 @@ def read_folder(source: Source) -> Layout:
             f"{folder}: has {' and '.join(found)} but no {' and no '.join(missing)} folder; "
             "expected train/<class>/* and test/<class>/* (and val), or <class>/* without splits"
         )
-    classes = tuple(sorted({name for path in present.values() if path for name in _class_folders(path)}))
-    splits = {split: _folder_items(folder, path, classes) for split, path in present.items() if path}
+    classes = tuple(sorted({name for path in present.values() if path for name in class_folders(path)}))
+    splits = {split: folder_items(folder, path, classes) for split, path in present.items() if path}
     for split, items in splits.items():
         _require_images(folder / split, items)
     note = f"{folder}: its own splits"
@@ -95,49 +135,55 @@ def read_folder(source: Source) -> Layout:
 
 
 def read_csv(source: Source) -> Layout:
-    """Columns path and label, and perhaps split (train, val, test); several labels are separated by `|`.
+    """A table with the columns path and label, and perhaps split (train, val, test), group and weight.
 
-    Paths are seen from the CSV's folder.
+    Several labels are separated by `|`, or there is a column `label:<class>` of 0 and 1 for each class instead of
+    `label` (-1: nobody can say). Paths are seen from the table's folder. A group never straddles splits.
     """
     file = source.csv
     assert file is not None
-    try:
-        with open(file, newline="", encoding="utf-8-sig") as text:
-            lines = list(csv.DictReader(text))
-    except OSError as error:
-        raise BadInput(f"{file}: {error.strerror}; give a CSV with the columns path and label") from error
-    columns = list(lines[0]) if lines else []
-    absent = [column for column in ("path", "label") if column not in columns]
-    if absent:
-        raise BadInput(f"{file}: no column {' and '.join(absent)}; found {', '.join(columns) or 'nothing'}")
-    names = [tuple(filter(None, (line["label"] or "").split("|"))) for line in lines]
-    unlabelled = [number for number, labels in enumerate(names, 2) if not labels]
-    if unlabelled:
-        raise BadInput(f"{file}: no label in line {', '.join(map(str, unlabelled[:5]))}; label every image")
-    classes = tuple(sorted({name for labels in names for name in labels}))
-    number = {name: i for i, name in enumerate(classes)}
-    items = Labelled(
-        str(file.parent.absolute()),
-        tuple(line["path"] for line in lines),
-        tuple(tuple(sorted(number[name] for name in labels)) for labels in names),
-    )
-    if "split" not in columns:
-        if any(len(labels) > 1 for labels in names):
-            raise BadInput(f"{file}: several labels per image need a split column (train, val, test)")
-        note = f"{file}: {_shares(WHOLE)} of each class by seed {source.seed}"
-        return Layout(stratified_split(items, WHOLE, source.seed), classes, note)
-    splits = {split: items.take([i for i, line in enumerate(lines) if line["split"] == split]) for split in SPLITS}
-    unknown = sorted({line["split"] for line in lines} - set(SPLITS))
+    table = read_table(file)
+    items, classes, several = items_of_table(file, table)
+    if "split" not in table:
+        note = f"{file}: {_shares(WHOLE)} of each class by seed {source.seed}" + _together(items)
+        return Layout(stratified_split(items, WHOLE, source.seed), classes, note, several)
+    places: dict[str, list[int]] = {split: [] for split in SPLITS}
+    unknown = sorted(set(table["split"]) - set(SPLITS))
     if unknown:
         raise BadInput(f"{file}: split is {', '.join(map(repr, unknown[:5]))}; expected train, val or test")
+    for index, split in enumerate(table["split"]):
+        places[split].append(index)
+    splits = {split: items.take(indices) for split, indices in places.items()}
+    straddling = straddling_groups(splits)
+    if straddling:
+        raise BadInput(
+            f"{file}: group {straddling[0]!r} has images in two splits, {len(straddling)} such groups found; give each "
+            "group one split, or remove the column split to have them cut by group"
+        )
     note = f"{file}: its own splits"
-    if not splits["val"] and splits["train"]:
+    if not len(splits["val"]) and len(splits["train"]):
         splits |= stratified_split(splits["train"], VAL_OF_TRAIN, source.seed)
-        note += f"; val is {_shares(VAL_OF_TRAIN)} of train by class and seed {source.seed}"
+        note += f"; val is {_shares(VAL_OF_TRAIN)} of train by class and seed {source.seed}" + _together(items)
     for split, part in splits.items():
-        if not part:
+        if not len(part):
             raise BadInput(f"{file}: no line has split {split}")
-    return Layout(splits, classes, note)
+    return Layout(splits, classes, note, several)
+
+
+def _together(items: Labelled) -> str:
+    return ", groups kept together" if any(items.groups) else ""
+
+
+def _read_prepared(folder: Path) -> Layout:
+    """The splits of a task that was prepared before, all three of them, with every file in its place."""
+    task = load_task(folder)
+    absent = [split for split in SPLITS if split not in task.counts]
+    if absent:
+        raise BadInput(f"{folder}: no {' and no '.join(absent)} split; a study needs train, val and test")
+    splits = {split: task.load(split) for split in SPLITS}
+    for items in splits.values():
+        require_files(items)
+    return Layout(splits, task.classes, task.source, task.multilabel)
 
 
 def _split_folder(folder: Path, split: str) -> Path | None:
@@ -155,22 +201,15 @@ def read_folder_split(folder: Path, split: str) -> Labelled:
     path = folder / split
     if not path.is_dir():
         raise BadInput(f"{path}: no such folder; expected {split}/<class>/*")
-    return _folder_items(folder, path, _class_folders(path))
+    return folder_items(folder, path, class_folders(path))
 
 
-def _class_folders(folder: Path) -> tuple[str, ...]:
-    return tuple(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")))
-
-
-def _folder_items(root: Path, folder: Path, classes: Sequence[str]) -> Labelled:
-    paths, labels = [], []
-    for number, name in enumerate(classes):
-        members = folder / name
-        found = members.rglob("*") if members.is_dir() else ()
-        for path in sorted(p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")):
-            paths.append(path.relative_to(root).as_posix())
-            labels.append((number,))
-    return Labelled(str(root.absolute()), tuple(paths), tuple(labels))
+def _check_ignored(source: Source, layout: Layout) -> None:
+    if source.metric not in KNOWS_IGNORED and any(any(items.ignore) for items in layout.splits.values()):
+        raise BadInput(
+            f"{source.name}: labels of -1 (nobody can say) found, which {source.metric} cannot leave out; "
+            f"expected one of {', '.join(KNOWS_IGNORED)}, or labels of 0 and 1"
+        )
 
 
 def _require_images(folder: Path, items: Labelled) -> None:
@@ -189,7 +228,7 @@ def _require_every_class(task: str, layout: Layout) -> None:
         raise BadInput(f"{task}: {len(layout.classes)} class ({', '.join(layout.classes)}); a task needs at least 2")
 
 
-def _check_images(folder: Path, splits: Iterable[Labelled]) -> None:
+def check_images(folder: Path, splits: Iterable[Labelled]) -> None:
     """Decode every file once; a record of their bytes spares the next run the work."""
     parts = list(splits)
     record = folder / "checked.json"

@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import Tensor
 
-from bench.executors import Executor
+from bench.executors import Executor, limit_threads
 from bench.progress import Progress
 from bench.regimes import REGIMES, SAMPLE, Bench, Setting
 from bench.runs import Cell, Row, RunStore, Speed
@@ -101,6 +101,8 @@ def run(
 
 def run_whole(study: Study, execute: Executor, progress: Progress) -> tuple[list[Row], list[Speed]]:
     """Checked exports, throughput, and every cell, with progress; a failed export fails its cells, not the study."""
+    if study.threads:
+        limit_threads(study.threads)  # throughput is measured in this process
     with progress.stage("export and parity") as advance:
         for done, _ in enumerate(execute(functools.partial(export_graph, study), study.models), 1):
             advance(done, len(study.models))
@@ -157,7 +159,7 @@ def _value(study: Study, cell: Cell, spec: ModelSpec, task: Task) -> tuple[float
     scorer = regime(spec, task, train, val, cell.seed)
     test = task.load("test")
     scores = scorer(test)
-    truth = test.truth(len(task.classes), task.multilabel)
+    truth = test.truth(len(task.classes), task.multilabel, masked=True)
     value = METRICS[task.metric](truth, scores)
     low, high = interval(task.metric, truth, scores, seed=cell.seed)
     return value, (low, high), len(test), scores, {"n_train": len(train), "n_val": len(val), **scorer.details}

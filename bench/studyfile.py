@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bench.manifests import Source, look, prepare
 from bench.regimes import Setting, regime_kind
@@ -53,24 +53,36 @@ class ModelEntry(_Entry):
 
 
 class TaskEntry(_Entry):
-    """A folder of images or a CSV; `seed` cuts what has no splits of its own."""
+    """A folder of images, a table of them, or what `featune prepare` wrote; `seed` cuts what has no splits.
+
+    `task: pets` with `data: DIR` means the prepared folder DIR/pets.
+    """
 
     name: str | None = None
     folder: Path | None = None
     csv: Path | None = None
+    parquet: Path | None = None
+    prepared: Path | None = None
+    task: str | None = None
+    data: Path = Path("data")
     metric: str = "top1"
     seed: int = 0
+    duplicates: Literal["warn", "refuse"] = "warn"
 
     @model_validator(mode="after")
     def _one_place(self) -> "TaskEntry":
-        if (self.folder is None) == (self.csv is None):
-            raise ValueError("give either folder or csv")
+        places = [self.folder, self.csv, self.parquet, self.prepared, self.task]
+        if sum(place is not None for place in places) != 1:
+            raise ValueError("give either folder or csv (or parquet, prepared, task)")
+        fixed = {"metric", "seed", "duplicates"} & self.model_fields_set
+        if (self.prepared or self.task) and fixed:
+            raise ValueError(f"{', '.join(sorted(fixed))} of a prepared task cannot be set; prepare it otherwise")
         return self
 
 
 class StudyEntry(_Entry):
     name: str
-    models: Annotated[list[str | ModelEntry], Field(min_length=1)]
+    models: Annotated[list[ModelEntry], Field(min_length=1)]
     tasks: Annotated[list[TaskEntry], Field(min_length=1)]
     regimes: list[str] | dict[str, dict[str, Any] | None] = ["probe", "finetune"]
     seeds: Annotated[list[int], Field(min_length=1)] = [0]
@@ -78,6 +90,14 @@ class StudyEntry(_Entry):
     device: str = "cpu"
     source: str = "ImageNet"
     notes: list[str] = []
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _names_are_entries(cls, value: Any) -> Any:
+        """A bare timm name stands for an entry of that architecture."""
+        if not isinstance(value, list):
+            return value
+        return [{"architecture": item} if isinstance(item, str) else item for item in value]
 
 
 def read_study(path: Path, out: Path | None = None, *, device: str | None = None) -> tuple[Study, list[Source]]:
@@ -150,7 +170,7 @@ def _parsed(path: Path) -> StudyEntry:
 
 def _said(problem: Any) -> str:
     """One of pydantic's findings in our words, with the nearest key for a misspelt one."""
-    place = [part for part in problem["loc"] if part not in ("ModelEntry", "str")]
+    place = problem["loc"]
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
     if problem["type"] == "extra_forbidden":
         kinds: dict[str, type[_Entry]] = {"models": ModelEntry, "tasks": TaskEntry}
@@ -162,22 +182,24 @@ def _said(problem: Any) -> str:
     return f"{where}: {problem['msg'].removeprefix('Value error, ')}, found {problem['input']!r:.80}"
 
 
-def _spec(given: str | ModelEntry, folder: Path) -> ModelSpec:
-    if isinstance(given, str):
-        return spec_from_entry({"architecture": given}, folder)
+def _spec(given: ModelEntry, folder: Path) -> ModelSpec:
     return spec_from_entry(given.model_dump(exclude_none=True), folder)
 
 
 def _source(given: TaskEntry, folder: Path) -> Source:
-    place = given.folder or given.csv
+    table = given.csv or given.parquet
+    ready = given.data / given.task if given.task else given.prepared
+    place = given.folder or table or ready
     assert place is not None
-    name = given.name or (place.stem if given.csv else place.name)
+    name = given.name or (place.stem if table else place.name)
     return Source(
         name=name,
         folder=folder / given.folder if given.folder else None,
-        csv=folder / given.csv if given.csv else None,
+        csv=folder / table if table else None,
         metric=given.metric,
         seed=given.seed,
+        duplicates=given.duplicates,
+        prepared=folder / ready if ready else None,
     )
 
 

@@ -2,12 +2,12 @@
 
 import csv
 import dataclasses
+import functools
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from engine.errors import BadInput, nearest
 from engine.images import Labelled
@@ -23,8 +23,9 @@ class Task:
 
     folder: holds `<split>.csv` with the columns path and label (several class numbers separated by spaces
     where the task is multi-label). root: where the paths start. counts: images per split, as prepared.
-    source: where the images are from and how they were split. digest: names the images' bytes, their labels
-    and the splits, so that a result of other data is never taken for this one's.
+    source: where the images are from and how they were split. notes: what the user should know of them, such as
+    images that two splits share. digest: names the images' bytes, their labels and the splits, so that a result
+    of other data is never taken for this one's.
     """
 
     name: str
@@ -36,26 +37,40 @@ class Task:
     source: str = ""
     multilabel: bool = False
     digest: str = ""
+    notes: tuple[str, ...] = ()
 
     def load(self, split: str) -> Labelled:
         """The split's images, in the order of its CSV. Raises BadInput for a count other than the declared one."""
         path = Path(self.folder, f"{split}.csv")
-        try:
-            with open(path, newline="", encoding="utf-8") as file:
-                lines = list(csv.DictReader(file))
-        except FileNotFoundError as error:
-            raise BadInput(f"{path}: no such file; prepare the task again") from error
-        if len(lines) != self.counts[split]:
-            raise BadInput(
-                f"{self.name}/{split}: {self.counts[split]} images expected, {len(lines)} found; prepare the task again"
-            )
-        labels = tuple(tuple(int(label) for label in line["label"].split()) for line in lines)
-        return Labelled(self.root, tuple(line["path"] for line in lines), labels)
+        columns = _read_columns(path)
+        found, expected = len(columns["path"]), self.counts.get(split)
+        if found != expected:
+            raise BadInput(f"{self.name}/{split}: {expected} images expected, {found} found; prepare the task again")
+        # Strings repeat by the thousand: one tuple for each different one keeps a million lines small.
+        labels = tuple(map(functools.cache(_numbers), columns["label"]))
+        more: dict[str, tuple[Any, ...]] = {
+            name: tuple(map(functools.cache(kind), columns[column]))
+            for column, (name, kind) in EXTRAS.items()
+            if column in columns
+        }
+        return Labelled(self.root, tuple(columns["path"]), labels, **more)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in text.split())
+
+
+# Columns of the CSVs beyond path and label, present where the task has them: the field of Labelled, from text.
+EXTRAS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "ignore": ("ignore", _numbers),
+    "group": ("groups", str),
+    "weight": ("weights", float),
+}
 
 
 def save_task(task: Task, splits: Mapping[str, Labelled]) -> Task:
     """Write the task's CSVs and its task.json, unchanged files left alone; the task with its counts and digest."""
-    contents = {name: [items.content_digest, items.labels] for name, items in splits.items()}
+    contents = {name: [items.content_digest, items.labels, *_extras(items)] for name, items in splits.items()}
     task = dataclasses.replace(
         task,
         counts={name: len(items) for name, items in splits.items()},
@@ -76,7 +91,8 @@ def load_task(folder: Path) -> Task:
     path = folder / "task.json"
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-        return Task(**{**value, "classes": tuple(value["classes"]), "folder": str(folder)})
+        lists = {"classes": tuple(value["classes"]), "notes": tuple(value.get("notes", ()))}
+        return Task(**{**value, **lists, "folder": str(folder)})
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise BadInput(f"{path} is not a prepared task ({error}); prepare it again") from error
 
@@ -95,30 +111,48 @@ def empty_classes(task_classes: Iterable[str], items: Labelled) -> list[str]:
     return [name for number, name in enumerate(task_classes) if number not in seen]
 
 
-def stratified_split(items: Labelled, fractions: Mapping[str, float], seed: int) -> dict[str, Labelled]:
-    """Cut the items by class and seed, each class within one image of its share; order is kept inside a split.
-
-    Every image lands in exactly one split. The result depends on the paths and the seed, not on their order
-    in the file system.
-    """
-    labels = [label[0] for label in items.labels]
-    chosen: dict[str, list[int]] = {name: [] for name in fractions}
-    edges = np.cumsum(list(fractions.values()))
-    for number in sorted(set(labels)):
-        members = np.array(
-            sorted((i for i, label in enumerate(labels) if label == number), key=items.paths.__getitem__)
-        )
-        members = members[np.random.default_rng((seed, number)).permutation(len(members))]
-        cuts = np.round(edges / edges[-1] * len(members)).astype(int)[:-1]
-        for name, part in zip(fractions, np.split(members, cuts), strict=True):
-            chosen[name].extend(part.tolist())
-    return {name: items.take(sorted(indices, key=items.paths.__getitem__)) for name, indices in chosen.items()}
+def _extras(items: Labelled) -> list[Any]:
+    """What the digest holds beyond images and labels; groups have no part in a result."""
+    return [column for column in (items.ignore, items.weights) if any(column)]
 
 
 def _csv_text(items: Labelled) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "label"])
-    for path, labels in zip(items.paths, items.labels, strict=True):
-        writer.writerow([path, " ".join(map(str, labels))])
+    columns: dict[str, Iterable[object]] = {"path": items.paths, "label": (_spaced(some) for some in items.labels)}
+    if any(items.ignore):
+        columns["ignore"] = (_spaced(some) for some in items.ignore)
+    if any(items.groups):
+        columns["group"] = items.groups
+    if items.weights:
+        columns["weight"] = (repr(weight) for weight in items.weights)
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
     return text.getvalue()
+
+
+def _spaced(numbers: Iterable[int]) -> str:
+    return " ".join(map(str, numbers))
+
+
+def _read_columns(path: Path) -> dict[str, list[str]]:
+    """The columns of a split's CSV, as text."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            lines = csv.reader(file)
+            header = next(lines, [])
+            columns: list[list[str]] = [[] for _ in header]
+            for line in lines:
+                for column, value in zip(columns, line, strict=True):
+                    column.append(value)
+    except FileNotFoundError as error:
+        raise BadInput(f"{path}: no such file; prepare the task again") from error
+    except ValueError as error:
+        raise BadInput(
+            f"{path}, line {lines.line_num}: {len(header)} columns expected; prepare the task again"
+        ) from error
+    found = dict(zip(header, columns, strict=True))
+    absent = [name for name in ("path", "label") if name not in found]
+    if absent:
+        raise BadInput(f"{path}: no column {' and '.join(absent)}; prepare the task again")
+    return found

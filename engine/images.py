@@ -29,15 +29,24 @@ class Labelled:
     """Image files and their classes, in an order that never changes.
 
     paths: seen from `root`. labels: class indices of each image; one each unless the task is multi-label.
+    Each of the others is empty or has an entry per image. ignore: classes of which nobody can say whether they
+    hold (VOC's "difficult"), left out by metrics that can. groups: what must stay on one side of a split (a
+    patient, a place). weights: how much an image counts.
     """
 
     root: str
     paths: tuple[str, ...]
     labels: tuple[tuple[int, ...], ...]
+    ignore: tuple[tuple[int, ...], ...] = ()
+    groups: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.paths) != len(self.labels):
             raise BadInput(f"{len(self.paths)} paths and {len(self.labels)} labels; expected as many of each")
+        for name in ("ignore", "groups", "weights"):
+            if len(getattr(self, name)) not in (0, len(self.paths)):
+                raise BadInput(f"{len(self.paths)} paths and {len(getattr(self, name))} {name}; expected none or all")
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -45,31 +54,51 @@ class Labelled:
     def file(self, index: int) -> Path:
         return Path(self.root, self.paths[index])
 
-    def truth(self, classes: int, multilabel: bool = False) -> NDArray[Any]:
-        """int64 [n], or bool [n, classes] where the task is multi-label."""
+    def truth(self, classes: int, multilabel: bool = False, *, masked: bool = False) -> NDArray[Any]:
+        """int64 [n], or bool [n, classes] where the task is multi-label.
+
+        masked: int8 with -1 at the ignored pairs, if there are any, which are False otherwise.
+        """
         if not multilabel:
             return np.array([label for (label,) in self.labels], dtype=np.int64)
         truth = np.zeros((len(self), classes), dtype=bool)
         for row, labels in zip(truth, self.labels, strict=True):
             row[list(labels)] = True
-        return truth
+        if not (masked and any(self.ignore)):
+            return truth
+        judged = truth.astype(np.int8)
+        for marks, ignored in zip(judged, self.ignore, strict=True):
+            marks[list(ignored)] = -1
+        return judged
 
     def take(self, indices: Sequence[int]) -> "Labelled":
-        return Labelled(self.root, tuple(self.paths[i] for i in indices), tuple(self.labels[i] for i in indices))
+        def taken(column: tuple[Any, ...]) -> tuple[Any, ...]:
+            return tuple(column[i] for i in indices) if column else ()
+
+        columns = (self.paths, self.labels, self.ignore, self.groups, self.weights)
+        return Labelled(self.root, *map(taken, columns))
 
     def __add__(self, other: "Labelled") -> "Labelled":
         """Both, one after the other; paths become absolute where the roots differ."""
+        columns: list[tuple[Any, ...]] = [self.labels + other.labels]
+        for name, absent in (("ignore", ()), ("groups", ""), ("weights", 1.0)):
+            mine, others = getattr(self, name), getattr(other, name)
+            filled = (mine or (absent,) * len(self)) + (others or (absent,) * len(other))
+            columns.append(filled if mine or others else ())
         if self.root == other.root:
-            return Labelled(self.root, self.paths + other.paths, self.labels + other.labels)
+            return Labelled(self.root, self.paths + other.paths, *columns)
         paths = [str(items.file(i).absolute()) for items in (self, other) for i in range(len(items))]
-        return Labelled("/", tuple(paths), self.labels + other.labels)
+        return Labelled("/", tuple(paths), *columns)
 
     @functools.cached_property
     def content_digest(self) -> str:
         """Names the images by their bytes, in order; labels and file names have no part in it."""
+        return hashlib.sha256("".join(self.file_digests()).encode()).hexdigest()[:16]
+
+    def file_digests(self) -> list[str]:
+        """SHA-256 of each file, "unreadable" where there is none; each is read once per process."""
         with ThreadPoolExecutor(_default_workers()) as pool:
-            digests = pool.map(lambda i: _content_digest(self.file(i)), range(len(self)))
-            return hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
+            return list(pool.map(lambda i: _content_digest(self.file(i)), range(len(self))))
 
 
 def read_image(path: str | os.PathLike[str]) -> Image.Image:

@@ -33,7 +33,7 @@ Distance = Literal["cosine", "euclidean"]
 Weighting = Literal["temperature", "uniform", "distance"]
 
 COUNTS = (1, 2, 5, 10, 20, 50, 100, 200)
-# Wu et al. 2018 (instance discrimination), section 3.3; the weight of a vote is exp(cosine / temperature).
+# Wu et al. 2018 (instance discrimination): a vote weighs exp(cosine / temperature).
 TEMPERATURE = 0.07
 
 WORKING_BYTES = 64 << 20
@@ -284,7 +284,9 @@ def class_means(
     count = classes if classes is not None else int(truth.max()) + 1
     sums, bad = np.zeros((count, stacked_rows(rows).width)), []
     for where, chunk in _chunks(rows, 4096):
-        bad += (np.flatnonzero(~np.isfinite(chunk).all(1)) + where.start).tolist()
+        finite = np.isfinite(chunk).all(1)
+        bad += (np.flatnonzero(~finite) + where.start).tolist()
+        chunk = np.where(finite[:, None], chunk, 0)
         np.add.at(sums, truth[where], _unit(chunk) if distance == "cosine" else chunk)
     refuse_unfinite(bad, len(truth))
     sizes = np.bincount(truth, minlength=count)

@@ -5,11 +5,14 @@ any b from 1 up. The rows are the caller's. Work on a GPU is queued; the caller 
 runner raises where what was asked for is not what would run; nothing falls back in silence.
 """
 
+import collections
 import contextlib
+import functools
 import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,7 +20,12 @@ from torch import Tensor, nn
 
 from engine.errors import BadInput, Missing
 
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+DEVICES = ("cpu", "cuda")
 
 
 class Runner(Protocol):
@@ -45,53 +53,157 @@ def torch_runner(model: nn.Module, device: str = "cpu") -> Iterator[Runner]:
 
 @contextlib.contextmanager
 def onnxruntime_runner(
-    graph: str | os.PathLike[str], device: str = "cpu", *, threads: int | None = None
+    graph: str | os.PathLike[str],
+    device: str = "cpu",
+    *,
+    threads: int | None = None,
+    output: str | None = None,
+    provider: str | None = None,
+    allow_fallback: bool = False,
+    settings: dict[str, str] | None = None,
 ) -> Iterator[Runner]:
-    """Runs a graph file's first output in ONNX Runtime.
+    """Runs one output of a graph file in ONNX Runtime, the first unless named.
 
-    threads: inside one operator; by default the processors that this process may use.
-    Raises Missing where the asked provider is not what the session took, BadInput for a broken file.
+    threads: inside one operator; by default as many as torch uses. provider: cpu, cuda or
+    tensorrt; by default the device's own. settings: of the provider, over ours. Raises Missing where the asked
+    provider is not what the session took, unless `allow_fallback`; BadInput for a broken file. What really runs
+    is the attribute `ran` of the runner: nodes per provider.
     """
-    import onnxruntime
-
     _require_device(device)
     kind = torch.device(device).type
-    wanted = PROVIDERS[kind]
-    if kind == "cuda":
-        onnxruntime.preload_dlls()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
-    options.log_severity_level = 3
-    if not Path(graph).is_file():
-        raise BadInput(f"{graph}: no such graph file; export the model first")
-    settings = {"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"} if kind == "cuda" else {}
-    try:
-        session = onnxruntime.InferenceSession(
-            os.fspath(graph), options, providers=[(wanted, settings)], enable_fallback=0
-        )
-    except Exception as error:  # ONNX Runtime's exceptions share no public base class
-        raise BadInput(f"{graph}: ONNX Runtime refuses it ({str(error)[:300]}); export the model again") from error
-    if session.get_providers()[0] != wanted:
-        raise Missing(
-            f"{wanted} was asked for and {session.get_providers()[0]} would run; "
-            "install onnxruntime-gpu with its CUDA libraries, or choose --device cpu"
-        )
-    session.disable_fallback()
-    name, output = session.get_inputs()[0].name, session.get_outputs()[0].name
+    session = _session(graph, provider or kind, device, threads, allow_fallback, settings or {})
+    name, shape = session.get_inputs()[0].name, session.get_inputs()[0].shape
+    outputs = [value.name for value in session.get_outputs()]
+    if output is not None and output not in outputs:
+        raise BadInput(f"{graph} has no output {output!r}, only {', '.join(outputs)}; export it with --logits")
+    output = output or outputs[0]
 
     def run(images: Tensor, /) -> Tensor:
         _check_images(images)
+        if isinstance(shape[-1], int) and tuple(images.shape[2:]) != tuple(shape[2:]):
+            raise BadInput(f"{graph} takes images of {shape[2]} x {shape[3]}, found {tuple(images.shape)}")
         images = images.contiguous()  # a bound pointer says nothing of strides
         if kind == "cpu":
             return torch.from_numpy(session.run([output], {name: images.numpy()})[0])
         binding = session.io_binding()
         binding.bind_input(name, kind, images.device.index or 0, np.uint8, tuple(images.shape), images.data_ptr())
         binding.bind_output(output, kind, images.device.index or 0)
-        torch.cuda.current_stream().synchronize()  # ONNX Runtime works on a stream of its own
+        torch.cuda.current_stream(images.device).synchronize()  # ONNX Runtime works on a stream of its own
         session.run_with_iobinding(binding)
         return torch.from_dlpack(binding.get_outputs()[0]).clone()
 
+    run.ran = placement(session)  # type: ignore[attr-defined]
     yield run
+
+
+def placement(session: object) -> dict[str, int]:
+    """Nodes of a session's graph per execution provider: what really runs where."""
+    counts: collections.Counter[str] = collections.Counter()
+    for part in session.get_provider_graph_assignment_info():  # type: ignore[attr-defined]
+        counts[part.ep_name] += len(part.get_nodes())
+    return dict(counts)
+
+
+@functools.cache
+def vector_int8() -> bool:
+    """Whether this processor has 8-bit dot products that do not overflow (VNNI on x86; every 64-bit ARM)."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return True
+    try:
+        return "vnni" in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+
+
+def _session(
+    graph: str | os.PathLike[str],
+    provider: str,
+    device: str,
+    threads: int | None,
+    allow_fallback: bool,
+    settings: dict[str, str],
+) -> Any:
+    """A session on the provider that was asked for; a GPU provider runs the convolutions, or this raises."""
+    import onnxruntime
+
+    if provider not in PROVIDERS:
+        raise BadInput(f"no ONNX Runtime provider named {provider!r}; one of {', '.join(PROVIDERS)}")
+    if not Path(graph).is_file():
+        raise BadInput(f"{graph}: no such graph file; export the model first")
+    if provider != "cpu":
+        _require_one_onnxruntime()
+        onnxruntime.preload_dlls()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or torch.get_num_threads()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    wanted = PROVIDERS[provider]
+    try:
+        session = onnxruntime.InferenceSession(
+            os.fspath(graph), options, providers=_providers(provider, device, settings), enable_fallback=0
+        )
+    except Exception as error:  # ONNX Runtime's exceptions share no public base class
+        if provider == "tensorrt" and "EP Error" in str(error):
+            raise Missing(f"{wanted} cannot load ({str(error)[:300]}); {_TENSORRT_10}") from error
+        raise BadInput(f"{graph}: ONNX Runtime refuses it ({str(error)[:300]}); export the model again") from error
+    if session.get_providers()[0] != wanted and not allow_fallback:
+        raise Missing(
+            f"{wanted} was asked for and {session.get_providers()[0]} would run; "
+            "install onnxruntime-gpu with its CUDA libraries, or choose --device cpu"
+        )
+    session.disable_fallback()
+    if provider != "cpu" and not allow_fallback:
+        _require_placed(placement(session), provider)
+    return session
+
+
+# The shape arithmetic of transformers belongs on the CPU: a few percent of the nodes. A provider that runs
+# less than this share of a graph does not run the model.
+LEAST_PLACED = 0.5
+_TENSORRT_10 = (
+    "ONNX Runtime's TensorRT provider needs TensorRT 10 (libnvinfer.so.10); with TensorRT 11 use --backend tensorrt"
+)
+
+
+def _require_placed(ran: dict[str, int], provider: str) -> None:
+    on_gpu = sum(count for name, count in ran.items() if name != PROVIDERS["cpu"])
+    total = sum(ran.values())
+    if total and on_gpu < LEAST_PLACED * total:
+        raise Missing(
+            f"{PROVIDERS[provider]} took {on_gpu} of {total} nodes, the CPU runs the others; "
+            "use another precision, --device cpu, or --allow-fallback"
+        )
+
+
+def _providers(provider: str, device: str, settings: dict[str, str]) -> list[tuple[str, dict[str, str]]]:
+    """The providers of a session with their settings, best first; CPU is implied by ONNX Runtime."""
+    if provider == "cpu":
+        return [(PROVIDERS["cpu"], settings)]
+    index = str(torch.device(device).index or 0)
+    cuda = {
+        "device_id": index,
+        "use_tf32": "0",
+        "arena_extend_strategy": "kSameAsRequested",  # the default doubles, beside torch's own pool
+        "cudnn_conv_algo_search": "HEURISTIC",  # the default times every algorithm again for each batch size
+    }
+    if provider == "cuda":
+        return [(PROVIDERS["cuda"], cuda | settings)]
+    return [(PROVIDERS["tensorrt"], {"device_id": index} | settings), (PROVIDERS["cuda"], cuda)]
+
+
+def _require_one_onnxruntime() -> None:
+    """`onnxruntime` and `onnxruntime-gpu` install into one folder, and the last one installed wins in silence."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = []
+    for name in ("onnxruntime", "onnxruntime-gpu"):
+        with contextlib.suppress(PackageNotFoundError):
+            found.append(f"{name} {version(name)}")
+    if len(found) > 1:
+        raise Missing(
+            f"{' and '.join(found)} are both installed and overwrite each other; "
+            "pip uninstall both, then install onnxruntime-gpu"
+        )
 
 
 def _check_images(images: Tensor) -> None:
@@ -101,7 +213,7 @@ def _check_images(images: Tensor) -> None:
 
 def _require_device(device: str) -> None:
     kind = torch.device(device).type
-    if kind not in PROVIDERS:
+    if kind not in DEVICES:
         raise BadInput(f"no device named {device!r}; cpu, cuda or cuda:N")
     if kind == "cuda" and not torch.cuda.is_available():
         raise Missing("no CUDA device is usable by torch on this machine; choose --device cpu")

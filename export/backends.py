@@ -2,47 +2,113 @@
 
 import contextlib
 import dataclasses
+import logging
+import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-import torch
 from torch import Tensor
 
-from engine.errors import BadInput, nearest
+from engine.errors import BadInput, FeatuneError, ParityFailed, nearest
 from engine.models import ModelSpec, feature_model
 from engine.runners import Runner, onnxruntime_runner, torch_runner
-from engine.store import file_digest, locked, plain, read_json, write_json
+from engine.store import locked, written_whole
+from export.contract import check_versions, read_graph
+from export.gate import Verdict, judge, require_passing
 from export.graph import graph_from_spec, graph_key
-from export.parity import Parity, compare, require
+from export.parity import Parity, parity_of
+from export.precision import AUTO, LADDER, check_precision, speed_against, stand_in, variant
+from export.samples import Sample
 
 BACKENDS = ("torch", "onnxruntime")
+log = logging.getLogger("featune")
 
 
 @dataclasses.dataclass(frozen=True)
 class Artefact:
-    """A graph file with its passing verdict. digest: SHA-256 of its bytes."""
+    """A graph file with its passing verdict. digest: SHA-256 of its content, verdict aside."""
 
     path: Path
     digest: str
     parity: Parity
 
 
-def artefact(spec: ModelSpec, cache: Path, sample: Callable[[], Tensor]) -> Artefact:
-    """The spec's checked graph file, exported where absent.
+def artefact(
+    spec: ModelSpec, cache: Path, sample: Callable[[], Tensor], *, precision: str = "fp32", target: str = "cpu"
+) -> Artefact:
+    """The spec's checked graph file in a precision, exported where absent.
 
     sample: gives uint8 images [n, 3, side, side] of the user's data, the model's eval view; called only
     when a verdict is needed. Raises ParityFailed where the graph is not the model; it is then not kept.
     """
-    path = cache / "graphs" / f"{graph_key(spec)}.onnx"
-    verdict = path.with_suffix(".json")
+    check_precision(precision, target)
+    suffix = "" if precision == "fp32" else f".{precision}-{target}"
+    path = cache / "graphs" / f"{graph_key(spec)}{suffix}.onnx"
     with locked(path):
-        found = read_json(verdict)
-        if found is None or not path.exists() or file_digest(path) != found["sha256"]:
-            graph_from_spec(spec, path)
-            parity = _check(spec, path, sample())
-            found = {"sha256": file_digest(path), "parity": plain(parity)}
-            write_json(verdict, found)
-    return Artefact(path, found["sha256"], Parity(**found["parity"]))
+        found = _passing(path, spec)
+        if found is None:
+            verdict = exported(spec, path, Sample(sample(), "the user's images"), precision=precision, target=target)
+            if not verdict.passed:
+                path.unlink()
+                raise ParityFailed(f"{spec.name} {verdict.precision}: {verdict.report}; do not use this artefact")
+            found = require_passing(path, spec)
+    return Artefact(path, found["content"], parity_of(found["parity"]))
+
+
+def exported(
+    spec: ModelSpec,
+    path: Path,
+    sample: Sample,
+    *,
+    precision: str = "fp32",
+    target: str = "cpu",
+    logits: bool = False,
+) -> Verdict:
+    """Make one artefact at `path` and judge it; the verdict is in the file, whether it passed or not.
+
+    `auto` goes from the fastest precision of the target to the next safer one, until one passes and is no
+    slower than fp32. Other precisions are calibrated on every second image and judged on those between.
+    Raises ParityFailed where the fp32 graph that they are made from fails itself.
+    """
+    check_precision(precision, target)
+    if precision == "fp32":
+        graph_from_spec(spec, path, logits=logits)
+        return judge(spec, path, sample)
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "fp32.onnx")
+        graph_from_spec(spec, source, logits=logits)
+        first = judge(spec, source, sample)
+        if not first.passed:
+            raise ParityFailed(f"{spec.name} fp32: {first.report}; no other precision is made of a wrong graph")
+        for name in LADDER[target] if precision == AUTO else (precision,):
+            if name == "fp32":
+                write_whole_copy(source, path)
+                return first
+            verdict = _variant_judged(spec, source, path, sample, name, target)
+            slower = target == "cpu" and verdict.speed is not None and verdict.speed < 1
+            if precision != AUTO or (verdict.passed and not slower):
+                return verdict
+            reason = f"{verdict.speed:.2f} times as fast as fp32" if verdict.passed else verdict.report
+            log.warning("%s %s: %s; the next safer precision is tried", spec.name, name, reason)
+    raise AssertionError("every ladder ends with fp32")
+
+
+def _variant_judged(spec: ModelSpec, source: Path, path: Path, sample: Sample, precision: str, target: str) -> Verdict:
+    if len(sample.images) < 4:
+        raise BadInput(f"{len(sample.images)} images found; {precision} needs at least 4, half of them to calibrate on")
+    variant(source, path, precision, target, sample.images[::2].numpy())
+    held_out = Sample(sample.images[1::2], sample.source, None if sample.labels is None else sample.labels[1::2])
+    speed = speed_against(path, source, held_out.images) if (precision, target) == ("int8", "cpu") else None
+    with stand_in(path, precision) as instead:
+        return judge(spec, path, held_out, stand_in=instead, speed=speed)
+
+
+def write_whole_copy(source: Path, path: Path) -> None:
+    with written_whole(path) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 @contextlib.contextmanager
@@ -54,6 +120,8 @@ def open_runner(
     cache: Path,
     sample: Callable[[], Tensor],
     threads: int | None = None,
+    precision: str = "fp32",
+    allow_fallback: bool = False,
 ) -> Iterator[Runner]:
     """A runner of the spec's features on a backend, checked before it is opened.
 
@@ -64,7 +132,28 @@ def open_runner(
         with torch_runner(feature_model(spec), device) as runner:
             yield runner
         return
-    with onnxruntime_runner(artefact(spec, cache, sample).path, device, threads=threads) as runner:
+    path = artefact(spec, cache, sample, precision=precision).path
+    with open_artefact(path, device, spec=spec, threads=threads, allow_fallback=allow_fallback) as runner:
+        yield runner
+
+
+@contextlib.contextmanager
+def open_artefact(
+    path: str | os.PathLike[str],
+    device: str = "cpu",
+    *,
+    spec: ModelSpec | None = None,
+    threads: int | None = None,
+    output: str | None = None,
+    allow_fallback: bool = False,
+) -> Iterator[Runner]:
+    """A runner of an artefact file, refused without a passing verdict that is its own.
+
+    spec: the model as which it is used; its contract must be that model's. Raises ParityFailed, exit code 3.
+    """
+    check_versions(read_graph(path), path)
+    require_passing(path, spec)
+    with onnxruntime_runner(path, device, threads=threads, output=output, allow_fallback=allow_fallback) as runner:
         yield runner
 
 
@@ -73,12 +162,11 @@ def check_backend(name: str) -> None:
         raise BadInput(f"no backend named {name!r}{nearest(name, BACKENDS)}; one of {', '.join(BACKENDS)}")
 
 
-def _check(spec: ModelSpec, graph: Path, images: Tensor) -> Parity:
-    with (
-        torch_runner(feature_model(spec)) as reference,
-        onnxruntime_runner(graph) as candidate,
-        torch.no_grad(),
-    ):
-        found = compare(reference, candidate, images)
-    require(found, spec.name)
-    return found
+def _passing(path: Path, spec: ModelSpec) -> dict[str, Any] | None:
+    """The verdict of a file that may be used, or None where it must be made."""
+    if not path.exists():
+        return None
+    try:
+        return require_passing(path, spec)
+    except FeatuneError:
+        return None

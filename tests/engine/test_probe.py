@@ -104,7 +104,7 @@ def test_gradient_and_curvature_are_the_differences_of_the_objective(several: bo
     truth = torch.from_numpy(labels[:, None] != np.arange(3))
     loss = probes._Sigmoid(truth) if several else probes._Softmax(torch.from_numpy(labels), 3)
     options = probes._Options(True, False, 1e-7, 100, "cpu", torch.float64, None)
-    problem = probes._Problem(probes._Design(probes.stacked_rows(rows), options, 6), loss, True)
+    problem = probes._Problem(probes._Design(probes.stacked_rows(rows), options), loss, True)
     generator = torch.Generator().manual_seed(0)
     theta, along = torch.randn(2, 2, 3, 6, generator=generator, dtype=torch.float64)
     penalties = torch.tensor([0.3, 4.0], dtype=torch.float64)
@@ -119,7 +119,7 @@ def test_gradient_and_curvature_are_the_differences_of_the_objective(several: bo
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_scores_are_those_of_scikit_learn(fit_intercept: bool) -> None:
     rows, labels = blobs(150, 10, 4)
-    fit = fit_path(rows, labels, [0.1, 10.0], fit_intercept=fit_intercept)
+    fit = fit_path(rows, labels, [0.1, 10.0], fit_intercept=fit_intercept, tolerance=1e-10)
     for index, penalty in enumerate(fit.penalties):
         model = LogisticRegression(C=1 / penalty, tol=1e-8, max_iter=10_000, fit_intercept=fit_intercept)
         expected = model.fit(rows.astype(np.float64), labels).decision_function(rows)
@@ -133,7 +133,7 @@ def test_standardised_weights_serve_raw_rows() -> None:
     rows[:, 3] = 7
     scaled = StandardScaler().fit_transform(rows.astype(np.float64))
     model = LogisticRegression(C=0.5, tol=1e-8, max_iter=10_000).fit(scaled, labels)
-    found = scores(fit_path(rows, labels, [2.0], standardise=True), 0, rows)
+    found = scores(fit_path(rows, labels, [2.0], standardise=True, tolerance=1e-10), 0, rows)
     np.testing.assert_allclose(found - found.mean(1, keepdims=True), model.decision_function(scaled), atol=2e-3)
 
 
@@ -146,6 +146,27 @@ def test_separable_rows_at_the_weakest_penalty_are_finite_and_say_whether_they_c
     hurried = fit_path(rows, labels, [1e-6], max_iterations=2)
     assert not hurried.converged.any()
     assert hurried.gap[0] > 1e-3
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_reported_gap_is_of_the_order_of_the_true_one(seed: int) -> None:
+    rows, labels = blobs(150, 5 + 20 * seed, 5, seed=seed, spread=0.5)
+    labels[: 25 * seed] = 0
+    fit = fit_path(rows, labels, KORNBLITH_PENALTIES[::8], tolerance=1e-3)
+    exact = fit_path(rows, labels, KORNBLITH_PENALTIES[::8], tolerance=1e-11, dtype=torch.float64)
+    assert fit.converged.all()
+    assert (fit.objective <= exact.objective * 1.01).all()
+    assert fit.products.sum() < exact.products.sum()
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_products_in_bfloat16_change_the_way_and_not_the_end(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, labels = blobs(200, 30, 5)
+    exact = fit_path(rows, labels, KORNBLITH_PENALTIES[::6], tolerance=1e-10, dtype=torch.float64)
+    monkeypatch.setattr(probes, "bfloat16_is_fast", lambda device: fast)
+    fit = fit_path(rows, labels, KORNBLITH_PENALTIES[::6])
+    assert fit.converged.all()
+    np.testing.assert_allclose(fit.objective, exact.objective, rtol=1e-6)
 
 
 def test_a_constant_feature_gets_no_weight_and_changes_nothing() -> None:
@@ -193,12 +214,12 @@ def test_a_refit_from_a_fit_that_lacked_a_class_converges() -> None:
 
 def test_ten_thousand_classes_fit() -> None:
     rng = np.random.default_rng(0)
-    labels = np.arange(10_000)
-    rows = rng.standard_normal((10_000, 4)).astype(np.float32)
-    fit = fit_path(rows, labels, [1e3, 1e2])
+    labels = rng.choice(10_000, 1_000, replace=False)
+    rows = rng.standard_normal((1_000, 4)).astype(np.float32)
+    fit = fit_path(rows, labels, [1e2, 1e1], classes=10_000)
     assert fit.weights.shape == (2, 10_000, 4)
     assert fit.converged.all()
-    assert (fit.objective < 10_000 * np.log(10_000)).all()
+    assert (fit.objective < 1_000 * np.log(1_000)).all()
 
 
 def test_penalties_come_back_in_the_order_asked_repeats_included() -> None:
@@ -209,7 +230,7 @@ def test_penalties_come_back_in_the_order_asked_repeats_included() -> None:
 
 @pytest.mark.parametrize("several", [False, True], ids=["softmax", "sigmoid"])
 def test_a_memmap_beyond_the_memory_limit_gives_the_same_answer(tmp_path: Path, several: bool) -> None:
-    rows, labels = blobs(2_000, 100, 3)
+    rows, labels = blobs(4_000, 100, 3)
     np.save(tmp_path / "rows.npy", rows)
     stored = np.load(tmp_path / "rows.npy", mmap_mode="r")
     fitter = fit_path_multilabel if several else fit_path
@@ -222,7 +243,7 @@ def test_a_memmap_beyond_the_memory_limit_gives_the_same_answer(tmp_path: Path, 
 
 
 def test_states_that_do_not_fit_are_made_again() -> None:
-    rows, labels = blobs(3_000, 6, 12)
+    rows, labels = blobs(1_500, 6, 12)
     design_bytes = 4 * rows.size
     tight = fit_path(rows, labels, [0.1, 1.0], memory_limit=2 * design_bytes)
     np.testing.assert_allclose(tight.objective, fit_path(rows, labels, [0.1, 1.0]).objective, rtol=1e-6)
@@ -237,15 +258,14 @@ def test_tensors_halves_and_parts_are_rows_too() -> None:
 
 
 def test_the_number_of_threads_moves_the_objective_by_less_than_the_tolerance() -> None:
-    rows, labels = blobs(600, 64, 5)
+    rows, labels = blobs(300, 32, 3)
     fits = []
     before = torch.get_num_threads()
-    for threads in (1, 2):
+    for threads in (1, 1, 2):
         torch.set_num_threads(threads)
-        fits += [fit_path(rows, labels, KORNBLITH_PENALTIES[::6]) for _ in range(2)]
+        fits.append(fit_path(rows, labels, KORNBLITH_PENALTIES[::8]))
     torch.set_num_threads(before)
     np.testing.assert_array_equal(fits[0].weights, fits[1].weights)
-    np.testing.assert_array_equal(fits[2].weights, fits[3].weights)
     np.testing.assert_allclose(fits[0].objective, fits[2].objective, rtol=1e-6)
 
 
@@ -311,7 +331,7 @@ def test_a_probe_chooses_on_val_and_refits_on_both() -> None:
     assert found.penalty == path.penalties[chosen]
     assert found.val_values[chosen] == found.val_values.max() == top1(labels[val], scores(path, chosen, rows[val]))
     refit = fit_path(rows, labels, [found.penalty])
-    np.testing.assert_allclose(found(rows), scores(refit, 0, rows), atol=2e-3)
+    np.testing.assert_allclose(found(rows), scores(refit, 0, rows), atol=1e-2)
     assert found.converged
     assert found.unconverged == 0
 

@@ -1,0 +1,94 @@
+"""What the report's drawings are made of: marks, lines and bars as plain numbers, and the house's colours and sizes.
+
+A panel is 360 px wide with text of 11 px, so that it stays legible on a phone; a wide screen shows several
+side by side. One colour means one regime throughout; shapes repeat it, for eyes that do not see colours.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+WIDTH = 360
+TEXT = 11
+INK, MUTED, RULE = "#1b1f24", "#59636e", "#d8dde3"
+# Okabe and Ito's palette, without its yellow (too pale for a line on white).
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+SHAPES = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
+
+Limits = tuple[float, float]
+Key = Sequence[tuple[str, str, str]]  # (text, colour, shape); shape may be empty
+
+
+@dataclasses.dataclass(frozen=True)
+class Mark:
+    """One model's point: x and y, and the ends of y's interval, in log odds."""
+
+    label: str
+    shape: str
+    x: float
+    y: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A fitted line and its band, sampled at x; all [points], in log odds."""
+
+    x: Array
+    y: Array
+    low: Array | None = None
+    high: Array | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Series:
+    """What shares a colour. shift: px to the right, where series would hide one another."""
+
+    name: str
+    colour: str
+    marks: tuple[Mark, ...]
+    line: Line | None = None
+    shift: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Bar:
+    series: str
+    colour: str
+    value: float
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """One drawing: what to say to a reader who cannot see it, its size in px, and how to draw its axes."""
+
+    name: str
+    description: str
+    height: float
+    draw: Callable[[Any], None]
+    left: float = 54
+    right: float = 10
+    top: float = 26
+    bottom: float = 42
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """A figure of one or several panels. keys: what colours, shapes and numbers mean."""
+
+    name: str
+    caption: str
+    panels: tuple[Panel, ...]
+    keys: tuple[Key, ...] = ()
+
+
+def ends(marks: Iterable[Mark]) -> list[float]:
+    """Everything that a vertical axis has to hold: the marks and the ends of their intervals."""
+    return [end for mark in marks for end in (mark.y, mark.low, mark.high) if end is not None]

@@ -1,0 +1,96 @@
+"""`prepare_official`: a public data set from its official download to a checked task."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from bench import official_fang, official_imagenet, official_kornblith
+from bench.catalogue import DEFAULT, Entry, entry, how_to_get
+from bench.manifests import check_images, describe_shared
+from bench.raw import Found, Loader, require_files
+from bench.splits import shared_images, stratified_split
+from bench.tasks import Task, check_metric, save_task
+from engine.errors import BadImages, BadInput
+from engine.images import Labelled
+
+LOADERS: dict[str, Loader] = official_fang.LOADERS | official_kornblith.LOADERS | official_imagenet.LOADERS
+CUT = {"train": 0.8, "val": 0.2}  # SimCLR's and Kornblith's re-implementations hold out a part of train; 20 %
+SPLIT_ORDER = ("train", "val", "test")
+
+
+def prepare_official(
+    name: str,
+    raw: Path,
+    out: Path,
+    *,
+    variant: str = DEFAULT,
+    counts: Mapping[str, int] | None = None,
+    decode: bool = True,
+) -> Task:
+    """Write the task's CSVs (and images, where it needs its own) under `out/<task>` and check what it found.
+
+    raw: where the official download was unpacked. counts: numbers to expect instead of the catalogue's, with
+    "classes" among them; for tests with small fixtures. decode: read every image once, as `manifests.prepare`.
+    Raises BadInput for an unknown name or variant, a wrong or partial download, and BadImages.
+    """
+    facts = entry(name)
+    facts.check_variant(variant)
+    check_metric(facts.metric, facts.multilabel)
+    title = task_name(name, variant)
+    folder = out / title
+    try:
+        found = LOADERS[name](raw, variant, folder / "images")
+    except BadImages:
+        raise
+    except BadInput as error:
+        raise BadInput(f"{name}: {error}\n{how_to_get(facts)}") from error
+    expected = counts if counts is not None else {**facts.counts, "classes": _classes(facts, variant)}
+    _check_counts(facts, {**found.counted, "classes": len(found.classes)}, expected)
+    splits, note = _with_val(found)
+    for items in splits.values():
+        require_files(items)
+    if decode:
+        check_images(folder, splits.values())
+    different = {split: items for split, items in splits.items() if variant != "released" or split != "val"}
+    notes = (*found.notes, *describe_shared(shared_images(different)))
+    task = Task(
+        title, found.classes, facts.metric, {}, str(folder), splits["test"].root, note, facts.multilabel, notes=notes
+    )
+    return save_task(task, splits)
+
+
+def task_name(name: str, variant: str) -> str:
+    """A variant is a task of its own, so that its results are never taken for the default's."""
+    return name if variant == DEFAULT else f"{name}-{variant}"
+
+
+def _classes(facts: Entry, variant: str) -> int:
+    return facts.classes - 1 if (facts.name, variant) == ("caltech101", "no_background") else facts.classes
+
+
+def _check_counts(facts: Entry, found: Mapping[str, int], expected: Mapping[str, int]) -> None:
+    """Everything that was counted must be what the catalogue declares."""
+    wrong = [f"{key}: {expected.get(key)} expected, {count} found" for key, count in found.items()
+             if count != expected.get(key)]  # fmt: skip
+    if wrong:
+        raise BadInput(
+            f"{facts.name}: {'; '.join(wrong)}; the download is partial or another version; {how_to_get(facts)}"
+        )
+
+
+def _with_val(found: Found) -> tuple[dict[str, Labelled], str]:
+    """The splits in order, val cut from train where the data set has none; never from test."""
+    splits, note = dict(found.splits), found.note
+    if "train" in splits and "val" not in splits:
+        splits |= stratified_split(splits["train"], CUT, seed=0)
+        note += "; val is 20 % of train by class and seed 0"
+    first = {split: splits.pop(split) for split in SPLIT_ORDER if split in splits}
+    roots = {items.root for items in (*first.values(), *splits.values())}
+    if len(roots) > 1:
+        raise AssertionError(f"{sorted(roots)}: one root expected")
+    return first | splits, note
+
+
+def described(task: Task) -> dict[str, object]:
+    """What `featune prepare` prints of a task."""
+    shown = {"task": task.name, "classes": len(task.classes), "metric": task.metric, **dict(task.counts)}
+    return shown | {"folder": task.folder, "source": task.source, "notes": list(task.notes)}

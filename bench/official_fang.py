@@ -1,0 +1,313 @@
+"""Fang et al.'s six data sets, from official downloads to splits; `released` is what their published code does."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from bench.raw import (
+    Found,
+    Loader,
+    class_folders,
+    evaluation_splits,
+    folder_items,
+    folder_of,
+    items_of,
+    need,
+    require_files,
+    rows_of,
+    seeded_evaluation,
+    swapped_copies,
+    write_copies,
+)
+from bench.splits import straddling_groups
+from engine.errors import BadInput
+from engine.images import Labelled, read_image
+from engine.store import file_digest
+
+BGR = "red and blue exchanged"
+
+# CCT-20: category numbers of the annotation files in the order of the released code; 30 is empty.
+ANIMALS = {
+    1: "opossum", 3: "raccoon", 5: "squirrel", 6: "bobcat", 7: "skunk", 8: "dog", 9: "coyote", 10: "rabbit",
+    11: "bird", 16: "cat", 21: "badger", 33: "car", 34: "deer", 51: "fox", 99: "rodent",
+}  # fmt: skip
+EMPTY = 30
+CCT_PARTS = ("train", "cis_val", "cis_test", "trans_val", "trans_test")
+
+APTOS_CLASSES = ("no DR", "mild", "moderate", "severe", "proliferative DR")
+MELANOMA_CLASSES = ("benign", "malignant")
+MELANOMA_SEED, MELANOMA_TRAIN, MELANOMA_VAL = 23, 0.8, 0.2
+
+STAINS = ("red", "green", "blue", "yellow")
+HPA_SPLIT_FILES = ("split.stratified.small.0.csv", "hpa.split.stratified.small.0.csv")
+HPA_SPLIT_SHA256 = "802764fc37ab6a02dd6132d6fd5ea164e1322ddf833e2d95f0e0527c1f59984e"
+HPA_CLASSES = (
+    "Nucleoplasm", "Nuclear membrane", "Nucleoli", "Nucleoli fibrillar center", "Nuclear speckles", "Nuclear bodies",
+    "Endoplasmic reticulum", "Golgi apparatus", "Peroxisomes", "Endosomes", "Lysosomes", "Intermediate filaments",
+    "Actin filaments", "Focal adhesion sites", "Microtubules", "Microtubule ends", "Cytokinetic bridge",
+    "Mitotic spindle", "Microtubule organizing center", "Centrosome", "Lipid droplets", "Plasma membrane",
+    "Cell junctions", "Mitochondria", "Aggresome", "Cytosol", "Cytoplasmic bodies", "Rods & rings",
+)  # fmt: skip
+
+
+def cct20(raw: Path, variant: str, made: Path) -> Found:
+    """COCO Camera Traps JSON. Images without animal are no samples; by default neither are those of two classes."""
+    root = folder_of(raw, "CCT-20", "cct20", holds="eccv_18_annotation_files")
+    parts = {part: _read_json(root / "eccv_18_annotation_files" / f"{part}_annotations.json") for part in CCT_PARTS}
+    images = need(root / "eccv_18_all_images_sm")
+    notes: list[str] = []
+    if variant in ("annotation", "released"):
+        samples = {part: _per_annotation(images, content) for part, content in parts.items()}
+    elif variant == "crops":
+        samples = {part: _crops(images, part, content, made, notes) for part, content in parts.items()}
+    else:
+        samples = {part: _per_image(images, part, content, notes) for part, content in parts.items()}
+    near, far = ("trans", "cis") if variant == "trans" else ("cis", "trans")
+    splits = {"train": samples["train"], "val": samples[f"{near}_val"], "test": samples[f"{near}_test"]}
+    if variant == "released":
+        splits = swapped_copies(splits, made)
+    else:
+        splits |= {f"val_{far}": samples[f"{far}_val"], f"test_{far}": samples[f"{far}_test"]}
+    unit = "annotation" if variant in ("annotation", "released") else "box" if variant == "crops" else "image"
+    note = f"{root}: official splits, {near} val and test, one sample per {unit}"
+    note += f"; {BGR}, as the released code has it" if variant == "released" else ""
+    counted = {part: len(content["images"]) for part, content in parts.items()}
+    return Found(splits, tuple(ANIMALS.values()), counted, note, tuple(notes))
+
+
+def _animals(content: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], int]]:
+    """The annotations that name an animal, with their class."""
+    number = {category: index for index, category in enumerate(ANIMALS)}
+    found = [note for note in content["annotations"] if note["category_id"] != EMPTY]
+    unknown = sorted({note["category_id"] for note in found} - set(number))
+    if unknown:
+        raise BadInput(f"CCT-20: category {unknown[0]} found, one of {', '.join(map(str, number))} or 30 expected")
+    return [(note, number[note["category_id"]]) for note in found]
+
+
+def _places(content: Mapping[str, Any], images: Sequence[str]) -> tuple[str, ...]:
+    place = {str(image["id"]): str(image["location"]) for image in content["images"]}
+    return tuple(place[name] for name in images)
+
+
+def _per_image(folder: Path, part: str, content: Mapping[str, Any], notes: list[str]) -> Labelled:
+    labels: dict[str, set[int]] = {}
+    for note, number in _animals(content):
+        labels.setdefault(str(note["image_id"]), set()).add(number)
+    several = [image for image, numbers in labels.items() if len(numbers) > 1]
+    if several:
+        notes.append(f"{part}: {len(several)} images with animals of several classes left out, {several[0]} first")
+    names = sorted(image for image, numbers in labels.items() if len(numbers) == 1)
+    return items_of(
+        folder, [f"{name}.jpg" for name in names], [min(labels[name]) for name in names], groups=_places(content, names)
+    )
+
+
+def _per_annotation(folder: Path, content: Mapping[str, Any]) -> Labelled:
+    found = _animals(content)
+    names = [str(note["image_id"]) for note, _ in found]
+    return items_of(
+        folder, [f"{name}.jpg" for name in names], [number for _, number in found], groups=_places(content, names)
+    )
+
+
+def _crops(folder: Path, part: str, content: Mapping[str, Any], made: Path, notes: list[str]) -> Labelled:
+    boxed = [(note, number) for note, number in _animals(content) if note.get("bbox")]
+    without = len(_animals(content)) - len(boxed)
+    if without:
+        notes.append(f"{part}: {without} annotations without a box left out")
+    original = {str(image["id"]): (image["width"], image["height"]) for image in content["images"]}
+    images = [str(note["image_id"]) for note, _ in boxed]
+    items = items_of(
+        folder, [f"{name}.jpg" for name in images], [number for _, number in boxed], groups=_places(content, images)
+    )
+    require_files(items)
+
+    def draw(index: int) -> Image.Image:
+        image = read_image(items.file(index))
+        return image.crop(scaled_box(boxed[index][0]["bbox"], original[images[index]], image.size))
+
+    names = [f"{part}/{image}.{place}.png" for place, image in enumerate(images)]
+    return write_copies(items, made, names, draw, [items.file(i) for i in range(len(items))])
+
+
+def scaled_box(box: Sequence[float], original: tuple[float, float], now: tuple[int, int]) -> tuple[int, int, int, int]:
+    """left, top, right, bottom in pixels of the small image, at least one pixel each way, inside the image.
+
+    box: x, y, width, height in pixels of the original; original, now: width and height of the two.
+    """
+    wide, high = now[0] / original[0], now[1] / original[1]
+    left = min(max(int(np.floor(box[0] * wide)), 0), now[0] - 1)
+    top = min(max(int(np.floor(box[1] * high)), 0), now[1] - 1)
+    right = min(max(int(np.ceil((box[0] + box[2]) * wide)), left + 1), now[0])
+    bottom = min(max(int(np.ceil((box[1] + box[3]) * high)), top + 1), now[1])
+    return left, top, right, bottom
+
+
+def aptos2019(raw: Path, variant: str, made: Path) -> Found:
+    """train.csv (id_code, diagnosis) and train_images/<id_code>.png."""
+    root = folder_of(raw, "aptos2019", "aptos2019-blindness-detection", holds="train.csv")
+    rows = rows_of(root / "train.csv", "id_code", "diagnosis")
+    need(root / "train_images")
+    paths = [f"train_images/{row['id_code']}.png" for row in rows]
+    items = items_of(root, paths, [int(row["diagnosis"]) for row in rows])
+    return _seeded(items, APTOS_CLASSES, 414, "labelled", variant, made, swap=True)
+
+
+def cassava(raw: Path, variant: str, made: Path) -> Found:
+    """train.csv (image_id with its .jpg, label) and train_images/; the names from label_num_to_disease_map.json."""
+    root = folder_of(raw, "cassava-leaf-disease-classification", "cassava", holds="train.csv")
+    rows = rows_of(root / "train.csv", "image_id", "label")
+    names = _read_json(root / "label_num_to_disease_map.json")
+    classes = tuple(names[str(number)] for number in range(len(names)))
+    items = items_of(root, [f"train_images/{row['image_id']}" for row in rows], [int(row["label"]) for row in rows])
+    return _seeded(items, classes, 414, "labelled", variant, made)
+
+
+def eurosat(raw: Path, variant: str, made: Path) -> Found:
+    """<Class>/<Class>_<n>.jpg; the released split depends on the order of names, _10 before _2."""
+    root = need(raw / "eurosat" / "2750", raw / "2750", raw / "EuroSAT_RGB", raw / "eurosat" / "EuroSAT_RGB")
+    classes = class_folders(root)
+    return _seeded(folder_items(root, root, classes), classes, 42, "images", variant, made)
+
+
+def _seeded(
+    items: Labelled, classes: tuple[str, ...], seed: int, unit: str, variant: str, made: Path, swap: bool = False
+) -> Found:
+    """Train and test by the released code's rule."""
+    released = variant == "released"
+    evaluation = seeded_evaluation([label for (label,) in items.labels], len(classes), seed)
+    splits = evaluation_splits(items, evaluation, released)
+    note = f"{items.root}: test is int(0.2 n) of each class by RandomState({seed})"
+    if released:
+        note += "; val is the test split, as in the released code"
+        if swap:
+            note += f"; {BGR}"
+            splits = swapped_copies(splits, made)
+    return Found(splits, classes, {unit: len(items)}, note)
+
+
+def melanoma(raw: Path, variant: str, made: Path) -> Found:
+    """The 512-pixel repacks: melanoma-2020/ and melanoma-2019/ with train.csv and train/<image_name>.jpg."""
+    root = folder_of(raw, "melanoma", holds="melanoma-2020")
+    rng, drawn = np.random.RandomState(MELANOMA_SEED), np.random.default_rng(0)
+    parts: dict[str, list[Labelled]] = {"train": [], "val": [], "test": []}
+    counted, dropped = {}, 0
+    for year in ("2020", "2019"):  # the order matters: both draw from one generator
+        rows = rows_of(root / f"melanoma-{year}" / "train.csv", "image_name", "target", "tfrecord")
+        counted[year] = len(rows)
+        kept = [row for row in rows if _fold(row) >= 0]
+        dropped += len(rows) - len(kept)
+        folds = sorted({_fold(row) for row in kept})
+        train = sorted(rng.choice(folds, size=int(MELANOMA_TRAIN * len(folds)), replace=False).tolist())
+        val = drawn.choice(train, size=max(1, round(MELANOMA_VAL * len(train))), replace=False).tolist()
+        items = items_of(
+            root,
+            [f"melanoma-{year}/train/{row['image_name']}.jpg" for row in kept],
+            [int(row["target"]) for row in kept],
+            groups=tuple(_patient(row, year) for row in kept),
+        )
+        where = [_fold(row) for row in kept]
+        part = {"test": set(folds) - set(train)}
+        part |= {"train": set(train), "val": part["test"]} if variant == "released" else {
+            "train": set(train) - set(val), "val": set(val)
+        }  # fmt: skip
+        for split, members in part.items():
+            parts[split].append(items.take([i for i, fold in enumerate(where) if fold in members]))
+    splits = {split: new + old for split, (new, old) in parts.items()}
+    notes = [f"{dropped} images with tfrecord -1 (duplicates) left out"] if dropped else []
+    different = {split: splits[split] for split in splits if (split, variant) != ("val", "released")}
+    straddling = straddling_groups(different)
+    if straddling:
+        notes.append(f"{len(straddling)} patients have images in two splits, {straddling[0]} first")
+    note = f"{root}: test is 20 % of the folds by RandomState({MELANOMA_SEED}), 2020 first, then 2019"
+    if variant == "released":
+        note += f"; val is the test split, as in the released code; {BGR}"
+        splits = swapped_copies(splits, made)
+    else:
+        note += "; val is a fifth of the training folds by seed 0"
+    return Found(splits, MELANOMA_CLASSES, counted, note, tuple(notes))
+
+
+def _fold(row: Mapping[str, str]) -> int:
+    return int(float(row["tfrecord"]))
+
+
+def _patient(row: Mapping[str, str], year: str) -> str:
+    """The patient where one is named; 2019 has none, in words or as -1."""
+    name = (row.get("patient_id") or "").strip()
+    return "" if name in ("", "-1", "-1.0", "nan") else f"{year}:{name}"
+
+
+def hpa(raw: Path, variant: str, made: Path) -> Found:
+    """train/<Id>_{red,green,blue,yellow}.png or the merged rgby/train/<Id>.png, and the split file."""
+    merged = any((place / "rgby").is_dir() for place in (raw / "hpa", raw))
+    root = folder_of(raw, "hpa", holds="rgby" if merged else "train")
+    file = need(*(place / name for place in (root, raw, root / "splits" / "hpa") for name in HPA_SPLIT_FILES))
+    rows = rows_of(file, "Id", "Target", "Split")
+    parts = {"train": "train", "val": "val", "test": "test_val"}
+    splits = {split: _stained(root, [r for r in rows if r["Split"] == part], variant, made)
+              for split, part in parts.items()}  # fmt: skip
+    counted = {split: len(items) for split, items in splits.items()}
+    notes = () if file_digest(file) == HPA_SPLIT_SHA256 else (f"{file} is not the split file of the paper",)
+    kinds = {"default": "red, green, blue and yellow as alpha", "mixed": "yellow averaged into red and green"}
+    note = f"{root}: the paper's split file; channels: {kinds.get(variant, 'blue, green, red, no yellow')}"
+    return Found(splits, HPA_CLASSES, counted, note, notes)
+
+
+def _stained(root: Path, rows: Sequence[Mapping[str, str]], variant: str, made: Path) -> Labelled:
+    """One PNG for each image, of its four stains."""
+    merged = [root / "rgby" / "train" / f"{row['Id']}.png" for row in rows]
+    single = [root / "train" / f"{row['Id']}_red.png" for row in rows]
+    sources = [whole if whole.exists() else red for whole, red in zip(merged, single, strict=True)]
+    labels = [tuple(sorted(int(number) for number in row["Target"].split())) for row in rows]
+    items = items_of(root, [path.relative_to(root).as_posix() for path in sources], labels)
+    require_files(items)
+    names = [f"{row['Id']}.png" for row in rows]
+    return write_copies(items, made, names, lambda i: stain(read_stains(sources[i]), variant), sources)
+
+
+def read_stains(path: Path) -> np.ndarray:
+    """uint8 [h, w, 4]: red, green, blue, yellow, of a merged file or of four grey ones, one of which is given."""
+    if not path.stem.endswith("_red"):
+        with Image.open(path) as image:
+            if image.mode != "RGBA":
+                raise BadInput(f"{path}: mode {image.mode} found, RGBA with yellow as alpha expected; merge it again")
+            return np.asarray(image)
+    name = path.stem.removesuffix("_red")
+    grey = [read_image(need(path.with_name(f"{name}_{colour}.png"))).convert("L") for colour in STAINS]
+    return np.stack([np.asarray(image) for image in grey], axis=2)
+
+
+def stain(pixels: np.ndarray, variant: str) -> Image.Image:
+    """RGBA of all four; RGB with yellow mixed in; or blue, green, red as the released code feeds them."""
+    if variant == "released":
+        return Image.fromarray(np.ascontiguousarray(pixels[:, :, 2::-1]))
+    if variant == "mixed":
+        wide = pixels.astype(np.uint16)
+        mixed = np.stack([(wide[..., 0] + wide[..., 3]) // 2, (wide[..., 1] + wide[..., 3]) // 2, wide[..., 2]], 2)
+        return Image.fromarray(mixed.astype(np.uint8))
+    return Image.fromarray(pixels)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(need(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BadInput(f"{path}: not JSON ({error}); the download is partial, fetch it again") from error
+
+
+def hpa_class_counts(items: Labelled) -> list[int]:
+    """Images of each class, of which an image may have several."""
+    counts = Counter(number for labels in items.labels for number in labels)
+    return [counts[number] for number in range(len(HPA_CLASSES))]
+
+
+LOADERS: dict[str, Loader] = {
+    "cct20": cct20, "aptos2019": aptos2019, "hpa": hpa, "melanoma": melanoma, "cassava": cassava, "eurosat": eurosat,
+}  # fmt: skip

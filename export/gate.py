@@ -1,0 +1,215 @@
+"""The gate: an artefact's verdict is measured on real images, kept inside it, and asked for before it is used."""
+
+import dataclasses
+import hashlib
+import math
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.errors import FeatuneError, ParityFailed
+from engine.models import ModelSpec, feature_model, source_model
+from engine.runners import Runner, onnxruntime_runner, torch_runner, vector_int8
+from engine.store import plain, write_json
+from export.contract import CONTRACT, VERDICT, content_digest, entry_of, read_graph, write_verdict
+from export.departure import first_departure
+from export.graph import contract_differences, graph_from_spec
+from export.parity import Parity, ProbeChange, compare, failures, parity, probe_change, rows_of
+from export.samples import Sample
+
+REFERENCE = "torch fp32, eager, TF32 off"
+LEAST_LABELLED = 100  # fewer held-out images than 40 say nothing about accuracy
+LOOKED_AT = 4  # images with which the departing layer is sought
+
+Opener = Callable[[Path], AbstractContextManager[Runner]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """Whether an artefact is its model, with all that this was found from.
+
+    content: `content_digest` of the artefact judged; another one voids the verdict. reasons: each threshold
+    missed. departure: the first layer that differs, where it failed. stand_in: what ran in the artefact's place
+    on a machine that cannot run it, or empty. images: digest of the pixels. judge: backend, device, versions.
+    speed: how many times as fast as the fp32 artefact it ran here, where that was measured.
+    """
+
+    passed: bool
+    precision: str
+    parity: dict[str, Any]
+    content: str
+    images: str
+    source: str
+    judge: dict[str, Any]
+    reasons: tuple[str, ...] = ()
+    departure: str = ""
+    probe: dict[str, Any] | None = None
+    logits: dict[str, Any] | None = None
+    reference: str = REFERENCE
+    stand_in: str = ""
+    speed: float | None = None
+
+    @property
+    def report(self) -> str:
+        """The verdict in one paragraph."""
+        words = "; ".join(self.reasons) or "every threshold met"
+        return f"{words}{'; ' + self.departure if self.departure else ''}"
+
+
+def judge(
+    spec: ModelSpec,
+    path: str | os.PathLike[str],
+    sample: Sample,
+    *,
+    opener: Opener = onnxruntime_runner,
+    backend: str = "onnxruntime:cpu",
+    stand_in: tuple[Path, str] | None = None,
+    speed: float | None = None,
+) -> Verdict:
+    """Compare the artefact with torch on real images and write the verdict into it, passed or not.
+
+    stand_in: a graph that computes what the artefact computes, and why it was run instead. The verdict is also
+    written beside the artefact, as `<name>.verdict.json`. Raises nothing for a failed verdict: see `require_passing`.
+    """
+    path = Path(path)
+    contract = entry_of(read_graph(path), CONTRACT) or {}
+    precision = contract.get("precision", "fp32")
+    differences = contract_differences(contract, spec) if contract else ["the file carries no contract"]
+    found, change, logits, reasons = _measured(spec, stand_in[0] if stand_in else path, sample, opener, precision)
+    if contract.get("classes"):
+        logits = _logits_parity(spec, path, sample)
+        reasons += [f"logits: {reason}" for reason in failures(logits, precision)]
+    reasons = [*differences, *reasons]
+    verdict = Verdict(
+        passed=not reasons,
+        precision=precision,
+        parity=_json(found),
+        content=content_digest(path),
+        images=hashlib.sha256(sample.images.contiguous().numpy().tobytes()).hexdigest()[:16],
+        source=sample.source,
+        judge={
+            "backend": backend,
+            "torch": version("torch"),
+            "onnxruntime": _onnxruntime_version(),
+            "vector_int8": vector_int8(),
+        },
+        reasons=tuple(reasons),
+        departure=departure_of(spec, path, sample, precision) if reasons else "",
+        probe=plain(change) if change else None,
+        logits=_json(logits) if logits else None,
+        stand_in=stand_in[1] if stand_in else "",
+        speed=speed,
+    )
+    write_verdict(path, verdict)
+    write_json(path.with_suffix(".verdict.json"), verdict)
+    return verdict
+
+
+def require_passing(path: str | os.PathLike[str], spec: ModelSpec | None = None) -> dict[str, Any]:
+    """The artefact's verdict, or ParityFailed: where it has none, failed, was changed since, or is another model's.
+
+    spec: the model that it is to be used as; its view, mean, std, tap and weights must be the contract's.
+    """
+    proto = read_graph(path)
+    verdict, contract = entry_of(proto, VERDICT), entry_of(proto, CONTRACT)
+    if verdict is None or contract is None:
+        raise ParityFailed(f"{path} has no verdict; judge it with `featune verify {path} --data FOLDER`")
+    if not verdict["passed"]:
+        raise ParityFailed(f"{path} is not its model: {'; '.join(verdict['reasons'])}; export the model again")
+    if verdict["content"] != content_digest(path):
+        raise ParityFailed(f"{path} was changed after its verdict; judge it again with `featune verify`")
+    if differences := contract_differences(contract, spec) if spec else []:
+        raise ParityFailed(f"{path} is of another model: {'; '.join(differences)}; export this model")
+    _check_machine(path, contract, verdict)
+    return verdict
+
+
+def departure_of(spec: ModelSpec, path: Path, sample: Sample, precision: str) -> str:
+    """The first layer that departs from a fresh fp32 export that is itself right, in words.
+
+    The fresh export is optimised as artefacts are; should that one be wrong too, the exporter's optimiser is
+    left out. Where neither is right the exporter is at fault and no layer can be named.
+    """
+    images = sample.images[:LOOKED_AT]
+    with tempfile.TemporaryDirectory() as folder:
+        for optimise in (True, False):
+            fresh = Path(folder, f"fresh{int(optimise)}.onnx")
+            try:
+                graph_from_spec(spec, fresh, optimise=optimise)
+                if failures(_parity_of_graph(spec, fresh, sample.images[:LOOKED_AT])):
+                    continue
+                found = first_departure(fresh, path, images.numpy(), precision)
+            except FeatuneError as error:
+                return f"no fresh export to compare layers with: {error}"
+            except Exception as error:  # a graph that ONNX Runtime cannot run with more outputs
+                return f"its layers could not be looked at: {str(error)[:200]}"
+            if found is None:
+                return "every layer shared with a fresh export agrees: the output itself is another value"
+            return str(found)
+    return "a fresh export of this model is wrong as well: torch's exporter or ONNX Runtime is at fault"
+
+
+def _measured(
+    spec: ModelSpec, path: Path, sample: Sample, opener: Opener, precision: str
+) -> tuple[Parity, ProbeChange | None, Parity | None, list[str]]:
+    with torch_runner(feature_model(spec)) as reference, opener(path) as candidate, torch.no_grad():
+        try:
+            rows = rows_of(reference, candidate, sample.images)
+        except FeatuneError:
+            raise
+        except Exception as error:  # a graph that loads and does not run, such as one with a frozen batch
+            bad = parity_failed(len(sample.images))
+            return bad, None, None, [f"it does not run on batches of 1, 3 and 8: {str(error)[:300]}"]
+    found = parity(rows.reference, rows.candidate)
+    if rows.candidate.shape != rows.reference.shape:
+        wanted, got = rows.reference.shape[1], rows.candidate.shape[1:]
+        return found, None, None, [f"its rows have shape {got}, ({wanted},) expected: another layer, or logits"]
+    change = None
+    if sample.labels is not None and len(sample.labels) >= LEAST_LABELLED and math.isfinite(found.noise):
+        change = probe_change(rows, sample.labels)
+    return found, change, None, failures(found, precision, change)
+
+
+def parity_failed(n: int) -> Parity:
+    return Parity(n, -1.0, -1.0, math.inf, 0.0, math.inf)
+
+
+def _logits_parity(spec: ModelSpec, path: Path, sample: Sample) -> Parity:
+    with (
+        torch_runner(source_model(spec)) as reference,
+        onnxruntime_runner(path, output="logits") as candidate,
+        torch.no_grad(),
+    ):
+        return compare(reference, candidate, sample.images[:64])
+
+
+def _parity_of_graph(spec: ModelSpec, graph: Path, images: torch.Tensor) -> Parity:
+    with torch_runner(feature_model(spec)) as reference, onnxruntime_runner(graph) as run, torch.no_grad():
+        return compare(reference, run, images)
+
+
+def _check_machine(path: str | os.PathLike[str], contract: dict[str, Any], verdict: dict[str, Any]) -> None:
+    """Full-range int8 sums overflow in silence on x86 processors without VNNI: the verdict is not theirs."""
+    if contract.get("quantisation", {}).get("full_range") and verdict["judge"].get("vector_int8") and not vector_int8():
+        raise ParityFailed(
+            f"{path} was made for a processor with 8-bit dot products (VNNI), which this one lacks; "
+            "its sums would overflow; export it on this machine"
+        )
+
+
+def _json(found: Parity) -> dict[str, Any]:
+    return {
+        key: None if isinstance(value, float) and math.isinf(value) else value for key, value in plain(found).items()
+    }
+
+
+def _onnxruntime_version() -> str:
+    import onnxruntime
+
+    return onnxruntime.__version__

@@ -1,0 +1,186 @@
+"""The ONNX file: what it computes, what it says of itself, and what it must not contain."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from engine.errors import BadInput, ParityFailed
+from engine.models import ModelSpec, feature_model, source_model, spec_from_entry, state_digest
+from engine.runners import onnxruntime_runner
+from export.backends import open_artefact
+from export.contract import content_digest, contract_of, read_graph
+from export.gate import judge
+from export.graph import graph_from_spec
+from export.samples import Sample
+
+
+@pytest.fixture(scope="module")
+def external(lively: ModelSpec, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model written as one above the size that a single file can have."""
+    return graph_from_spec(lively, tmp_path_factory.mktemp("external") / "model.onnx", external_above=1000)
+
+
+def copied(path: Path, folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    for file in path.parent.glob(f"{path.name}*"):
+        (folder / file.name).write_bytes(file.read_bytes())
+    return folder / path.name
+
+
+def test_plain_onnxruntime_in_ten_lines_gives_the_same_features(right: Path, lively: ModelSpec, sample: Sample) -> None:
+    """The README's example: nothing of Featune is needed to use an artefact."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(right, providers=["CPUExecutionProvider"])
+    images = sample.images.numpy()  # uint8 [b, 3, side, side], RGB
+    features = session.run(["features"], {"images": images})[0]
+    wanted = feature_model(lively)(sample.images).detach().numpy()
+    np.testing.assert_allclose(features, wanted, rtol=1e-4, atol=1e-5)
+    contract = json.loads(session.get_modelmeta().custom_metadata_map["featune"])
+    assert contract["input"]["side"] == images.shape[-1] == 32
+
+
+def test_the_contract_tells_all_that_is_needed_to_use_and_to_remake_the_file(right: Path, lively: ModelSpec) -> None:
+    contract = contract_of(right)
+    assert contract["model"] == "test_resnet.r160_in1k"
+    assert contract["weights"] == state_digest(feature_model(lively))
+    assert contract["spec"]["weights"] == lively.weights
+    assert contract["spec"]["mean"] == [0.485, 0.456, 0.406]
+    assert contract["spec"]["view"] == dataclasses.asdict(lively.view)
+    assert (contract["tap"], contract["width"], contract["precision"]) == ("pre_logits", 96, "fp32")
+    assert contract["resize"].startswith("timm center: shorter side to 33 pixels by bilinear, then a 32 x 32 crop")
+    assert set(contract["makers"]) == {"torch", "timm", "onnx", "onnxscript"}
+
+
+def test_ir_and_opset_are_ones_that_every_runtime_takes(right: Path) -> None:
+    proto = onnx.load(right)
+    assert proto.ir_version == 10
+    assert [(entry.domain, entry.version) for entry in proto.opset_import] == [("", 20)]
+
+
+def test_the_first_nodes_take_uint8_and_normalise_and_the_batch_is_free(right: Path) -> None:
+    graph = onnx.load(right).graph
+    shape = graph.input[0].type.tensor_type
+    assert shape.elem_type == onnx.TensorProto.UINT8
+    assert [d.dim_param or d.dim_value for d in shape.shape.dim] == ["batch", 3, 32, 32]
+    assert [node.op_type for node in graph.node[:3]] == ["Cast", "Mul", "Add"]
+    assert graph.output[0].name == "features"
+
+
+def test_no_path_of_the_exporting_machine_is_in_the_file(right: Path, external: Path) -> None:
+    for file in (right, external):
+        content = file.read_bytes()
+        for path in (str(Path(torch.__file__).parent), str(Path(__file__).parents[2]), str(Path.home()) + "/"):
+            assert path.encode() not in content
+        assert b"stack_trace" not in content
+
+
+def test_nodes_keep_the_name_of_their_layer(right: Path) -> None:
+    layers = {entry.value for node in onnx.load(right).graph.node for entry in node.metadata_props}
+    assert {"normalise", "layer1.0.bn1"} <= layers
+
+
+def test_a_factorys_file_is_named_by_its_bytes_and_not_by_its_place(tmp_path: Path) -> None:
+    (tmp_path / "nets.py").write_text(
+        "import torch\n"
+        "def net():\n"
+        "    return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1),"
+        " torch.nn.Flatten(), torch.nn.Linear(4, 2))\n"
+    )
+    spec = spec_from_entry({"factory": "nets.py:net", "side": 16}, tmp_path)
+    graph = graph_from_spec(spec, tmp_path / "model.onnx")
+    assert contract_of(graph)["spec"]["architecture"] == "nets.py:net"
+    assert str(tmp_path).encode() not in graph.read_bytes()
+    with pytest.raises(BadInput, match="logits beside features need a timm model"):
+        graph_from_spec(spec, tmp_path / "logits.onnx", logits=True)
+
+
+def test_logits_come_beside_the_features_from_one_pass(lively: ModelSpec, sample: Sample, tmp_path: Path) -> None:
+    path = graph_from_spec(lively, tmp_path / "both.onnx", logits=True)
+    assert contract_of(path)["classes"] == 1000
+    verdict = judge(lively, path, sample)
+    assert verdict.passed
+    assert verdict.logits is not None
+    assert verdict.logits["worst_cosine"] > 0.99999
+    with torch.no_grad(), open_artefact(path, output="logits") as run:
+        torch.testing.assert_close(run(sample.images), source_model(lively)(sample.images), rtol=1e-3, atol=1e-4)
+    assert sum(node.op_type == "Conv" for node in onnx.load(path).graph.node) == sum(
+        node.op_type == "Conv" for node in onnx.load(graph_from_spec(lively, tmp_path / "one.onnx")).graph.node
+    )
+
+
+def test_an_output_that_the_graph_lacks_is_bad_input(right: Path) -> None:
+    with pytest.raises(BadInput, match="no output 'logits', only features"), onnxruntime_runner(right, output="logits"):
+        pass
+
+
+def test_parallel_branches_are_fused_before_export(tmp_path: Path) -> None:
+    spec = spec_from_entry({"architecture": "repghostnet_050", "pretrained": False, "side": 32})
+    path = graph_from_spec(spec, tmp_path / "fused.onnx")
+    assert contract_of(path)["reparameterised"]
+    assert not [node for node in onnx.load(path).graph.node if node.op_type == "BatchNormalization"]
+    images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    with torch.no_grad(), onnxruntime_runner(path) as run:
+        assert torch.nn.functional.cosine_similarity(run(images), feature_model(spec)(images)).min() > 0.99999
+
+
+def test_large_weights_lie_beside_the_file_and_both_are_one_artefact(
+    lively: ModelSpec, external: Path, sample: Sample, tmp_path: Path
+) -> None:
+    path = copied(external, tmp_path / "moved")
+    assert path.stat().st_size < path.with_name("model.onnx.data").stat().st_size
+    assert judge(lively, path, sample).passed
+    with open_artefact(path, spec=lively) as run:
+        assert run(sample.images[:2]).shape == (2, 96)
+    before = content_digest(path)
+    data = path.with_name("model.onnx.data")
+    changed = bytearray(data.read_bytes())
+    changed[100] ^= 1
+    data.write_bytes(changed)
+    assert content_digest(path) != before
+    with pytest.raises(ParityFailed, match="changed after its verdict"), open_artefact(path):
+        pass
+
+
+def test_external_data_that_is_missing_or_short_is_bad_input(external: Path, tmp_path: Path) -> None:
+    path = copied(external, tmp_path / "moved")
+    data = path.with_name("model.onnx.data")
+    data.write_bytes(data.read_bytes()[:100])
+    with pytest.raises(BadInput, match=r"model.onnx.data has 100 bytes, \d+ expected"):
+        read_graph(path)
+    data.unlink()
+    with pytest.raises(BadInput, match="which is missing; keep both files together"), open_artefact(path):
+        pass
+
+
+@pytest.mark.parametrize("location", ["../secret", "/etc/hostname", "inside/../../secret", ""])
+def test_external_data_outside_the_folder_is_refused(external: Path, tmp_path: Path, location: str) -> None:
+    path = copied(external, tmp_path / "moved")
+    (tmp_path / "secret").write_bytes(bytes(4_000_000))
+    proto = onnx.load(path, load_external_data=False)
+    for tensor in proto.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = location
+    path.write_bytes(proto.SerializeToString())
+    with pytest.raises(BadInput, match="outside the artefact's folder"), open_artefact(path):
+        pass
+
+
+def test_a_link_that_leaves_the_folder_is_refused_too(external: Path, tmp_path: Path) -> None:
+    path = copied(external, tmp_path / "moved")
+    data = path.with_name("model.onnx.data")
+    data.rename(tmp_path / "elsewhere")
+    data.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BadInput, match="outside the artefact's folder"), open_artefact(path):
+        pass
+
+
+def test_images_of_another_size_are_refused_by_name(right: Path) -> None:
+    with pytest.raises(BadInput, match="takes images of 32 x 32"), onnxruntime_runner(right) as run:
+        run(torch.zeros(1, 3, 40, 40, dtype=torch.uint8))
