@@ -101,7 +101,7 @@ def _per_image(folder: Path, part: str, content: Mapping[str, Any], notes: list[
         labels.setdefault(str(note["image_id"]), set()).add(number)
     several = [image for image, numbers in labels.items() if len(numbers) > 1]
     if several:
-        notes.append(f"{part}: {len(several)} images with animals of several classes left out, {several[0]} first")
+        notes.append(f"{part}: images with animals of several classes left out: {len(several)}, as {min(several)}")
     names = sorted(image for image, numbers in labels.items() if len(numbers) == 1)
     return items_of(
         folder, [f"{name}.jpg" for name in names], [min(labels[name]) for name in names], groups=_places(content, names)
@@ -120,7 +120,7 @@ def _crops(folder: Path, part: str, content: Mapping[str, Any], made: Path, note
     boxed = [(note, number) for note, number in _animals(content) if note.get("bbox")]
     without = len(_animals(content)) - len(boxed)
     if without:
-        notes.append(f"{part}: {without} annotations without a box left out")
+        notes.append(f"{part}: annotations without a box left out: {without}")
     original = {str(image["id"]): (image["width"], image["height"]) for image in content["images"]}
     images = [str(note["image_id"]) for note, _ in boxed]
     items = items_of(
@@ -220,11 +220,11 @@ def melanoma(raw: Path, variant: str, made: Path) -> Found:
         for split, members in part.items():
             parts[split].append(items.take([i for i, fold in enumerate(where) if fold in members]))
     splits = {split: new + old for split, (new, old) in parts.items()}
-    notes = [f"{dropped} images with tfrecord -1 (duplicates) left out"] if dropped else []
+    notes = [f"images with tfrecord -1 (duplicates) left out: {dropped}"] if dropped else []
     different = {split: splits[split] for split in splits if (split, variant) != ("val", "released")}
     straddling = straddling_groups(different)
     if straddling:
-        notes.append(f"{len(straddling)} patients have images in two splits, {straddling[0]} first")
+        notes.append(f"patients with images in two splits: {len(straddling)}, as {straddling[0]}")
     note = f"{root}: test is 20 % of the folds by RandomState({MELANOMA_SEED}), 2020 first, then 2019"
     if variant == "released":
         note += f"; val is the test split, as in the released code; {BGR}"

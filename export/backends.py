@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import logging
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch import Tensor
 from engine.errors import BadInput, FeatuneError, ParityFailed, nearest
 from engine.models import ModelSpec, feature_model
 from engine.runners import Runner, onnxruntime_runner, torch_runner
-from engine.store import locked, written_whole
+from engine.store import locked
 from export.contract import check_versions, read_graph
 from export.gate import Verdict, judge, require_passing
 from export.graph import graph_from_spec, graph_key
@@ -85,8 +84,8 @@ def exported(
             raise ParityFailed(f"{spec.name} fp32: {first.report}; no other precision is made of a wrong graph")
         for name in LADDER[target] if precision == AUTO else (precision,):
             if name == "fp32":
-                write_whole_copy(source, path)
-                return first
+                graph_from_spec(spec, path, logits=logits)
+                return judge(spec, path, sample)
             verdict = _variant_judged(spec, source, path, sample, name, target)
             slower = target == "cpu" and verdict.speed is not None and verdict.speed < 1
             if precision != AUTO or (verdict.passed and not slower):
@@ -104,11 +103,6 @@ def _variant_judged(spec: ModelSpec, source: Path, path: Path, sample: Sample, p
     speed = speed_against(path, source, held_out.images) if (precision, target) == ("int8", "cpu") else None
     with stand_in(path, precision) as instead:
         return judge(spec, path, held_out, stand_in=instead, speed=speed)
-
-
-def write_whole_copy(source: Path, path: Path) -> None:
-    with written_whole(path) as temporary:
-        shutil.copyfile(source, temporary)
 
 
 @contextlib.contextmanager

@@ -49,7 +49,7 @@ def graph_from_spec(
     Raises FeatuneError with the exporter's words where it fails.
     """
     path = Path(path)
-    model = feature_model(spec)
+    model: nn.Module = feature_model(spec)
     width = feature_width(model, spec.view.side)
     weights = state_digest(model)
     if logits:
@@ -213,8 +213,9 @@ def _layer_of(node: Any) -> str:
 
 def _resize_rule(spec: ModelSpec) -> str:
     view = spec.view
+    shorter = math.floor(view.side / view.crop_pct)
     return (
-        f"timm {view.crop_mode}: shorter side to {math.floor(view.side / view.crop_pct)} pixels by {view.interpolation}, "
+        f"timm {view.crop_mode}: shorter side to {shorter} pixels by {view.interpolation}, "
         f"then a {view.side} x {view.side} crop; EXIF orientation not applied"
     )
 

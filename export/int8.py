@@ -12,7 +12,7 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ def best_quantised(
         always = products_of_activations(prepared)
         tried: dict[str, tuple[float, bool, Path, tuple[str, ...], str]] = {}
 
-        def attempt(name: str, calibration: str, excluded: Sequence[str]) -> bool:
+        def attempt(name: str, calibration: str, excluded: Iterable[str]) -> bool:
             made = Path(folder, f"{len(tried)}.onnx")
             ranges = Path(folder, f"{calibration}.json")
             if not ranges.exists():

@@ -182,7 +182,8 @@ def require(found: Parity, name: str, precision: str = "fp32", change: ProbeChan
 
 def parity_of(value: Mapping[str, Any]) -> Parity:
     """A Parity from its JSON; infinities are written as null, since JSON has none."""
-    return Parity(**{key: math.inf if item is None else item for key, item in value.items()})
+    numbers: dict[str, Any] = {key: math.inf if item is None else item for key, item in value.items()}
+    return Parity(**numbers)
 
 
 def _uneven(images: Tensor) -> Iterator[Tensor]:

@@ -13,7 +13,6 @@ from engine.models import ModelSpec, feature_model
 from engine.probe import probe
 from engine.runners import torch_runner
 from export.backends import artefact, open_runner
-from export.parity import REQUIRED_COSINE
 
 
 def test_an_image_walks_from_its_file_to_an_accuracy(
@@ -38,7 +37,7 @@ def test_an_image_walks_from_its_file_to_an_accuracy(
     ):
         rows, others = by_torch(batch).numpy(), by_onnxruntime(batch).numpy()
     cosines = (rows * others).sum(1) / np.linalg.norm(rows, axis=1) / np.linalg.norm(others, axis=1)
-    assert cosines.min() >= REQUIRED_COSINE["fp32"]
+    assert cosines.min() >= 0.99999
 
     graph = artefact(spec, tmp_path, sample)  # type: ignore[arg-type]
     store = FeatureStore(tmp_path / "features")
