@@ -49,7 +49,7 @@ def tasks_markdown(entries: Iterable[Entry]) -> str:
             lines.append("| " + " | ".join(cells) + " |")
         lines.append("")
         for entry in members:
-            lines += [f"### {entry.name}", "", f"{entry.splits}.", ""]
+            lines += [f"### {entry.name}", "", f"{entry.splits[:1].upper()}{entry.splits[1:]}.", ""]
             lines += [f"- variant `{name}`: {text}" for name, text in entry.variants.items()]
             lines += ["", "```", *entry.steps, "```", "", f"Sources: {'; '.join(entry.sources)}.", ""]
     return "\n".join(lines).replace("\n\n\n", "\n\n").rstrip() + "\n"

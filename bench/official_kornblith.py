@@ -126,7 +126,8 @@ def birdsnap(raw: Path, variant: str, made: Path) -> Found:
         absent = set(absent_files(whole))
         splits[split] = whole.take([i for i in range(len(whole)) if i not in absent])
         if absent:
-            notes.append(f"{split}: listed images that are not there, their addresses dead: {len(absent)} of {len(whole)}")
+            gone = f"{len(absent)} of {len(whole)}"
+            notes.append(f"{split}: listed images that are not there, their addresses dead: {gone}")
     counted = {"listed": len(listed), "listed test": len(tested)}
     return Found(splits, tuple(row["common"] for row in species), counted, f"{root}: official test list", tuple(notes))
 

@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,21 +53,67 @@ class Bench:
 
 @dataclasses.dataclass(frozen=True)
 class ProbeSetting:
-    """Logistic regression on frozen features. penalties: empty for the papers' 45, 1e-6 to 1e5."""
+    """Logistic regression on frozen features, chosen on val, refitted on train + val.
+
+    penalties: empty for the papers' 45, 1e-6 to 1e5. shots: where given, training sees so many images of each
+    class, drawn by the cell's seed (several seeds are several draws), and there is no refit.
+    """
 
     penalties: tuple[float, ...] = ()
     standardise: bool = False
+    shots: int | None = None
 
 
-Setting = ProbeSetting | Recipe
+@dataclasses.dataclass(frozen=True)
+class KnnSetting:
+    """Nearest neighbours. counts: tried in turn and chosen on val."""
+
+    counts: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100, 200)
+    distance: Literal["cosine", "euclidean"] = "cosine"
+    weighting: Literal["temperature", "uniform", "distance"] = "temperature"
+    temperature: float = 0.07
+
+
+@dataclasses.dataclass(frozen=True)
+class RidgeSetting:
+    """Ridge classifier. penalties: empty for the papers' 45."""
+
+    penalties: tuple[float, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class MeansSetting:
+    """Nearest class mean; nothing is chosen."""
+
+    distance: Literal["cosine", "euclidean"] = "cosine"
+
+
+Setting = ProbeSetting | KnnSetting | RidgeSetting | MeansSetting | Recipe
 SCRATCH = Recipe(epochs=40)
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenData:
+    """Features and truth of train and val, what every head on frozen features is fitted from."""
+
+    train_rows: NDArray[np.float32]
+    train_truth: NDArray[Any]
+    val_rows: NDArray[np.float32]
+    val_truth: NDArray[Any]
+    classes: int
+    metric: str
+    seed: int
+
+
+Head = Callable[[NDArray[np.float32]], NDArray[Any]]
+Fit = Callable[[FrozenData, Any], tuple[Head, Mapping[str, Any]]]
 
 
 @dataclasses.dataclass(frozen=True)
 class FeatureScorer:
     """Scores of a head on frozen features."""
 
-    head: Callable[[NDArray[np.float32]], NDArray[Any]]
+    head: Head
     features: Callable[[Labelled], NDArray[np.float32]]
     details: Mapping[str, Any]
 
@@ -75,30 +121,90 @@ class FeatureScorer:
         return np.asarray(self.head(self.features(items)), dtype=np.float32)
 
 
-def probe_regime(bench: Bench, setting: ProbeSetting) -> Regime:
-    def regime(spec: ModelSpec, task: Task, train: Labelled, val: Labelled, seed: int) -> Scorer:
-        from engine.probe import KORNBLITH_PENALTIES, probe
+def frozen_regime(fit: Fit) -> Callable[["Bench", Any], Regime]:
+    """The regime of a head that is fitted on stored features."""
 
-        features = stored_features(bench, spec, train)
-        fitted = probe(
-            features(train),
-            train.truth(len(task.classes), task.multilabel),
-            features(val),
-            val.truth(len(task.classes), task.multilabel),
-            goodness(task.metric),
-            penalties=setting.penalties or KORNBLITH_PENALTIES,
-            classes=len(task.classes),
-            standardise=setting.standardise,
-        )
-        details = {
-            "penalty": fitted.penalty,
-            "converged": fitted.converged,
-            "unconverged_penalties": fitted.unconverged,
-            "probe_seconds": fitted.seconds,
-        }
-        return FeatureScorer(fitted, features, details)
+    def make(bench: Bench, setting: Any) -> Regime:
+        def regime(spec: ModelSpec, task: Task, train: Labelled, val: Labelled, seed: int) -> Scorer:
+            features = stored_features(bench, spec, train)
+            classes = len(task.classes)
+            truths = (items.truth(classes, task.multilabel) for items in (train, val))
+            data = FrozenData(features(train), next(truths), features(val), next(truths), classes, task.metric, seed)
+            head, details = fit(data, setting)
+            return FeatureScorer(head, features, details)
 
-    return regime
+        return regime
+
+    return make
+
+
+def fit_probe(data: FrozenData, setting: ProbeSetting) -> tuple[Head, Mapping[str, Any]]:
+    from engine.neighbours import few_shot
+    from engine.probe import KORNBLITH_PENALTIES, probe
+
+    rows, truth = data.train_rows, data.train_truth
+    if setting.shots is not None:
+        chosen = few_shot(truth, setting.shots, draws=1, seed=data.seed)[0]
+        rows, truth = rows[chosen], truth[chosen]
+    fitted = probe(
+        rows,
+        truth,
+        data.val_rows,
+        data.val_truth,
+        goodness(data.metric),
+        penalties=setting.penalties or KORNBLITH_PENALTIES,
+        classes=data.classes,
+        standardise=setting.standardise,
+        refit=setting.shots is None,
+    )
+    return fitted, {
+        "penalty": fitted.penalty,
+        "converged": fitted.converged,
+        "unconverged_penalties": fitted.unconverged,
+        "probe_seconds": fitted.seconds,
+    }
+
+
+def fit_knn(data: FrozenData, setting: KnnSetting) -> tuple[Head, Mapping[str, Any]]:
+    from engine.neighbours import knn
+
+    fitted = knn(
+        data.train_rows,
+        data.train_truth,
+        data.val_rows,
+        data.val_truth,
+        goodness(data.metric),
+        setting.counts,
+        classes=data.classes,
+        distance=setting.distance,
+        weighting=setting.weighting,
+        temperature=setting.temperature,
+    )
+    return fitted, {"neighbours": fitted.count}
+
+
+def fit_ridge(data: FrozenData, setting: RidgeSetting) -> tuple[Head, Mapping[str, Any]]:
+    from engine.neighbours import ridge
+    from engine.probe import KORNBLITH_PENALTIES
+
+    fitted = ridge(
+        data.train_rows,
+        data.train_truth,
+        data.val_rows,
+        data.val_truth,
+        goodness(data.metric),
+        setting.penalties or KORNBLITH_PENALTIES,
+        classes=data.classes,
+    )
+    return fitted, {"penalty": fitted.penalty, "probe_seconds": fitted.seconds}
+
+
+def fit_means(data: FrozenData, setting: MeansSetting) -> tuple[Head, Mapping[str, Any]]:
+    from engine.neighbours import class_means
+
+    rows = np.concatenate([data.train_rows, data.val_rows])
+    labels = np.concatenate([data.train_truth, data.val_truth])
+    return class_means(rows, labels, classes=data.classes, distance=setting.distance), {}
 
 
 def finetune_regime(bench: Bench, recipe: Recipe) -> Regime:
@@ -134,7 +240,10 @@ class RegimeKind:
 
 
 REGIMES: dict[str, RegimeKind] = {
-    "probe": RegimeKind(probe_regime, ProbeSetting(), True, "logistic regression on frozen features"),
+    "probe": RegimeKind(frozen_regime(fit_probe), ProbeSetting(), True, "logistic regression on frozen features"),
+    "knn": RegimeKind(frozen_regime(fit_knn), KnnSetting(), True, "nearest neighbours on frozen features"),
+    "ridge": RegimeKind(frozen_regime(fit_ridge), RidgeSetting(), True, "ridge classifier on frozen features"),
+    "means": RegimeKind(frozen_regime(fit_means), MeansSetting(), True, "nearest class mean on frozen features"),
     "finetune": RegimeKind(finetune_regime, Recipe(), False, "all weights trained from the pre-trained ones"),
     "scratch": RegimeKind(scratch_regime, SCRATCH, False, "all weights trained from random ones"),
 }

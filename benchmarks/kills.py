@@ -65,8 +65,9 @@ def main() -> int:
     began = time.monotonic()
     code_again = run(options.out)
     print(f"run again when done: exit {code_again}, {time.monotonic() - began:.1f} s")
-    same = table(options.whole) == table(options.out)
-    print(f"{kills} kills, {len(table(options.out))} rows, {'identical' if same else 'DIFFERENT'} to the uninterrupted run")
+    rows = table(options.out)
+    same = rows == table(options.whole)
+    print(f"{kills} kills, {len(rows)} rows, {'identical to' if same else 'DIFFERENT from'} the uninterrupted run's")
     return 0 if same and code == code_again == 0 and kills == options.kills else 1
 
 

@@ -38,13 +38,13 @@ def torch_runner(model: nn.Module, device: str = "cpu") -> Iterator[Runner]:
 
     model: as from `engine.models.feature_model`; it is moved to the device.
     """
-    _require_device(device)
+    require_device(device)
     # Convolutions on this CPU and on tensor cores are laid out by channels last.
     model = model.eval().to(torch.device(device)).to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def run(images: Tensor, /) -> Tensor:
-        _check_images(images)
+        check_images(images)
         with _no_tf32():
             return model(images).float()
 
@@ -69,7 +69,7 @@ def onnxruntime_runner(
     provider is not what the session took, unless `allow_fallback`; BadInput for a broken file. What really runs
     is the attribute `ran` of the runner: nodes per provider.
     """
-    _require_device(device)
+    require_device(device)
     kind = torch.device(device).type
     session = _session(graph, provider or kind, device, threads, allow_fallback, settings or {})
     name, shape = session.get_inputs()[0].name, session.get_inputs()[0].shape
@@ -79,7 +79,7 @@ def onnxruntime_runner(
     output = output or outputs[0]
 
     def run(images: Tensor, /) -> Tensor:
-        _check_images(images)
+        check_images(images)
         if isinstance(shape[-1], int) and tuple(images.shape[2:]) != tuple(shape[2:]):
             raise BadInput(f"{graph} takes images of {shape[2]} x {shape[3]}, found {tuple(images.shape)}")
         images = images.contiguous()  # a bound pointer says nothing of strides
@@ -206,12 +206,12 @@ def _require_one_onnxruntime() -> None:
         )
 
 
-def _check_images(images: Tensor) -> None:
+def check_images(images: Tensor) -> None:
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
         raise BadInput(f"a runner takes uint8 images [b, 3, side, side], found {images.dtype} {tuple(images.shape)}")
 
 
-def _require_device(device: str) -> None:
+def require_device(device: str) -> None:
     kind = torch.device(device).type
     if kind not in DEVICES:
         raise BadInput(f"no device named {device!r}; cpu, cuda or cuda:N")

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from engine.errors import BadInput, FeatuneError, ParityFailed, nearest
@@ -23,6 +25,7 @@ from export.precision import AUTO, LADDER, check_precision, speed_against, stand
 from export.samples import Sample
 
 BACKENDS = ("torch", "onnxruntime")
+CALIBRATION = 64  # images; more change the ranges of int8 little, and each takes memory in the histograms
 log = logging.getLogger("featune")
 
 
@@ -69,7 +72,7 @@ def exported(
     """Make one artefact at `path` and judge it; the verdict is in the file, whether it passed or not.
 
     `auto` goes from the fastest precision of the target to the next safer one, until one passes and is no
-    slower than fp32. Other precisions are calibrated on every second image and judged on those between.
+    slower than fp32. int8 is calibrated on some of the images and judged on the others.
     Raises ParityFailed where the fp32 graph that they are made from fails itself.
     """
     check_precision(precision, target)
@@ -98,11 +101,23 @@ def exported(
 def _variant_judged(spec: ModelSpec, source: Path, path: Path, sample: Sample, precision: str, target: str) -> Verdict:
     if len(sample.images) < 4:
         raise BadInput(f"{len(sample.images)} images found; {precision} needs at least 4, half of them to calibrate on")
-    variant(source, path, precision, target, sample.images[::2].numpy())
-    held_out = Sample(sample.images[1::2], sample.source, None if sample.labels is None else sample.labels[1::2])
+    calibration, held_out = _halves(sample)
+    variant(source, path, precision, target, calibration.images.numpy())
     speed = speed_against(path, source, held_out.images) if (precision, target) == ("int8", "cpu") else None
     with stand_in(path, precision) as instead:
         return judge(spec, path, held_out, stand_in=instead, speed=speed)
+
+
+def _halves(sample: Sample) -> tuple[Sample, Sample]:
+    """Images to calibrate on, spread over the sample, and those between them to judge on."""
+    count = len(sample.images)
+    chosen = np.zeros(count, dtype=bool)
+    chosen[np.linspace(0, count - 1, min(CALIBRATION, count // 2)).round().astype(int)] = True
+    parts = []
+    for which in (chosen, ~chosen):
+        labels = None if sample.labels is None else sample.labels[which]
+        parts.append(Sample(sample.images[torch.from_numpy(which)], sample.source, labels))
+    return parts[0], parts[1]
 
 
 @contextlib.contextmanager

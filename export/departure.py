@@ -13,13 +13,13 @@ from export.contract import read_graph
 
 LAYER = "featune.layer"  # a node's metadata entry: the torch module that it came from
 AT_ONCE = 96  # values fetched per session; each is a tensor of a few images
-# How far a layer may be from the fp32 graph, relative to its own size, before it counts as departing.
+# How far a layer may be from the fp32 graph, relative to its spread over images, before it counts as departing.
 TOLERANCE = {"fp32": 1e-3, "fp16": 2e-2, "bf16": 1e-1, "int8": 5e-1}
 
 
 @dataclasses.dataclass(frozen=True)
 class Departure:
-    """layer: the torch module's name, or the node's. error: relative to the layer's own norm; inf for NaN."""
+    """layer: the torch module's name, or the node's. error: relative to the layer's spread over images."""
 
     layer: str
     value: str
@@ -116,10 +116,10 @@ def _layer(node: Any) -> str:
 
 
 def _relative(wanted: NDArray[np.float32], rows: NDArray[np.float32]) -> float | None:
-    """Norm of the difference over the wanted's, None where the layer has no value to compare."""
-    if wanted.shape != rows.shape:
+    """Norm of the difference over that of what tells the images apart; None for a layer without a value to compare."""
+    if wanted.shape != rows.shape or not np.isfinite(rows).all():
         return float("inf")
-    if not np.isfinite(rows).all():
-        return float("inf")
-    norm = float(np.linalg.norm(wanted.astype(np.float64)))
-    return float(np.linalg.norm(wanted.astype(np.float64) - rows)) / norm if norm else None
+    exact = wanted.astype(np.float64)
+    spread = float(np.linalg.norm(exact - exact.mean(axis=0))) if exact.ndim else 0.0
+    norm = spread or float(np.linalg.norm(exact))
+    return float(np.linalg.norm(exact - rows)) / norm if norm else None

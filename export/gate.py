@@ -100,7 +100,7 @@ def judge(
             "vector_int8": vector_int8(),
         },
         reasons=tuple(reasons),
-        departure=departure_of(spec, path, sample, precision) if reasons else "",
+        departure=departure_of(spec, stand_in[0] if stand_in else path, sample, precision) if reasons else "",
         probe=plain(change) if change else None,
         logits=_json(logits) if logits else None,
         stand_in=stand_in[1] if stand_in else "",

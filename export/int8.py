@@ -52,6 +52,7 @@ def best_quantised(
     target: str,
     judged: Callable[[Path], tuple[float, bool]],
     calibrations: Sequence[str] = CALIBRATIONS,
+    shares: Sequence[float] = SHARES,
 ) -> Quantisation:
     """Write the best int8 version of an fp32 graph to `path`, and say how it was made.
 
@@ -83,7 +84,7 @@ def best_quantised(
             calibration, ends = best[4], first_and_last(prepared)
             if not attempt("first and last layer in fp32", calibration, ends):
                 ranking = _by_added_error(prepared, best[2], images[:4])
-                for share in SHARES:
+                for share in shares:
                     worst = ranking[: max(1, round(share * len(ranking)))]
                     if attempt(f"worst {share:.0%} of the layers in fp32", calibration, {*ends, *worst}):
                         break

@@ -35,10 +35,10 @@ class Threshold:
 # whole tensor's range. Noise is bounded apart from the cosine: features that share a large common part have a
 # cosine near 1 whatever is exported, and a scaled layer leaves it at 1 exactly.
 REQUIRED = {
-    "fp32": Threshold(0.99999, 0.01, 0.95, 0.005),
-    "fp16": Threshold(0.9999, 0.03, 0.90, 0.005),
-    "bf16": Threshold(0.999, 0.10, 0.80, 0.01),
-    "int8": Threshold(0.95, 0.30, 0.50, 0.02),
+    "fp32": Threshold(0.99999, 0.005, 0.95, 0.005),
+    "fp16": Threshold(0.999, 0.03, 0.90, 0.005),
+    "bf16": Threshold(0.99, 0.10, 0.80, 0.01),
+    "int8": Threshold(0.90, 0.30, 0.50, 0.02),
 }
 PRECISIONS = tuple(REQUIRED)
 

@@ -18,7 +18,7 @@ from engine.store import plain, written_whole
 from export.contract import CONTRACT, entry_of, read_graph, set_entry
 from export.departure import AT_ONCE, values
 from export.halves import HEADROOM, LARGEST_HALF, emulated, halved
-from export.int8 import TARGETS, best_quantised, relative_speed
+from export.int8 import CALIBRATIONS, TARGETS, best_quantised, relative_speed
 from export.parity import PRECISIONS, compare, failures
 
 AUTO = "auto"
@@ -87,7 +87,7 @@ def _quantised(source: Path, made: Path, target: str, images: NDArray[np.uint8])
             found = compare(reference, candidate, tensor)
         return found.noise, not failures(found, "int8")
 
-    return plain(dataclasses.asdict(best_quantised(source, made, images, target, judged)))
+    return plain(dataclasses.asdict(best_quantised(source, made, images, target, judged, CALIBRATIONS)))
 
 
 def _halved(source: Path, made: Path, precision: str, images: NDArray[np.uint8]) -> dict[str, Any]:

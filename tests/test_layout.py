@@ -15,6 +15,7 @@ engine.f1 engine.calibration
 engine.ranking
 engine.metrics engine.models
 engine.images engine.runners
+engine.tensorrt_runner
 engine.features engine.finetune
 engine.probe
 engine.neighbours

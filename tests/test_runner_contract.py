@@ -107,13 +107,13 @@ def test_a_session_that_took_another_provider_is_refused(graph: Path, monkeypatc
     """ONNX Runtime gives a CPU session where CUDA's libraries are missing, and says so on stderr only."""
     import engine.runners as runners
 
-    monkeypatch.setattr(runners, "_require_device", lambda device: None)
+    monkeypatch.setattr(runners, "require_device", lambda device: None)
     monkeypatch.setattr("onnxruntime.preload_dlls", lambda: None)
     if torch.cuda.is_available():
         pytest.skip("here CUDA is what would run")
-    with pytest.raises(Missing, match="CUDAExecutionProvider was asked for and CPUExecutionProvider would run"):
-        with onnxruntime_runner(graph, "cuda"):
-            pass
+    said = "CUDAExecutionProvider was asked for and CPUExecutionProvider would run"
+    with pytest.raises(Missing, match=said), onnxruntime_runner(graph, "cuda"):
+        pass
 
 
 def test_a_truncated_graph_is_bad_input(graph: Path, tmp_path: Path) -> None:

@@ -190,5 +190,5 @@ def test_a_prepared_task_that_only_evaluates_is_no_task_of_a_study(tmp_path: Pat
 
 @pytest.mark.parametrize("fields", [{}, {"folder": "a", "task": "pets"}, {"task": "pets", "metric": "top1"}])
 def test_a_task_entry_names_one_place_and_leaves_prepared_tasks_as_they_are(fields: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match="give either folder or csv|metric of a prepared task cannot be set"):
+    with pytest.raises(ValueError, match=r"give either folder or csv|metric of a prepared task cannot be set"):
         TaskEntry(**fields)

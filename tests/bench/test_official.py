@@ -49,7 +49,7 @@ def test_a_download_of_another_size_is_refused_with_the_steps(name: str, tmp_pat
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_an_empty_folder_is_refused_with_what_was_expected_in_it(name: str, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="expected|no such file") as caught:
+    with pytest.raises(BadInput, match=r"expected|no such file") as caught:
         prepare_official(name, tmp_path, tmp_path / "data")
     assert TASKS[name].steps[0] in str(caught.value)
 

@@ -102,7 +102,7 @@ def test_a_sun_class_is_its_folder_and_not_a_part_of_a_name(tmp_path: Path) -> N
 def test_a_sun_class_that_is_not_listed_is_refused(tmp_path: Path) -> None:
     counts = sun397(tmp_path)
     (tmp_path / "SUN397" / "ClassName.txt").write_text("/b/bar\n/b/barn\n")
-    with pytest.raises(BadInput, match="class /c/church/outdoor found, which ClassName.txt lacks"):
+    with pytest.raises(BadInput, match=r"class /c/church/outdoor found, which ClassName\.txt lacks"):
         prepared("sun397", tmp_path, counts)
 
 

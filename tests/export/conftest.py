@@ -1,28 +1,33 @@
 """A small model whose every layer matters, and its graph, made once."""
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from engine.models import IMAGENET_MEAN, IMAGENET_STD, ModelSpec, classifier, spec_from_entry
+from engine.models import IMAGENET_MEAN, IMAGENET_STD, ModelSpec, Normalise, classifier, spec_from_entry
 from export.graph import graph_from_spec
 from export.samples import Sample, own_sample
 
 
-def enliven(model: nn.Module, seed: int = 0) -> nn.Module:
-    """Fill what timm starts at zero or one: norms, biases, layer scales. Untrained residual branches are dead."""
-    generator = torch.Generator().manual_seed(seed)
+def enliven(model: nn.Module, images: torch.Tensor) -> nn.Module:
+    """Give every layer a part in the output: no zero scales, and norms with the statistics of real images.
+
+    timm starts the last norm of each residual branch at zero, so that untrained branches are dead.
+    """
     with torch.no_grad():
-        for name, value in [*model.named_parameters(), *model.named_buffers()]:
-            if not value.is_floating_point():
-                continue
-            if name.endswith("running_var"):
-                value.uniform_(0.5, 1.5, generator=generator)
-            elif value.ndim <= 1 or not value.any():
-                value.normal_(0.1, 0.3, generator=generator)
-    return model
+        for name, value in model.named_parameters():
+            if name.endswith("weight") and value.ndim == 1 and not value.any():
+                value.fill_(1.0)
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = None
+                module.reset_running_stats()
+        model.train()(images)
+    return model.eval()
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +36,9 @@ def lively(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
     entry = {"architecture": "test_resnet", "pretrained": False, "side": 32}
     entry |= {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
     folder = tmp_path_factory.mktemp("weights")
-    torch.save(enliven(classifier(spec_from_entry(entry))).state_dict(), folder / "lively.pth")
+    spec = spec_from_entry(entry)
+    images = Normalise(spec.mean, spec.std)(own_sample(spec.view, 32).images)
+    torch.save(enliven(classifier(spec), images).state_dict(), folder / "lively.pth")
     return spec_from_entry(entry | {"checkpoint": "lively.pth"}, folder)
 
 
@@ -43,3 +50,16 @@ def sample(lively: ModelSpec) -> Sample:
 @pytest.fixture(scope="session")
 def right(lively: ModelSpec, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return graph_from_spec(lively, tmp_path_factory.mktemp("right") / "model.onnx")
+
+
+@pytest.fixture
+def quick(right: Path, lively: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One export of the lively model for all: exporting it again gives the same file and takes seconds."""
+
+    def exported(asked: ModelSpec, path: Path, **options: Any) -> Path:
+        if options.get("optimise", True) and not options.get("logits") and asked.digest == lively.digest:
+            return Path(shutil.copy(right, path))
+        return graph_from_spec(asked, path, **options)
+
+    monkeypatch.setattr("export.gate.graph_from_spec", exported)
+    monkeypatch.setattr("export.backends.graph_from_spec", exported)

@@ -19,23 +19,12 @@ from export.gate import judge, require_passing
 from export.graph import contract_differences, graph_from_spec
 from export.samples import Sample
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 @pytest.fixture
 def spec(lively: ModelSpec) -> ModelSpec:
     return lively
-
-
-@pytest.fixture(autouse=True)
-def _one_fresh_export(right: Path, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reports compare with a fresh export; one for the whole file is as fresh, and takes seconds once."""
-
-    def exported(asked: ModelSpec, path: Path, **options: Any) -> Path:
-        if options.get("optimise", True) and asked.digest == spec.digest:
-            return Path(shutil.copy(right, path))
-        return graph_from_spec(asked, path, **options)
-
-    monkeypatch.setattr("export.gate.graph_from_spec", exported)
-    monkeypatch.setattr("export.backends.graph_from_spec", exported)
 
 
 @pytest.fixture

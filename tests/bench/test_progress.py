@@ -1,0 +1,32 @@
+import io
+
+from bench.progress import Bar, Lines, Silent, progress_for
+
+
+def clock(*moments: float) -> object:
+    return iter(moments).__next__
+
+
+def test_a_log_gets_a_line_with_rate_and_time_left_now_and_then() -> None:
+    stream = io.StringIO()
+    lines = Lines(stream, every=10, clock=clock(0, 5, 20, 25, 40))  # type: ignore[arg-type]
+    with lines.stage("cells") as advance:
+        advance(1, 8)  # at 5 s: too soon
+        advance(4, 8)  # at 20 s: 0.2/s, 4 left
+        advance(5, 8)  # at 25 s: too soon after the last
+    assert stream.getvalue() == "cells: 4/8, 0.2/s, 20 s left\ncells: done in 40 s\n"
+
+
+def test_quiet_says_nothing_and_a_pipe_gets_lines() -> None:
+    assert isinstance(progress_for(quiet=True), Silent)
+    assert isinstance(progress_for(quiet=False, stream=io.StringIO()), Lines)
+
+
+def test_a_terminal_gets_a_bar() -> None:
+    stream = io.StringIO()
+    bar = Bar(stream)
+    with bar.stage("cells") as advance:
+        advance(2, 4)
+    bar.say("[not markup]")
+    assert "cells" in stream.getvalue()
+    assert "[not markup]" in stream.getvalue()
