@@ -4,19 +4,24 @@ VENV := .venv
 BIN := $(VENV)/bin
 TESTS ?=
 
-.PHONY: demo test test-slow test-gpu check bench freeze clean
+.PHONY: demo test test-gpu test-tensorrt zoo check bench freeze clean
 
 demo: $(VENV)/installed
 	$(BIN)/featune demo
 
 test: $(VENV)/tested
-	$(BIN)/pytest $(TESTS)
-
-test-slow: $(VENV)/tested
-	$(BIN)/pytest -m slow $(TESTS)
+	$(BIN)/pytest -n 2 $(TESTS)
 
 test-gpu: $(VENV)/tested
 	$(BIN)/pytest -m gpu $(TESTS)
+
+# On a machine with an NVIDIA GPU and TensorRT.
+test-tensorrt: $(VENV)/tested
+	$(BIN)/pip install --quiet -e '.[tensorrt]'
+	$(BIN)/pytest -m tensorrt $(TESTS)
+
+zoo: $(VENV)/installed
+	$(BIN)/python benchmarks/zoo.py
 
 check: $(VENV)/tested
 	$(BIN)/ruff check

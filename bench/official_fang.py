@@ -141,11 +141,11 @@ def scaled_box(box: Sequence[float], original: tuple[float, float], now: tuple[i
 
     box: x, y, width, height in pixels of the original; original, now: width and height of the two.
     """
-    wide, high = now[0] / original[0], now[1] / original[1]
-    left = min(max(int(np.floor(box[0] * wide)), 0), now[0] - 1)
-    top = min(max(int(np.floor(box[1] * high)), 0), now[1] - 1)
-    right = min(max(int(np.ceil((box[0] + box[2]) * wide)), left + 1), now[0])
-    bottom = min(max(int(np.ceil((box[1] + box[3]) * high)), top + 1), now[1])
+    # Multiplied first: box edges that fall on a pixel's edge stay there.
+    left = min(max(int(np.floor(box[0] * now[0] / original[0])), 0), now[0] - 1)
+    top = min(max(int(np.floor(box[1] * now[1] / original[1])), 0), now[1] - 1)
+    right = min(max(int(np.ceil((box[0] + box[2]) * now[0] / original[0])), left + 1), now[0])
+    bottom = min(max(int(np.ceil((box[1] + box[3]) * now[1] / original[1])), top + 1), now[1])
     return left, top, right, bottom
 
 
@@ -265,7 +265,7 @@ def _stained(root: Path, rows: Sequence[Mapping[str, str]], variant: str, made: 
     merged = [root / "rgby" / "train" / f"{row['Id']}.png" for row in rows]
     single = [root / "train" / f"{row['Id']}_red.png" for row in rows]
     sources = [whole if whole.exists() else red for whole, red in zip(merged, single, strict=True)]
-    labels = [tuple(sorted(int(number) for number in row["Target"].split())) for row in rows]
+    labels = [tuple(sorted({int(number) for number in row["Target"].split()})) for row in rows]
     items = items_of(root, [path.relative_to(root).as_posix() for path in sources], labels)
     require_files(items)
     names = [f"{row['Id']}.png" for row in rows]

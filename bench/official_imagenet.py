@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -56,9 +56,7 @@ def imagenet_v2(raw: Path, variant: str, made: Path) -> Found:
     by_number = folder_items(root, root, sorted(names, key=int))
     numbers = sorted(map(int, names))
     items = items_of(root, by_number.paths, [numbers[label] for (label,) in by_number.labels])
-    wnids = known_wnids()
-    classes = tuple(wnids[number] for number in numbers)
-    return Found({"test": items}, classes, {"test": len(items)}, f"{root}: all images")
+    return Found({"test": items}, known_wnids(), {"test": len(items)}, f"{root}: all images")
 
 
 def validation(root: Path) -> tuple[Labelled, tuple[str, ...]]:
@@ -121,7 +119,7 @@ def _labels_of_devkit(root: Path) -> tuple[list[int], tuple[str, ...]]:
 
 def known_wnids() -> tuple[str, ...]:
     """The 1000 wnids of ImageNet-1k, sorted, from timm's own list."""
-    return tuple(files("timm.data").joinpath("_info/imagenet_synsets.txt").read_text(encoding="utf-8").split())
+    return tuple(_timm_file("imagenet_synsets.txt").split())
 
 
 def real_labels(root: Path) -> list[list[int]]:
@@ -129,7 +127,15 @@ def real_labels(root: Path) -> list[list[int]]:
     for path in (root / "real.json", root / "real" / "real.json"):
         if path.exists():
             return json.loads(path.read_text(encoding="utf-8"))
-    return json.loads(files("timm.data").joinpath("_info/imagenet_real_labels.json").read_text(encoding="utf-8"))
+    return json.loads(_timm_file("imagenet_real_labels.json"))
+
+
+def _timm_file(name: str) -> str:
+    """A list that timm ships, read without importing timm, which takes seconds."""
+    found = find_spec("timm")
+    assert found is not None
+    assert found.origin is not None
+    return need(Path(found.origin).parent / "data" / "_info" / name).read_text(encoding="utf-8")
 
 
 def real_of_labels(labels: Sequence[int], real: Sequence[Sequence[int]]) -> tuple[int, int]:

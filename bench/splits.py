@@ -110,7 +110,7 @@ def _by_labels(items: Labelled, shares: Array, seed: int) -> list[list[int]]:
         labelled = np.flatnonzero(left)
         # Images without any label come last and go where there is room.
         label = labelled[left[labelled].argmin()] if len(labelled) else None
-        for row in np.flatnonzero(waiting & (has[:, label] if label is not None else True)):
+        for row in np.flatnonzero(waiting & (has[:, label] > 0 if label is not None else True)):
             need = lacking[:, label] if label is not None else room
             split = int(np.lexsort((-room, -need))[0])
             chosen[split].append(order[row])

@@ -38,9 +38,13 @@ Load average {load:.1f} when it began: ratios are of turns side by side, and mov
 
 Command: `{command}`
 
-| model | precision | speed, of fp32 | worst cosine | noise | neighbours | probe fp32 | probe | change, 95 % paired | n | gate | calibration |
+{columns}
 |---|---|---|---|---|---|---|---|---|---|---|---|
 """
+COLUMNS = (
+    "| model | precision | speed, of fp32 | worst cosine | noise | neighbours | probe fp32 | probe "
+    "| change, 95 % paired | n | gate | calibration |"
+)
 
 
 def main() -> None:
@@ -53,7 +57,7 @@ def main() -> None:
     torch.set_num_threads(1)
     text = HEADER.format(
         date=datetime.date.today(), processor=processor(), vnni="yes" if vector_int8() else "no",
-        load=os.getloadavg()[0], command=f"python benchmarks/int8.py --data {given.data.name} --images {given.images}",
+        load=os.getloadavg()[0], columns=COLUMNS, command=f"python benchmarks/int8.py --data {given.data.name} --images {given.images}",
     )  # fmt: skip
     for name, side in MODELS.items():
         spec = spec_from_entry(
@@ -85,11 +89,12 @@ def line(spec: ModelSpec, sample: Sample, precision: str, target: str) -> str:
     probe = verdict.probe or {}
     speed = "" if verdict.speed is None else f"{verdict.speed:.2f}"
     found = verdict.parity
+    gate = "passed" if verdict.passed else f"refused: {'; '.join(verdict.reasons)}"
     return (
         f"| {spec.name} | {precision} for {target} | {speed} | {found['worst_cosine']:.6f} | {found['noise']:.4f} "
         f"| {found['neighbours']:.3f} | {probe['reference']:.4f} | {probe['candidate']:.4f} "
         f"| {probe['difference']:+.4f} ({probe['low']:+.4f} to {probe['high']:+.4f}) | {probe['n']} "
-        f"| {'passed' if verdict.passed else 'refused: ' + '; '.join(verdict.reasons)} | {made.get('calibration', '')} |\n"
+        f"| {gate} | {made.get('calibration', '')} |\n"
     )
 
 

@@ -16,15 +16,18 @@ from torch import Tensor
 from engine.errors import BadInput, FeatuneError, ParityFailed, nearest
 from engine.models import ModelSpec, feature_model
 from engine.runners import Runner, onnxruntime_runner, torch_runner
-from engine.store import locked
+from engine.store import digest, locked, plain
+from engine.tensorrt_runner import BuildSettings, library
 from export.contract import check_versions, read_graph
-from export.gate import Verdict, judge, require_passing
+from export.gate import REFERENCE, Verdict, judge, require_passing
 from export.graph import graph_from_spec, graph_key
-from export.parity import Parity, parity_of
+from export.parity import Parity, compare, failures, parity_of
+from export.plan import machine, open_plan, plan_from_graph
 from export.precision import AUTO, LADDER, check_precision, speed_against, stand_in, variant
 from export.samples import Sample
 
-BACKENDS = ("torch", "onnxruntime")
+BACKENDS = ("torch", "onnxruntime", "onnxruntime-tensorrt", "tensorrt")
+PLAN_BATCHES = (1, 64, 256)  # least, usual, most
 CALIBRATION = 64  # images; more change the ranges of int8 little, and each takes memory in the histograms
 log = logging.getLogger("featune")
 
@@ -141,8 +144,24 @@ def open_runner(
         with torch_runner(feature_model(spec), device) as runner:
             yield runner
         return
-    path = artefact(spec, cache, sample, precision=precision).path
-    with open_artefact(path, device, spec=spec, threads=threads, allow_fallback=allow_fallback) as runner:
+    if backend == "onnxruntime":
+        path = artefact(spec, cache, sample, precision=precision).path
+        with open_artefact(path, device, spec=spec, threads=threads, allow_fallback=allow_fallback) as runner:
+            yield runner
+        return
+    library()
+    found = artefact(spec, cache, sample, precision=precision, target="tensorrt")
+    if backend == "tensorrt":
+        gate = gate_of_plan(spec, sample, precision, device)
+        settings = BuildSettings(batches=PLAN_BATCHES)
+        with open_plan(plan_from_graph(found.path, cache / "plans", settings, gate, device=device), device) as runner:
+            yield runner
+        return
+    settings_of_provider = _provider_settings(spec, found, cache)
+    with onnxruntime_runner(
+        found.path, device, threads=threads, provider="tensorrt", allow_fallback=allow_fallback,
+        settings=settings_of_provider,
+    ) as runner:  # fmt: skip
         yield runner
 
 
@@ -164,6 +183,40 @@ def open_artefact(
     require_passing(path, spec)
     with onnxruntime_runner(path, device, threads=threads, output=output, allow_fallback=allow_fallback) as runner:
         yield runner
+
+
+def gate_of_plan(
+    spec: ModelSpec, sample: Callable[[], Tensor], precision: str, device: str
+) -> Callable[[Runner], dict[str, Any]]:
+    """Judges a runner on a GPU by the precision's thresholds, against torch fp32 on the same GPU."""
+
+    def gate(runner: Runner) -> dict[str, Any]:
+        images = sample().to(device)
+        with torch_runner(feature_model(spec), device) as reference:
+            found = compare(reference, runner, images)
+        reasons = failures(found, precision)
+        return {
+            "passed": not reasons, "reasons": reasons, "parity": plain(found), "precision": precision,
+            "source": "the images of the artefact's own verdict", "reference": REFERENCE,
+        }  # fmt: skip
+
+    return gate
+
+
+def _provider_settings(spec: ModelSpec, found: Artefact, cache: Path) -> dict[str, str]:
+    """Of ONNX Runtime's TensorRT provider. Its cache does not notice another graph or version: the path must."""
+    side = spec.view.side
+    shapes = {
+        f"trt_profile_{name}_shapes": f"images:{batch}x3x{side}x{side}"
+        for name, batch in zip(("min", "opt", "max"), PLAN_BATCHES, strict=True)
+    }
+    key = digest([found.digest, library().__version__, *machine("cuda")])
+    return shapes | {
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": str(cache / "provider" / key),
+        "trt_timing_cache_enable": "1",
+        "trt_timing_cache_path": str(cache / "provider"),
+    }
 
 
 def check_backend(name: str) -> None:

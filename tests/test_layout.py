@@ -23,10 +23,12 @@ export.contract export.parity export.samples
 export.departure
 export.graph export.halves export.int8
 export.precision export.plan export.gate
-export.backends
+export.backends export.known
+export.command
 bench.progress bench.demo_data bench.marks bench.intervals
 bench.runs bench.ticks bench.labels bench.catalogue bench.splits bench.usertables
-bench.tasks bench.stats bench.throughput bench.executors bench.panels bench.drawing bench.raw bench.downloads bench.listing
+bench.tasks bench.stats bench.throughput bench.executors bench.panels bench.drawing
+bench.raw bench.downloads bench.listing
 bench.manifests bench.regimes bench.lines bench.paired bench.results
 bench.official_fang bench.official_kornblith bench.official_imagenet
 bench.official

@@ -128,5 +128,6 @@ def test_a_truncated_graph_is_bad_input(graph: Path, tmp_path: Path) -> None:
 def test_a_vision_transformer_keeps_the_contract_too(tmp_path: Path) -> None:
     entry = {"architecture": "test_vit", "pretrained": False, "kwargs": {"img_size": 32, "patch_size": 8}}
     spec = spec_from_entry(entry)
-    with onnxruntime_runner(graph_from_spec(spec, tmp_path / "vit.onnx")) as run, torch_runner(feature_model(spec)) as t:
+    graph = graph_from_spec(spec, tmp_path / "vit.onnx")
+    with onnxruntime_runner(graph) as run, torch_runner(feature_model(spec)) as t:
         assert torch.nn.functional.cosine_similarity(run(images(5)), t(images(5))).min() > 0.99999

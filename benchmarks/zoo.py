@@ -1,0 +1,199 @@
+"""Which timm architectures export, and how exactly: docs/zoo.md, with random weights.
+
+    python benchmarks/zoo.py [--only PATTERN] [--int8 none|convolutional|all]
+
+Random weights tell whether a graph is right, not what a precision costs a trained model. Zero-initialised
+parameters are made one and norms get the statistics of the sample images, since untrained residual branches are
+dead otherwise and hide what is wrong in them. Each architecture's row is kept as it is made (runs/zoo/*.json), so
+a killed run goes on; delete a file to measure its row again.
+"""
+
+import argparse
+import datetime
+import fnmatch
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from engine.errors import FeatuneError
+from engine.models import ModelSpec, Normalise, classifier, feature_model, spec_from_entry
+from engine.runners import onnxruntime_runner, torch_runner
+from engine.store import read_json, write_json, write_text
+from export.backends import exported
+from export.graph import graph_from_spec
+from export.parity import compare, failures
+from export.samples import own_sample
+
+# One or two of each family, the small ones; the family is the module of timm that holds it.
+ZOO = """
+beit_base_patch16_224 botnet26t_256 cait_xxs24_224 coat_lite_tiny coatnet_nano_rw_224 convit_tiny convmixer_768_32
+convnext_atto convnextv2_atto crossvit_tiny_240 cspresnet50 darknet53 davit_tiny deit_tiny_patch16_224
+deit_tiny_distilled_patch16_224 densenet121 dla34 dla46_c dpn48b edgenext_xx_small efficientformer_l1
+efficientformerv2_s0 efficientnet_b0 efficientnet_lite0 efficientvit_b0 efficientvit_m0 eva02_tiny_patch14_224
+fastvit_t8 fbnetc_100 focalnet_tiny_srf gcvit_xxtiny gernet_s ghostnet_050 ghostnetv2_100 halonet26t
+hardcorenas_a hgnetv2_b0 hiera_tiny_224 hrnet_w18_small inception_next_atto inception_v3 lambda_resnet26t lcnet_050
+levit_128s mambaout_femto maxvit_rmlp_pico_rw_256 mixer_s32_224 mixnet_s mnasnet_small mobilenetv1_100
+mobilenetv2_050 mobilenetv3_small_050 mobilenetv4_conv_small mobileone_s0 mobilevit_xxs mobilevitv2_050 mvitv2_tiny
+nest_tiny nextvit_small nf_regnet_b0 pit_ti_224 poolformer_s12 pvt_v2_b0 rdnet_tiny regnetx_002 regnety_002
+repghostnet_050 repvgg_a0 repvit_m0_9 res2net50_14w_8s resmlp_12_224 resnest14d resnet18 resnetv2_50 resnext50_32x4d
+rexnet_100 selecsls42 semnasnet_075 seresnext26d_32x4d shvit_s1 skresnet18 spnasnet_100 starnet_s1 swiftformer_xs
+swin_tiny_patch4_window7_224 swinv2_cr_tiny_ns_224 tiny_vit_5m_224 tinynet_e tresnet_m twins_svt_small
+vgg11 visformer_tiny vit_relpos_small_patch16_224 vit_tiny_patch16_224 volo_d1_224 vovnet39a xception41
+xcit_nano_12_p8_224
+"""
+# Known faults, each with the thread that tracks it.
+UPSTREAM = {"Cannot view a tensor with shape": "pytorch#141107"}
+COLUMNS = (
+    "architecture", "family", "fp32", "1 - worst cosine", "export, s", "MB", "int8", "its noise",
+    "its speed, of fp32", "note",
+)  # fmt: skip
+IMAGES = 12  # 1 + 3 + 8: the batch sizes that are checked
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--only", default="*", help="names to measure; the table holds all rows made so far")
+    arguments.add_argument("--int8", choices=("none", "convolutional", "all"), default="convolutional")
+    arguments.add_argument("--rows", type=Path, default=Path("runs/zoo"))
+    arguments.add_argument("--out", type=Path, default=Path("docs/zoo.md"))
+    given = arguments.parse_args()
+    torch.set_num_threads(1)
+    for name in fnmatch.filter(ZOO.split(), given.only):
+        path = given.rows / f"{name}.json"
+        if read_json(path) is None:
+            print(name, flush=True)
+            write_json(path, row(name, given.int8))
+            write_text(given.out, table(given.rows))
+    write_text(given.out, table(given.rows))
+
+
+def row(name: str, int8: str) -> dict[str, Any]:
+    """What became of one architecture; an error is part of the row."""
+    import timm
+
+    if not timm.is_model(name):
+        return {"name": name, "family": "", "error": "not in this version of timm"}
+    found: dict[str, Any] = {"name": name, "family": timm.models.model_entrypoint(name).__module__.rpartition(".")[2]}
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            spec = lively(name, Path(folder))
+            found |= exported_row(spec, Path(folder))
+            if int8 == "all" or (int8 == "convolutional" and found["convolutional"]):
+                found["int8"] = int8_row(spec, Path(folder))
+        except Exception as error:  # whatever an architecture raises is its row
+            text = f"{type(error).__name__}: {error}".split("\n")[0][:200]
+            known = next((thread for symptom, thread in UPSTREAM.items() if symptom in str(error)), "")
+            found |= {"error": text, "upstream": known}
+    return found
+
+
+def lively(name: str, folder: Path) -> ModelSpec:
+    """Random weights of which every layer has a part in the output, as a checkpoint."""
+    entry = {"architecture": name, "pretrained": False}
+    spec = spec_from_entry(entry)
+    model = classifier(spec)
+    with torch.no_grad():
+        for key, value in model.named_parameters():
+            if key.endswith("weight") and value.ndim == 1 and not value.any():
+                value.fill_(1.0)
+        norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+        for module in norms:
+            module.momentum = None
+            module.reset_running_stats()
+        if norms:
+            model.train()(Normalise(spec.mean, spec.std)(own_sample(spec.view, 16).images))
+    torch.save(model.eval().state_dict(), folder / "lively.pth")
+    return spec_from_entry(entry | {"checkpoint": "lively.pth"}, folder)
+
+
+def exported_row(spec: ModelSpec, folder: Path) -> dict[str, Any]:
+    import onnx
+
+    images = own_sample(spec.view, IMAGES).images
+    graph = folder / "model.onnx"
+    began = time.perf_counter()
+    graph_from_spec(spec, graph)
+    seconds = time.perf_counter() - began
+    kinds = {node.op_type for node in onnx.load(graph, load_external_data=False).graph.node}
+    with torch_runner(feature_model(spec)) as reference, onnxruntime_runner(graph, threads=1) as candidate:
+        found = compare(reference, candidate, images)
+    return {
+        "seconds": seconds,
+        "bytes": graph.stat().st_size,
+        "worst_cosine": found.worst_cosine,
+        "noise": found.noise,
+        "passed": not failures(found),
+        "convolutional": "Softmax" not in kinds and "Conv" in kinds,
+    }
+
+
+def int8_row(spec: ModelSpec, folder: Path) -> dict[str, Any]:
+    try:
+        verdict = exported(spec, folder / "int8.onnx", own_sample(spec.view, 24), precision="int8")
+    except FeatuneError as error:
+        return {"passed": False, "error": str(error)[:200]}
+    return {
+        "passed": verdict.passed,
+        "worst_cosine": verdict.parity["worst_cosine"],
+        "noise": verdict.parity["noise"],
+        "speed": verdict.speed,
+        "bytes": (folder / "int8.onnx").stat().st_size,
+    }
+
+
+def table(folder: Path) -> str:
+    """The page of every row that was made, with the counts above it."""
+    import onnxruntime
+    import timm
+
+    rows = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    rows = [each for each in rows if each.get("error") != "not in this version of timm"]
+    passed = [each for each in rows if each.get("passed")]
+    quantised = [each["int8"] for each in rows if each.get("int8") and each.get("convolutional")]
+    families = {each["family"] for each in rows}
+    lines = [
+        "# The zoo: which timm architectures export, and how exactly",
+        "",
+        f"{datetime.date.today()}, torch {torch.__version__}, timm {timm.__version__}, onnxruntime "
+        f"{onnxruntime.__version__}. Made by `make zoo` (`benchmarks/zoo.py`), one thread, load average "
+        f"{os.getloadavg()[0]:.1f}.",
+        "",
+        f"{len(passed)} of {len(rows)} architectures of {len(families)} families pass fp32 parity at batches 1, 3 "
+        f"and 8; int8 for CPUs passes its threshold for {sum(q['passed'] for q in quantised)} of {len(quantised)} "
+        "convolutional ones that were tried.",
+        "",
+        "Weights are random, with live residual branches and norms (see the script): the table says whether graphs are",
+        "right, not what a precision costs a trained model. Where int8 fails, the gate refuses the file.",
+        "",
+        f"| {' | '.join(COLUMNS)} |",
+        "|" + "---|" * len(COLUMNS),
+    ]
+    return "\n".join([*lines, *map(line, rows)]) + "\n"
+
+
+def line(found: dict[str, Any]) -> str:
+    int8 = found.get("int8") or {}
+    note = " ".join(filter(None, (found.get("error"), found.get("upstream"), int8.get("error"))))
+    cells = [
+        found["name"],
+        found["family"],
+        "passed" if found.get("passed") else "refused" if "worst_cosine" in found else "fails",
+        f"{1 - found['worst_cosine']:.1e}" if "worst_cosine" in found else "",
+        f"{found['seconds']:.1f}" if "seconds" in found else "",
+        f"{found['bytes'] / 1e6:.1f}" if "bytes" in found else "",
+        ("passed" if int8["passed"] else "refused") if int8 else "",
+        f"{int8['noise']:.3f}" if int8.get("noise") is not None else "",
+        f"{int8['speed']:.2f}" if int8.get("speed") else "",
+        note.replace("|", "/"),
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+if __name__ == "__main__":
+    main()

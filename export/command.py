@@ -1,0 +1,208 @@
+"""What `featune export`, `featune verify` and `featune models` do, as functions of plain values."""
+
+import dataclasses
+import logging
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.errors import BadInput, ParityFailed
+from engine.models import ModelSpec, View, spec_from_entry
+from engine.store import cache_dir, digest, written_whole
+from export.backends import exported, gate_of_plan
+from export.contract import check_versions, contract_of, read_graph
+from export.gate import judge
+from export.plan import judged, plan_from_graph, read_plan, require_plan, write_plan
+from export.precision import check_precision, stand_in
+from export.samples import Sample, folder_sample, own_sample
+
+log = logging.getLogger("featune")
+TUNED = re.compile(r"1\.")  # a fine-tuned run's body is the second part of its Sequential
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """What was made: the file, the precision that it has in the end, and its verdict."""
+
+    path: str
+    model: str
+    precision: str
+    target: str
+    bytes: int
+    verdict: dict[str, Any]
+
+
+def export_model(
+    model: str,
+    *,
+    precision: str = "fp32",
+    to: str = "onnx",
+    target: str | None = None,
+    data: Path | None = None,
+    out: Path | None = None,
+    checkpoint: Path | None = None,
+    logits: bool = False,
+    untrained: bool = False,
+    batches: tuple[int, int, int] = (1, 64, 256),
+    refittable: bool = False,
+    device: str = "cuda",
+) -> Export:
+    """Make an artefact of a timm model or checkpoint and judge it on real images.
+
+    data: a folder of the user's images; without it the project's sample set. Raises ParityFailed, with the report,
+    where it is not its model; the file then stays for a look, and no runner opens it.
+    """
+    if to not in ("onnx", "tensorrt"):
+        raise BadInput(f"no format named {to!r}; onnx or tensorrt")
+    target = target or ("tensorrt" if to == "tensorrt" else "cpu")
+    check_precision(precision, target)
+    if to == "tensorrt":
+        from engine.tensorrt_runner import library
+
+        library()  # before minutes of work on a machine that cannot finish it
+    spec = spec_of_model(model, checkpoint, untrained)
+    sample = sample_of(spec, data)
+    stem = spec.name.replace("/", "_") if precision == "fp32" else f"{spec.name.replace('/', '_')}.{precision}-{target}"
+    path = out or Path(f"{stem}.{'plan' if to == 'tensorrt' else 'onnx'}")
+    graph = path.with_suffix(".onnx")
+    verdict = exported(spec, graph, sample, precision=precision, target=target, logits=logits)
+    if not verdict.passed:
+        raise ParityFailed(f"{spec.name} {verdict.precision}: {verdict.report}; {graph} is kept and refused")
+    if precision == "int8" and verdict.speed is not None and verdict.speed < 1:
+        log.warning("%s int8 runs %.2f times as fast as fp32 on this CPU; keep fp32", spec.name, verdict.speed)
+    if to == "onnx":
+        return Export(
+            str(graph), spec.name, verdict.precision, target, graph.stat().st_size, dataclasses.asdict(verdict)
+        )
+    from engine.tensorrt_runner import BuildSettings
+
+    settings = BuildSettings(batches=batches, refittable=refittable)
+    gate = gate_of_plan(spec, lambda: sample.images, verdict.precision, device)
+    made = plan_from_graph(graph, cache_dir() / "plans", settings, gate, device=device)
+    header, blob = read_plan(made)
+    write_plan(path, header, blob)
+    return Export(str(path), spec.name, header.precision, target, path.stat().st_size, header.verdict)
+
+
+def verify(
+    path: Path,
+    data: Path | None = None,
+    *,
+    model: str | None = None,
+    checkpoint: Path | None = None,
+    device: str = "cuda",
+) -> dict[str, Any]:
+    """Judge an artefact or a plan again and write the new verdict into it. Raises ParityFailed where it fails.
+
+    model, checkpoint: what it should be, where the contract alone does not tell (local weights, own factories) or
+    is not to be believed.
+    """
+    if path.suffix == ".plan":
+        return _verify_plan(path, data, model, checkpoint, device)
+    check_versions(read_graph(path), path)
+    contract = contract_of(path)
+    spec = spec_of_model(model, checkpoint) if model else spec_of_contract(contract, path, checkpoint)
+    sample = sample_of(spec, data)
+    with stand_in(path, contract["precision"]) as instead:
+        verdict = judge(spec, path, sample, stand_in=instead)
+    if not verdict.passed:
+        raise ParityFailed(f"{path} is not {spec.name}: {verdict.report}")
+    return dataclasses.asdict(verdict)
+
+
+def verdict_lines(path: str, verdict: Mapping[str, Any]) -> list[str]:
+    """A verdict as the few lines that a terminal shows."""
+    found = verdict["parity"]
+    lines = [
+        f"{path}: passed, {verdict['precision']}, {found['n']} images ({verdict['source']})",
+        f"worst cosine {found['worst_cosine']:.7f}, mean {found['mean_cosine']:.7f}, largest error "
+        f"{found['max_error']:.3g}, noise {found['noise']:.2g}, same neighbour {found['neighbours']:.1%}",
+    ]
+    if verdict.get("probe"):
+        probe = verdict["probe"]
+        lines.append(
+            f"probe accuracy {probe['reference']:.4f} to {probe['candidate']:.4f}, change {probe['difference']:+.4f} "
+            f"(95 % {probe['low']:+.4f} to {probe['high']:+.4f}, n = {probe['n']})"
+        )
+    if verdict.get("speed"):
+        lines.append(f"{verdict['speed']:.2f} times as fast as fp32 on this CPU, one thread, batch 8")
+    if verdict.get("stand_in"):
+        lines.append(f"checked by a stand-in: {verdict['stand_in']}")
+    return lines
+
+
+def spec_of_model(model: str, checkpoint: Path | None = None, untrained: bool = False) -> ModelSpec:
+    """A timm name, a factory `file.py:function`, with its own weights, a local file's, or none."""
+    key = "factory" if ":" in model and not model.startswith(("hf-hub:", "local-dir:")) else "architecture"
+    entry: dict[str, Any] = {key: model, "pretrained": not untrained}
+    if checkpoint is not None:
+        body = body_of_tuned(checkpoint)
+        entry |= {"checkpoint": str((body or checkpoint).resolve())}
+        if body is not None:
+            entry |= {"kwargs": {"num_classes": 0}, "name": f"{model}.{checkpoint.stem}"}
+    return spec_from_entry(entry)
+
+
+def spec_of_contract(contract: Mapping[str, Any], path: Path, checkpoint: Path | None = None) -> ModelSpec:
+    """The model that an artefact says it is of. Raises BadInput where its weights or code are not at hand."""
+    record = dict(contract["spec"])
+    if record.pop("factory_sha256", None):
+        raise BadInput(f"{path} is of the local code {record['architecture']}; give it with --model file.py:function")
+    record |= {
+        "view": View(**record["view"]),
+        "mean": tuple(record["mean"]),
+        "std": tuple(record["std"]),
+        "kwargs": tuple((key, value) for key, value in record["kwargs"]),
+    }
+    spec = ModelSpec(**record)
+    local = re.fullmatch(r"[0-9a-f]{64}", spec.weights) is not None
+    if local and checkpoint is None:
+        raise BadInput(f"{path} was made from a local weight file (SHA-256 {spec.weights[:12]}...); give --checkpoint")
+    if not local:
+        return spec
+    assert checkpoint is not None
+    return dataclasses.replace(spec, checkpoint=str((body_of_tuned(checkpoint) or checkpoint).resolve()))
+
+
+def sample_of(spec: ModelSpec, data: Path | None) -> Sample:
+    return folder_sample(data, spec.view) if data else own_sample(spec.view)
+
+
+def body_of_tuned(checkpoint: Path) -> Path | None:
+    """The body's weights out of a checkpoint of Featune's own fine-tuning, as a file; None for any other file.
+
+    Such a checkpoint holds the whole training: `model` with normalisation, body and head, and the optimiser.
+    Loaded without running code; the head is left out, since an artefact gives features.
+    """
+    from safetensors.torch import save_file
+
+    if checkpoint.suffix not in (".pt", ".pth") or not checkpoint.is_file():
+        return None
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except Exception:  # a file that is refused here is refused with its reason where it is loaded
+        return None
+    if not isinstance(state, dict) or not {"model", "optimizer", "step"} <= state.keys():
+        return None
+    body = {TUNED.sub("", key, count=1): value for key, value in state["model"].items() if TUNED.match(key)}
+    path = cache_dir() / "tuned" / f"{digest([str(checkpoint.resolve()), checkpoint.stat().st_mtime_ns])}.safetensors"
+    if not path.exists():
+        with written_whole(path) as temporary:
+            save_file({key: value.contiguous() for key, value in body.items()}, os.fspath(temporary))
+    return path
+
+
+def _verify_plan(
+    path: Path, data: Path | None, model: str | None, checkpoint: Path | None, device: str
+) -> dict[str, Any]:
+    header, blob = read_plan(path)
+    spec = spec_of_model(model or header.model, checkpoint)
+    sample = sample_of(spec, data)
+    header = judged(header, blob, gate_of_plan(spec, lambda: sample.images, header.precision, device), device)
+    write_plan(path, header, blob)
+    require_plan(header, path)
+    return header.verdict
