@@ -57,7 +57,8 @@ def main() -> None:
     torch.set_num_threads(1)
     text = HEADER.format(
         date=datetime.date.today(), processor=processor(), vnni="yes" if vector_int8() else "no",
-        load=os.getloadavg()[0], columns=COLUMNS, command=f"python benchmarks/int8.py --data {given.data.name} --images {given.images}",
+        load=os.getloadavg()[0], columns=COLUMNS,
+        command=f"python benchmarks/int8.py --data {given.data.name} --images {given.images}",
     )  # fmt: skip
     for name, side in MODELS.items():
         spec = spec_from_entry(

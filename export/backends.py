@@ -16,10 +16,10 @@ from torch import Tensor
 from engine.errors import BadInput, FeatuneError, ParityFailed, nearest
 from engine.models import ModelSpec, feature_model
 from engine.runners import Runner, onnxruntime_runner, torch_runner
-from engine.store import digest, locked, plain
+from engine.store import digest, locked
 from engine.tensorrt_runner import BuildSettings, library
 from export.contract import check_versions, read_graph
-from export.gate import REFERENCE, Verdict, judge, require_passing
+from export.gate import REFERENCE, Verdict, judge, parity_record, require_passing
 from export.graph import graph_from_spec, graph_key
 from export.parity import Parity, compare, failures, parity_of
 from export.plan import machine, open_plan, plan_from_graph
@@ -196,7 +196,7 @@ def gate_of_plan(
             found = compare(reference, runner, images)
         reasons = failures(found, precision)
         return {
-            "passed": not reasons, "reasons": reasons, "parity": plain(found), "precision": precision,
+            "passed": not reasons, "reasons": reasons, "parity": parity_record(found), "precision": precision,
             "source": "the images of the artefact's own verdict", "reference": REFERENCE,
         }  # fmt: skip
 

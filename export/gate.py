@@ -81,15 +81,21 @@ def judge(
     contract = entry_of(read_graph(path), CONTRACT) or {}
     precision = contract.get("precision", "fp32")
     differences = contract_differences(contract, spec) if contract else ["the file carries no contract"]
-    found, change, logits, reasons = _measured(spec, stand_in[0] if stand_in else path, sample, opener, precision)
-    if contract.get("classes"):
-        logits = _logits_parity(spec, path, sample)
-        reasons += [f"logits: {reason}" for reason in failures(logits, precision)]
+    runs = stand_in[0] if stand_in else path
+    logits = None
+    if contract and contract["input"]["side"] != spec.view.side:
+        found, change, reasons = parity_failed(len(sample.images)), None, list[str]()  # it cannot see these images
+    else:
+        found, change, reasons = _measured(spec, runs, sample, opener, precision)
+        if contract.get("classes"):
+            logits = _logits_parity(spec, runs, sample)
+            reasons += [f"logits: {reason}" for reason in failures(logits, precision)]
+    departure = departure_of(spec, runs, sample, precision) if reasons else ""
     reasons = [*differences, *reasons]
     verdict = Verdict(
         passed=not reasons,
         precision=precision,
-        parity=_json(found),
+        parity=parity_record(found),
         content=content_digest(path),
         images=hashlib.sha256(sample.images.contiguous().numpy().tobytes()).hexdigest()[:16],
         source=sample.source,
@@ -100,9 +106,9 @@ def judge(
             "vector_int8": vector_int8(),
         },
         reasons=tuple(reasons),
-        departure=departure_of(spec, stand_in[0] if stand_in else path, sample, precision) if reasons else "",
+        departure=departure,
         probe=plain(change) if change else None,
-        logits=_json(logits) if logits else None,
+        logits=parity_record(logits) if logits else None,
         stand_in=stand_in[1] if stand_in else "",
         speed=speed,
     )
@@ -157,7 +163,7 @@ def departure_of(spec: ModelSpec, path: Path, sample: Sample, precision: str) ->
 
 def _measured(
     spec: ModelSpec, path: Path, sample: Sample, opener: Opener, precision: str
-) -> tuple[Parity, ProbeChange | None, Parity | None, list[str]]:
+) -> tuple[Parity, ProbeChange | None, list[str]]:
     with torch_runner(feature_model(spec)) as reference, opener(path) as candidate, torch.no_grad():
         try:
             rows = rows_of(reference, candidate, sample.images)
@@ -165,15 +171,15 @@ def _measured(
             raise
         except Exception as error:  # a graph that loads and does not run, such as one with a frozen batch
             bad = parity_failed(len(sample.images))
-            return bad, None, None, [f"it does not run on batches of 1, 3 and 8: {str(error)[:300]}"]
+            return bad, None, [f"it does not run on batches of 1, 3 and 8: {str(error)[:300]}"]
     found = parity(rows.reference, rows.candidate)
     if rows.candidate.shape != rows.reference.shape:
         wanted, got = rows.reference.shape[1], rows.candidate.shape[1:]
-        return found, None, None, [f"its rows have shape {got}, ({wanted},) expected: another layer, or logits"]
+        return found, None, [f"its rows have shape {got}, ({wanted},) expected: another layer, or logits"]
     change = None
     if sample.labels is not None and len(sample.labels) >= LEAST_LABELLED and math.isfinite(found.noise):
         change = probe_change(rows, sample.labels)
-    return found, change, None, failures(found, precision, change)
+    return found, change, failures(found, precision, change)
 
 
 def parity_failed(n: int) -> Parity:
@@ -203,7 +209,8 @@ def _check_machine(path: str | os.PathLike[str], contract: dict[str, Any], verdi
         )
 
 
-def _json(found: Parity) -> dict[str, Any]:
+def parity_record(found: Parity) -> dict[str, Any]:
+    """The measures in JSON's types, which know no infinity: null in its place."""
     return {
         key: None if isinstance(value, float) and math.isinf(value) else value for key, value in plain(found).items()
     }

@@ -18,9 +18,7 @@ RECIPE = Recipe(epochs=6, batch=4, learning_rates=(0.02,), augmentation=GENTLE)
 
 def fitted(spec: ModelSpec, items: Labelled, recipe: Recipe = RECIPE, **options: object) -> nn.Module:
     truth = torch.from_numpy(items.truth(3))
-    return train(
-        fresh_classifier(spec, 3, 0), items, truth, spec.view, recipe, recipe.learning_rates[0], 0, **options
-    )  # type: ignore[arg-type]
+    return train(fresh_classifier(spec, 3, 0), items, truth, spec.view, recipe, recipe.learning_rates[0], 0, **options)  # type: ignore[arg-type]
 
 
 class Killed(Exception):
@@ -130,6 +128,4 @@ def test_an_untrained_start_gives_the_pretrained_features(spec: ModelSpec, items
     """Scores of the first step come from the very features that a probe would see."""
     model = fresh_classifier(spec, 3, 0).eval()
     model[-1] = nn.Identity()
-    assert np.array_equal(
-        predict(model, items, spec.view), predict(feature_model(spec), items, spec.view)
-    )
+    assert np.array_equal(predict(model, items, spec.view), predict(feature_model(spec), items, spec.view))

@@ -22,7 +22,7 @@ from engine.models import (
     state_digest,
 )
 
-FACTORY = '''
+FACTORY = """
 import torch
 def net(width=8):
     return torch.nn.Sequential(
@@ -32,7 +32,7 @@ def headless():
     return torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
 def number():
     return 7
-'''
+"""
 
 
 @pytest.fixture

@@ -50,11 +50,14 @@ def test_verify_needs_the_weights_of_a_local_checkpoint_and_accepts_them(artefac
     assert stdout.startswith(f"{artefact}: passed, fp32, 64 images")
 
 
-def test_verify_of_another_model_exits_with_3(artefact: Path) -> None:
-    code, _, stderr = run("verify", str(artefact), "--model", "factory_that_is_not")
-    assert code == 2, stderr
-    contract = contract_of(artefact)
-    assert contract["model"] == "test_resnet.r160_in1k"
+def test_verify_as_another_model_exits_with_3_and_says_what_differs(artefact: Path, lively: ModelSpec) -> None:
+    assert lively.checkpoint is not None
+    code, stdout, stderr = run("verify", str(artefact), "--model", "test_resnet", "--checkpoint", lively.checkpoint)
+    assert (code, stdout) == (3, "")
+    assert "side is 32 in the artefact, 160 in the model" in stderr
+    assert "mean is" in stderr
+    code, _, stderr = run("verify", str(artefact), "--checkpoint", lively.checkpoint)
+    assert code == 0, stderr
 
 
 def test_a_plan_without_tensorrt_says_what_is_missing_before_any_work() -> None:
@@ -142,15 +145,9 @@ def test_a_folders_sample_is_spread_and_labelled_by_its_class_folders(image_fold
     assert len(sample.images) == 24
     plain = folder_sample(folder / "red", spec.view, 4)
     assert (len(plain.images), plain.labels) == (4, None)
-    with pytest.raises(BadInput, match="0 images found"):
-        folder_sample(folder.parent, spec.view) if not list(folder.parent.rglob("*.png")) else folder_sample(
-            _empty(folder), spec.view
-        )
-
-
-def _empty(folder: Path) -> Path:
     (folder.parent / "empty").mkdir()
-    return folder.parent / "empty"
+    with pytest.raises(BadInput, match="0 images found"):
+        folder_sample(folder.parent / "empty", spec.view)
 
 
 def test_published_accuracies_are_joined_on_model_and_size() -> None:
