@@ -105,6 +105,10 @@ class FrozenData:
     seed: int
 
 
+# Where classes are nearly separable, weak penalties take a hundred Newton steps and minutes, and val does not choose
+# them; what is not solved within these steps is counted in the row as not converged.
+NEWTON_STEPS = 15
+
 Head = Callable[[NDArray[np.float32]], NDArray[Any]]
 Fit = Callable[[FrozenData, Any], tuple[Head, Mapping[str, Any]]]
 
@@ -156,6 +160,7 @@ def fit_probe(data: FrozenData, setting: ProbeSetting) -> tuple[Head, Mapping[st
         classes=data.classes,
         standardise=setting.standardise,
         refit=setting.shots is None,
+        max_iterations=NEWTON_STEPS,
     )
     return fitted, {
         "penalty": fitted.penalty,
