@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import eigvalsh_tridiagonal
 from torch import Tensor
 
 from engine.errors import BadInput
@@ -757,6 +756,8 @@ class _Ritz:
 
     def softest(self, which: Tensor, stride: Tensor, ratio: Tensor) -> Tensor:
         """One over the smallest [a] after one more iteration with this stride and this ratio of energies."""
+        from scipy.linalg import eigvalsh_tridiagonal
+
         found = []
         for i, own, share in zip(which.tolist(), stride.tolist(), ratio.tolist(), strict=True):
             if own > 0:
