@@ -43,12 +43,14 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--longest", type=float, default=30.0, help="seconds until a kill, at most")
+    parser.add_argument("--keep", action="store_true", help="go on in a folder that is there, to kill later stages")
     options = parser.parse_args()
     if not (options.whole / "results.csv").exists():
         began = time.monotonic()
         assert run(options.whole) == 0
         print(f"uninterrupted: {time.monotonic() - began:.0f} s")
-    shutil.rmtree(options.out, ignore_errors=True)
+    if not options.keep:
+        shutil.rmtree(options.out, ignore_errors=True)
     rng = random.Random(options.seed)
     kills = 0
     while kills < options.kills:

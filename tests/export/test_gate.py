@@ -163,7 +163,7 @@ def test_an_artefact_without_a_verdict_or_with_a_failed_one_does_not_open(
 def test_a_wrong_export_is_neither_kept_nor_used(
     spec: ModelSpec, right: Path, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wrong(spec: ModelSpec, path: Path) -> Path:
+    def wrong(spec: ModelSpec, path: Path, **options: Any) -> Path:
         return edited(Path(shutil.copy(right, path)), bgr)
 
     monkeypatch.setattr("export.backends.graph_from_spec", wrong)

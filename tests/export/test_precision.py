@@ -91,7 +91,9 @@ def test_the_stand_in_rounds_as_bf16_does(right: Path, sample: Sample, tmp_path:
 def test_what_is_too_large_for_fp16_stays_in_fp32(right: Path, sample: Sample, tmp_path: Path) -> None:
     """A convolution made 1e6 times as loud, and its consumer as much softer: the same model, but for overflow."""
     proto = onnx.load(right)
-    loud, soft = (node for node in proto.graph.node if node.op_type == "Conv" and "layer2.0" in str(node))
+    in_block = [e.value.startswith("layer2.0.") for node in proto.graph.node for e in node.metadata_props]
+    convolutions = [n for n, inside in zip(proto.graph.node, in_block, strict=True) if inside and n.op_type == "Conv"]
+    loud, soft = convolutions[:2]  # with a ReLU between them; the third is the block's shortcut
     for node, factor in ((loud, 1e6), (soft, 1e-6)):
         for name in node.input[1:] if factor > 1 else node.input[1:2]:
             tensor = next(each for each in proto.graph.initializer if each.name == name)
