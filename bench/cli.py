@@ -43,15 +43,22 @@ StudyPath = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:N. [default: the file's]")]
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"featune {version('featune')}")
+        raise typer.Exit
+
+
 @app.callback()
 def main(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True),
+    ] = False,
 ) -> None:
-    if version:
-        from importlib.metadata import version as installed
-
-        print(f"featune {installed('featune')}")
-        raise typer.Exit
+    """Options that stand before every command."""
 
 
 @app.command(rich_help_panel=STUDIES)

@@ -24,6 +24,10 @@ Validation = Callable[[NDArray[np.float32]], float]  # scores [n_val, classes] -
 DECODED_BYTES = 2 << 30
 
 
+class Diverged(FeatuneError):
+    """The loss or the scores left the finite numbers."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """How to train. Its digest is part of a cell's name.
@@ -123,10 +127,6 @@ def finetune(
     return Finetuned(model, spec.view, details, device)
 
 
-class Diverged(FeatuneError):
-    """The loss left the finite numbers."""
-
-
 def train(
     model: nn.Module,
     items: Labelled,
@@ -185,10 +185,15 @@ def train(
 
 @torch.inference_mode()
 def predict(model: nn.Module, items: Labelled, view: View, device: str = "cpu", batch: int = 64) -> NDArray[np.float32]:
-    """The model's scores on the items' eval views, float32 [n, classes], in order."""
+    """The model's scores on the items' eval views, float32 [n, classes], in order.
+
+    Raises Diverged where they are not finite.
+    """
     model.eval()
-    scores = [model(images.to(device)).float().cpu().numpy() for images in batches(items, view, batch)]
-    return np.concatenate(scores)
+    scores = np.concatenate([model(images.to(device)).float().cpu().numpy() for images in batches(items, view, batch)])
+    if not np.isfinite(scores).all():
+        raise Diverged("the trained model's scores are not finite; its learning rate diverged, lower it")
+    return scores
 
 
 def schedule(done: float, warmup: float) -> float:

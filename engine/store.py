@@ -80,7 +80,7 @@ def read_json(path: str | os.PathLike[str]) -> Any | None:
     """The file's value, or None where it is absent or not JSON; what is missing can be made again."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
 
 

@@ -36,9 +36,9 @@ class Threshold:
 # cosine near 1 whatever is exported, and a scaled layer leaves it at 1 exactly.
 REQUIRED = {
     "fp32": Threshold(0.99999, 0.005, 0.95, 0.005),
-    "fp16": Threshold(0.999, 0.03, 0.90, 0.005),
-    "bf16": Threshold(0.99, 0.10, 0.80, 0.01),
-    "int8": Threshold(0.90, 0.30, 0.50, 0.02),
+    "fp16": Threshold(0.997, 0.03, 0.90, 0.005),
+    "bf16": Threshold(0.97, 0.10, 0.80, 0.01),
+    "int8": Threshold(0.90, 0.20, 0.60, 0.02),
 }
 PRECISIONS = tuple(REQUIRED)
 

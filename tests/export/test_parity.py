@@ -85,7 +85,7 @@ def test_no_change_at_all_still_has_a_width_around_zero() -> None:
 def test_a_probe_notices_features_that_lost_their_classes() -> None:
     rng = np.random.default_rng(0)
     labels = np.arange(200) % 2
-    good = rng.normal(size=(200, 4)) + 4 * labels[:, None]
+    good = rng.normal(size=(200, 4)) + 10 * labels[:, None]
     kept = probe_change(Rows(good, good), labels)
     assert (kept.reference, kept.difference, kept.n) == (1.0, 0.0, 80)
     lost = probe_change(Rows(good, rng.normal(size=(200, 4))), labels)
