@@ -17,8 +17,8 @@ from bench.regimes import ProbeSetting, Setting
 from bench.runs import Row, Speed
 from bench.study import Study, run_whole
 from engine.finetune import Recipe
-from engine.images import Augmentation
 from engine.models import spec_from_entry
+from engine.views import Augmentation
 
 CROPS = Augmentation(scale=(0.6, 1.0))
 UPRIGHT = Augmentation(scale=(0.6, 1.0), hflip=0.0)  # a mirrored digit is another sign

@@ -10,8 +10,9 @@ from bench.raw import class_folders, folder_items, require_files
 from bench.splits import shared_images, straddling_groups, stratified_split
 from bench.tasks import SPLITS, Task, check_metric, empty_classes, load_task, save_task
 from bench.usertables import items_of_table, read_table
+from engine.decoding import read_image
 from engine.errors import BadImages, BadInput
-from engine.images import IMAGE_SUFFIXES, Labelled, read_image
+from engine.images import IMAGE_SUFFIXES, Labelled
 from engine.store import read_json, write_json
 
 WHOLE = {"train": 0.6, "val": 0.2, "test": 0.2}  # of one folder that has no splits

@@ -25,8 +25,9 @@ from bench.raw import (
     write_copies,
 )
 from bench.splits import straddling_groups
+from engine.decoding import read_image
 from engine.errors import BadInput
-from engine.images import Labelled, read_image
+from engine.images import Labelled
 from engine.store import file_digest
 
 BGR = "red and blue exchanged"

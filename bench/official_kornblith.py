@@ -25,8 +25,9 @@ from bench.raw import (
     rows_of,
     write_copies,
 )
+from engine.decoding import read_image
 from engine.errors import BadInput
-from engine.images import Labelled, read_image
+from engine.images import Labelled
 
 SPLITS = ("train", "val", "test")
 PER_CLASS = 30  # Caltech-101: images per class for train and val

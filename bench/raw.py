@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from engine.decoding import read_image
 from engine.errors import BadInput
-from engine.images import IMAGE_SUFFIXES, Labelled, read_image
+from engine.images import IMAGE_SUFFIXES, Labelled
 
 EVALUATION = 0.2  # Fang et al.'s code holds out int(0.2 n) of each class
 

@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.tasks import Task
+from engine.batches import batches
 from engine.errors import BadInput, nearest
-from engine.features import FeatureKey, FeatureStore
+from engine.feature_store import FeatureKey, FeatureStore
+from engine.features import Options
 from engine.finetune import Recipe, finetune
-from engine.images import Labelled, batches
+from engine.images import Labelled
 from engine.metrics import METRICS
 from engine.models import ModelSpec
 from engine.runners import Runner
@@ -278,20 +280,20 @@ def stored_features(bench: Bench, spec: ModelSpec, sample: Labelled) -> Callable
     if bench.backend != "torch":
         graph = artefact(spec, bench.cache, sample_images).digest
 
-    def opened() -> AbstractContextManager[Runner]:
+    def opened(threads: int) -> AbstractContextManager[Runner]:
         return open_runner(
             spec,
             bench.backend,
             device=bench.device,
             cache=bench.cache,
             sample=sample_images,
-            threads=bench.threads,
+            threads=threads,
         )
 
     def features(items: Labelled) -> NDArray[np.float32]:
         key = FeatureKey(
             spec.digest, spec.view, items.content_digest, f"{bench.backend}:{bench.device}", artefact=graph
         )
-        return store.rows(key, items, opened)
+        return store.rows(key, items, opened, options=Options(workers=bench.threads, device=bench.device))
 
     return features

@@ -24,8 +24,9 @@ from bench.stats import interval
 from bench.tasks import Task
 from bench.throughput import measure as measure_speed
 from bench.throughput import speed
+from engine.batches import batches
 from engine.errors import FeatuneError
-from engine.images import Labelled, batches
+from engine.images import Labelled
 from engine.metrics import METRICS
 from engine.models import ModelSpec
 from engine.store import digest, plain, read_json, write_json

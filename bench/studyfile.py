@@ -13,9 +13,9 @@ from bench.manifests import Source, look, prepare
 from bench.regimes import Setting, regime_kind
 from bench.study import Study
 from engine.errors import BadInput, nearest
-from engine.images import Augmentation
 from engine.models import ModelSpec, spec_from_entry
 from engine.store import cache_dir
+from engine.views import Augmentation
 from export.backends import check_backend
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]

@@ -1,166 +1,153 @@
-"""Rows of features from a runner, and the store that keeps them, resumes them and never lies about them."""
+"""Rows of features: from a model and images in memory, or in a store that resumes and is never stale."""
 
+import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 
-from engine.errors import BadInput
-from engine.images import Labelled, batches
-from engine.models import View
-from engine.runners import Runner
-from engine.store import digest, file_digest, locked, plain, read_json, write_json
+from engine.decoding import Decoder
+from engine.errors import BadImages, BadInput
+from engine.feature_files import Rows
+from engine.fitting import Fitting
+from engine.images import Labelled, folder_items, processors
+from engine.models import ModelSpec, View, feature_model, spec_from_string
+from engine.passes import Seconds, Setting, Stream, chunks, decoded_squares
+from engine.runners import Runner, torch_runner
+from engine.verdict import Verdict
 
 Progress = Callable[[int, int], None]  # images done, images in all
-Rows = NDArray[np.float32]
+OnError = Literal["stop", "skip"]
+CPU_BATCH, GPU_BATCH = 8, 128  # images; beyond 8 no model of the zoo gets faster on one thread
 
 
 @dataclasses.dataclass(frozen=True)
-class FeatureKey:
-    """All that a file of features depends on.
+class Options:
+    """How a pass works; none of it changes a row beyond rounding.
 
-    model: `ModelSpec.digest`. images: `Labelled.content_digest`, the bytes of every file in order; labels
-    do not touch features. backend: what computed them. artefact: digest of the graph file, empty for torch.
+    batch, workers: None for the device's usual ones. on_error: "stop" raises at the end of the pass, with every
+    bad file listed and no file complete; "skip" leaves those images out and records them. keep_views: also store
+    the decoded uint8 views, from which later passes need not decode. save_seconds: between safe points.
     """
 
-    model: str
-    view: View
-    images: str
-    backend: str
-    precision: str = "fp32"
-    artefact: str = ""
-    decoder: str = "pil"
+    batch: int | None = None
+    workers: int | None = None
+    device: str = "cpu"
+    on_error: OnError = "stop"
+    keep_views: bool = False
+    save_seconds: float = 5.0
 
-    @property
-    def name(self) -> str:
-        return digest(self)
+    def setting(self) -> Setting:
+        usual = CPU_BATCH if torch.device(self.device).type == "cpu" else GPU_BATCH
+        return Setting(self.batch or usual, self.workers or processors())
+
+
+DEFAULT = Options()
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+    """Rows [n, width] float32 in the images' order, without those of `skipped`: (index, path, reason).
+
+    kept: the index of each row's image. verdict: what the pass did and what limited it.
+    """
+
+    rows: Rows
+    kept: Rows
+    skipped: list[tuple[int, str, str]]
+    verdict: Verdict
 
 
 def extract(
-    runner: Runner,
-    items: Labelled,
-    view: View,
+    model: str | ModelSpec | Runner,
+    images: str | os.PathLike[str] | Labelled,
+    view: View | None = None,
     *,
-    batch: int = 64,
-    workers: int | None = None,
+    options: Options = DEFAULT,
+    decoder: Decoder = "fast",
     progress: Progress | None = None,
-) -> Rows:
-    """Features of every image, float32 [n, width], in the items' order.
+) -> Features:
+    """Features of images, in memory: `extract("resnet18", "photos/").rows`.
 
-    Raises BadImages with the whole list if any file cannot be read.
+    model: a timm name or a spec, run by torch; or an open runner, with its `view`. images: a folder, or items.
+    Raises BadImages with the whole list if a file cannot be read, unless the options say skip.
     """
-    parts = []
-    for images in batches(items, view, batch, workers=workers):
-        parts.append(runner(images).cpu().numpy())
-        if progress:
-            progress(sum(map(len, parts)), len(items))
-    if not parts:
-        raise BadInput("no images to take features of; check the task's folder or CSV")
-    return np.concatenate(parts)
+    items = images if isinstance(images, Labelled) else folder_items(Path(images))
+    with contextlib.ExitStack() as stack:
+        if isinstance(model, str):
+            model = spec_from_string(model)
+        if isinstance(model, ModelSpec):
+            view = model.view
+            runner = stack.enter_context(torch_runner(feature_model(model), options.device))
+        else:
+            runner = model
+        if view is None:
+            raise BadInput("a runner does not say what it sees; give `view`, such as spec.view")
+        setting, account = options.setting(), Account(options, decoder, 1)
+        stream = Stream(view, Fitting(runner, account.note))
+        parts: list[Rows] = []
+        bad: list[tuple[int, str]] = []
+        for chunk in chunks(items, [stream], setting, decoded_squares(items, decoder), options.device):
+            account.count(chunk.stop - chunk.start, chunk.seconds)
+            parts.append(chunk.rows[0])
+            bad += chunk.bad
+            if progress:
+                progress(chunk.stop, len(items))
+    skipped = [(index, items.paths[index], reason) for index, reason in bad]
+    parts = [part for part in parts if len(part)]
+    check_complete(skipped, items, sum(map(len, parts)), options.on_error)
+    kept = np.setdiff1d(np.arange(len(items)), [index for index, _ in bad])
+    return Features(np.concatenate(parts), kept, skipped, account.verdict(len(items)))
 
 
-class FeatureStore:
-    """A folder of feature files: one `<key>.npy` [n, width] and one `<key>.json` that vouches for it.
+def check_complete(skipped: Sequence[tuple[int, str, str]], items: Labelled, rows: int, on_error: OnError) -> None:
+    if skipped and on_error == "stop":
+        raise BadImages([(str(items.file(index)), reason) for index, _, reason in skipped])
+    if not rows:
+        raise BadInput(f"none of the {len(items)} images could be read; the first: {skipped[0][1]}: {skipped[0][2]}")
 
-    A file is complete or absent. Rows of unfinished work lie in `<key>.part`, with a `<key>.part.json` that
-    counts those which are safely on the disk; the next call goes on from there.
-    """
 
-    def __init__(self, root: str | os.PathLike[str]):
-        self.root = Path(root)
+class Account:
+    """Counts what a pass does."""
 
-    def rows(
-        self,
-        key: FeatureKey,
-        items: Labelled,
-        open_runner: Callable[[], AbstractContextManager[Runner]],
-        *,
-        batch: int = 64,
-        workers: int | None = None,
-        progress: Progress | None = None,
-        save_seconds: float = 5.0,
-    ) -> Rows:
-        """The key's rows as a read-only memmap, computed where absent. The runner is opened only if needed."""
-        with locked(self.root / key.name):
-            found = self.load(key, len(items))
-            if found is None:
-                with open_runner() as runner:
-                    self._compute(key, items, runner, batch, workers, progress, save_seconds)
-                found = self.load(key, len(items))
-                assert found is not None
-        return found
+    def __init__(self, options: Options, decoder: Decoder, models: int):
+        self.options, self.decoder, self.models = options, decoder, models
+        self.began = time.perf_counter()
+        self.first: float | None = None
+        self.images = 0
+        self.seconds = Seconds()
+        self.notes: list[str] = []
 
-    def load(self, key: FeatureKey, n: int) -> Rows | None:
-        """The key's rows, or None where there is no complete and undamaged file of n rows."""
-        path, record = self._path(key, ".npy"), read_json(self._path(key, ".json"))
-        if record is None or not path.exists() or record["rows"] != n:
-            return None
-        if file_digest(path) != record["sha256"]:
-            return None
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
-    def _compute(
-        self,
-        key: FeatureKey,
-        items: Labelled,
-        runner: Runner,
-        batch: int,
-        workers: int | None,
-        progress: Progress | None,
-        save_seconds: float,
-    ) -> None:
-        part = self._path(key, ".part")
-        record = read_json(self._path(key, ".part.json"))
-        done, width = (record["rows"], record["width"]) if record and part.exists() else (0, 0)
-        if done and part.stat().st_size < done * width * 4:
-            done, width = 0, 0
-        with open(part, "r+b" if done else "wb") as file:
-            file.truncate(done * width * 4)
-            file.seek(0, os.SEEK_END)
-            saved = time.monotonic()
-            for images in batches(items, key.view, batch, workers=workers, start=done):
-                rows = runner(images).cpu().numpy()
-                width = rows.shape[1]
-                file.write(np.ascontiguousarray(rows, dtype=np.float32).data)
-                done += len(rows)
-                if progress:
-                    progress(done, len(items))
-                if time.monotonic() - saved > save_seconds:
-                    self._save_progress(key, file, done, width)
-                    saved = time.monotonic()
-            self._save_progress(key, file, done, width)
-        self._finish(key, done, width)
+    def count(self, images: int, seconds: Seconds) -> None:
+        if self.first is None:
+            self.first = time.perf_counter() - self.began
+        self.images += images
+        self.seconds.add(seconds)
 
-    def _save_progress(self, key: FeatureKey, file: Any, done: int, width: int) -> None:
-        file.flush()
-        os.fsync(file.fileno())
-        write_json(self._path(key, ".part.json"), {"rows": done, "width": width})
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self.seconds.write += time.perf_counter() - began
 
-    def _finish(self, key: FeatureKey, n: int, width: int) -> None:
-        """Give the rows their header, their digest and their name; the record comes last."""
-        if n == 0:
-            raise BadInput("no images to take features of; check the task's folder or CSV")
-        part, whole = self._path(key, ".part"), self._path(key, ".part.npy")
-        rows = np.memmap(part, dtype=np.float32, mode="r", shape=(n, width))
-        np.save(whole, rows, allow_pickle=False)
-        with open(whole, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(whole, self._path(key, ".npy"))
-        record = {
-            "rows": n,
-            "width": width,
-            "sha256": file_digest(self._path(key, ".npy")),
-            "key": plain(key),
-        }
-        write_json(self._path(key, ".json"), record)
-        part.unlink()
-        self._path(key, ".part.json").unlink()
-
-    def _path(self, key: FeatureKey, suffix: str) -> Path:
-        return self.root / f"{key.name}{suffix}"
+    def verdict(self, total: int) -> Verdict:
+        return Verdict(
+            images=self.images,
+            total=total,
+            models=self.models,
+            wall=time.perf_counter() - self.began,
+            start=self.first or 0.0,
+            seconds=self.seconds,
+            setting=self.options.setting(),
+            device=torch.device(self.options.device).type,
+            decoder=self.decoder,
+            notes=tuple(self.notes),
+        )

@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from engine.batches import batches
+from engine.decoding import read_image
 from engine.errors import BadInput, FeatuneError
-from engine.images import Augmentation, Labelled, Pixels, batches, read_image, train_view
+from engine.images import Labelled
 from engine.models import ModelSpec, View, fresh_classifier
 from engine.store import written_whole
+from engine.views import Augmentation, Pixels, train_view
 
 Progress = Callable[[int, int], None]  # steps done, steps in all
 Validation = Callable[[NDArray[np.float32]], float]  # scores [n_val, classes] -> a value, more is better

@@ -1,27 +1,21 @@
-"""Labelled image files, and the uint8 squares that models see: eval and train views, in batches, in order."""
+"""Labelled image files, in an order that never changes, and what names their content."""
 
-import collections
 import dataclasses
 import functools
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
-from torch import Tensor
 
-from engine.errors import BadImages, BadInput
-from engine.models import View
-from engine.store import file_digest
+from engine.encoded import content_digest
+from engine.errors import BadInput
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
-Pixels = NDArray[np.uint8]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,153 +91,20 @@ class Labelled:
 
     def file_digests(self) -> list[str]:
         """SHA-256 of each file, "unreadable" where there is none; each is read once per process."""
-        with ThreadPoolExecutor(_default_workers()) as pool:
-            return list(pool.map(lambda i: _content_digest(self.file(i)), range(len(self))))
+        with ThreadPoolExecutor(max(8, processors())) as pool:  # a cold disk answers many readers at once
+            return list(pool.map(lambda i: content_digest(self.file(i)), range(len(self))))
 
 
-def read_image(path: str | os.PathLike[str]) -> Image.Image:
-    """The file's first frame in RGB. EXIF orientation is not applied; alpha is dropped, as in timm.
-
-    Raises BadImages with the reason for a file that is missing, empty, truncated or no image.
-    """
-    try:
-        with Image.open(path) as image:
-            if image.mode in ("I;16", "I;16B", "I;16L", "I;16N", "I"):
-                # Pillow would clip 16-bit grey to 255 instead of scaling it.
-                return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)).convert("RGB")
-            if image.mode == "P" and "transparency" in image.info:
-                return image.convert("RGBA").convert("RGB")
-            return image.convert("RGB")
-    except UnidentifiedImageError as error:
-        reason = "empty file" if os.path.getsize(path) == 0 else "not an image of a known format"
-        raise BadImages([(str(path), reason)]) from error
-    except FileNotFoundError as error:
-        raise BadImages([(str(path), "no such file")]) from error
-    except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, ...
-        raise BadImages([(str(path), f"{type(error).__name__}: {error}")]) from error
+def folder_items(folder: Path) -> Labelled:
+    """Every image file below a folder, in sorted order, without labels. Raises BadInput where there is none."""
+    if not folder.is_dir():
+        raise BadInput(f"{folder}: no such folder; give the folder that holds the images")
+    paths = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not paths:
+        raise BadInput(f"{folder} holds no image files; expected {', '.join(IMAGE_SUFFIXES)}")
+    return Labelled(str(folder), tuple(paths), ((),) * len(paths))
 
 
-@functools.cache
-def eval_view(view: View) -> Callable[[Image.Image], Pixels]:
-    """timm's own evaluation transform up to the last step before normalisation: uint8 [3, side, side]."""
-    from timm.data import create_transform
-
-    transform = create_transform(
-        input_size=(3, view.side, view.side),
-        interpolation=view.interpolation,
-        crop_pct=view.crop_pct,
-        crop_mode=view.crop_mode,
-        use_prefetcher=True,  # leaves out the float conversion and normalisation, which the graph does
-    )
-    return lambda image: np.asarray(transform(image))
-
-
-@dataclasses.dataclass(frozen=True)
-class Augmentation:
-    """What training does to an image. scale: the crop's share of the area; ratio: its width over height."""
-
-    scale: tuple[float, float] = (0.08, 1.0)
-    ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    hflip: float = 0.5
-    vflip: float = 0.0
-
-
-def train_view(image: Image.Image, view: View, augmentation: Augmentation, rng: np.random.Generator) -> Pixels:
-    """A random crop resized to the square and perhaps flipped: uint8 [3, side, side].
-
-    The crop is drawn as in Szegedy et al. 2015 (Inception), section 6; all chance comes from `rng`,
-    so that an image's view depends on the seed, the epoch and its index, and on nothing else.
-    """
-    left, top, width, height = _random_crop(image.width, image.height, augmentation, rng)
-    square = image.resize(
-        (view.side, view.side),
-        _resample(view.interpolation),
-        box=(left, top, left + width, top + height),
-    )
-    pixels = np.asarray(square)
-    if rng.random() < augmentation.hflip:
-        pixels = pixels[:, ::-1]
-    if rng.random() < augmentation.vflip:
-        pixels = pixels[::-1]
-    return pixels.transpose(2, 0, 1)
-
-
-def batches(
-    items: Labelled,
-    view: View,
-    size: int,
-    *,
-    workers: int | None = None,
-    start: int = 0,
-    make: Callable[[int], Pixels] | None = None,
-) -> Iterator[Tensor]:
-    """The images from number `start` on, in order: uint8 [b, 3, side, side], b = size but for the last.
-
-    `make` gives image i's pixels; by default its eval view. Threads decode ahead, two batches at most,
-    and the order is the items' for any size and any number of workers.
-    Raises BadImages at the end of the pass, naming every unreadable file; no batch follows the first of them.
-    """
-    square = eval_view(view)
-    produce = make or (lambda index: square(read_image(items.file(index))))
-    bad: list[tuple[str, str]] = []
-    ahead: collections.deque[list[Future[Pixels]]] = collections.deque()
-    starts = iter(range(start, len(items), size))
-    with ThreadPoolExecutor(workers or _default_workers()) as pool:
-        try:
-            while True:
-                while len(ahead) < 2 and (first := next(starts, None)) is not None:
-                    ahead.append([pool.submit(produce, i) for i in range(first, min(first + size, len(items)))])
-                if not ahead:
-                    break
-                pixels = []
-                for future in ahead.popleft():
-                    try:
-                        pixels.append(future.result())
-                    except BadImages as error:
-                        bad.extend(error.problems)
-                if not bad:
-                    yield torch.from_numpy(np.stack(pixels))
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-    if bad:
-        raise BadImages(bad)
-
-
-def _random_crop(
-    width: int, height: int, augmentation: Augmentation, rng: np.random.Generator
-) -> tuple[float, float, float, float]:
-    for _ in range(10):
-        area = width * height * rng.uniform(*augmentation.scale)
-        ratio = np.exp(rng.uniform(*np.log(augmentation.ratio)))
-        w, h = float(np.sqrt(area * ratio)), float(np.sqrt(area / ratio))
-        if w <= width and h <= height:
-            return rng.uniform(0, width - w), rng.uniform(0, height - h), w, h
-    short = min(width, height)
-    return (width - short) / 2, (height - short) / 2, short, short
-
-
-def _resample(interpolation: str) -> Image.Resampling:
-    try:
-        return Image.Resampling[interpolation.upper()]
-    except KeyError:
-        raise BadInput(
-            f"no interpolation named {interpolation!r}; one of {', '.join(r.name.lower() for r in Image.Resampling)}"
-        ) from None
-
-
-def _default_workers() -> int:
+def processors() -> int:
+    """How many this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _content_digest(path: Path) -> str:
-    try:
-        status = path.stat()
-        return _digest_of_state(str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    except OSError:
-        return "unreadable"  # the pass over the images reports it with its reason
-
-
-@functools.lru_cache(maxsize=2_000_000)
-def _digest_of_state(path: str, size: int, modified: int, changed: int) -> str:
-    """Read a file once per process; any write to it changes ctime, which no program can set back."""
-    return file_digest(path)

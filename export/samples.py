@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from engine.batches import batches
 from engine.errors import BadInput
-from engine.images import IMAGE_SUFFIXES, Labelled, batches, eval_view
+from engine.images import IMAGE_SUFFIXES, Labelled
 from engine.models import View
+from engine.views import eval_view
 
 SAMPLE = 64  # images; enough for a worst row and a nearest neighbour, seconds on a CPU
 LABELLED = 2000  # at most, where labels allow to measure the change in probe accuracy

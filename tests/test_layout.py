@@ -14,9 +14,13 @@ engine.accuracy
 engine.f1 engine.calibration
 engine.ranking
 engine.metrics engine.models
-engine.images engine.runners
+engine.encoded
+engine.decoding engine.images engine.views engine.runners
+engine.batches engine.fitting engine.passes
 engine.tensorrt_runner
+engine.verdict engine.feature_files
 engine.features engine.finetune
+engine.feature_store
 engine.probe
 engine.neighbours
 export.contract export.parity export.samples

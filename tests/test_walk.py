@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from bench.manifests import Source, prepare
-from engine.features import FeatureKey, FeatureStore
-from engine.images import batches, eval_view, read_image
+from engine.batches import batches
+from engine.decoding import read_image
+from engine.feature_store import FeatureKey, FeatureStore
 from engine.metrics import METRICS
 from engine.models import ModelSpec, feature_model
 from engine.probe import probe
 from engine.runners import torch_runner
+from engine.views import eval_view
 from export.backends import artefact, open_runner
 
 
@@ -43,8 +45,8 @@ def test_an_image_walks_from_its_file_to_an_accuracy(
     store = FeatureStore(tmp_path / "features")
     stored = []
     for items in (train, val, test):
-        key = FeatureKey(spec.digest, spec.view, items.content_digest, "onnxruntime:cpu", artefact=graph.digest)
-        opened = lambda: open_runner(spec, "onnxruntime", cache=tmp_path, sample=sample)  # type: ignore[arg-type]  # noqa: E731
+        key = FeatureKey(spec.digest, spec.view, items.content_digest, "onnxruntime:cpu", "fp32", graph.digest, "exact")
+        opened = lambda threads: open_runner(spec, "onnxruntime", cache=tmp_path, sample=sample, threads=threads)  # type: ignore[arg-type]  # noqa: E731
         stored.append(store.rows(key, items, opened))
     np.testing.assert_allclose(stored[0][:5], rows, rtol=1e-3, atol=1e-5)
 

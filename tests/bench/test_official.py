@@ -12,8 +12,8 @@ from bench.catalogue import TASKS, entry
 from bench.cli import app
 from bench.official import LOADERS, prepare_official
 from bench.tasks import load_task
+from engine.decoding import read_image
 from engine.errors import BadImages, BadInput
-from engine.images import read_image
 from engine.metrics import METRICS
 
 

@@ -14,8 +14,8 @@ from bench.official import prepare_official
 from bench.official_fang import HPA_CLASSES, HPA_SPLIT_SHA256, hpa_class_counts, scaled_box
 from bench.raw import items_of, rows_of, seeded_evaluation
 from bench.tasks import Task
+from engine.decoding import read_image
 from engine.errors import BadInput
-from engine.images import read_image
 from engine.store import file_digest
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"

@@ -26,8 +26,9 @@ from scipy.io import loadmat
 from bench.official import prepare_official
 from bench.stats import interval
 from bench.tasks import Task
+from engine.decoding import read_image
 from engine.errors import BadInput
-from engine.images import Labelled, read_image
+from engine.images import Labelled
 from engine.metrics import METRICS
 
 

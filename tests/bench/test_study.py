@@ -14,9 +14,9 @@ from bench.runs import Cell, Row, RunStore
 from bench.study import Study, finished, known_speeds, measure, run, run_whole
 from engine.errors import BadInput
 from engine.finetune import Recipe
-from engine.images import Augmentation
 from engine.metrics import METRICS
 from engine.models import ModelSpec
+from engine.views import Augmentation
 
 QUICK = Recipe(epochs=4, batch=8, learning_rates=(0.02,), augmentation=Augmentation(scale=(0.6, 1.0)))
 REGIMES: dict[str, tuple[str, Setting]] = {

@@ -1,4 +1,6 @@
 import dataclasses
+import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,10 +9,11 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from engine.errors import BadImages
-from engine.features import FeatureKey, FeatureStore, extract
+from engine.errors import BadImages, BadInput
+from engine.feature_store import FeatureKey, FeatureStore, Wanted
+from engine.features import Options, extract
 from engine.images import Labelled
-from engine.models import View
+from engine.models import ModelSpec, View, feature_model, feature_width
 from engine.runners import Runner
 
 VIEW = View(side=16)
@@ -33,7 +36,7 @@ class Opened:
         self.dies_after = dies_after
 
     @contextmanager
-    def __call__(self) -> Iterator[Runner]:
+    def __call__(self, threads: int) -> Iterator[Runner]:
         self.opened += 1
 
         def run(images: Tensor, /) -> Tensor:
@@ -46,10 +49,12 @@ class Opened:
 
 
 def test_rows_come_in_the_items_order_for_any_batch_and_workers(items: Labelled) -> None:
-    whole = extract(means, items, VIEW, batch=64)
+    whole = extract(means, items, VIEW, options=Options(batch=64)).rows
     for batch in (1, 4):
         for workers in (1, 3):
-            assert np.array_equal(extract(means, items, VIEW, batch=batch, workers=workers), whole)
+            assert np.array_equal(
+                extract(means, items, VIEW, options=Options(batch=batch, workers=workers)).rows, whole
+            )
 
 
 def test_a_second_asking_opens_no_runner(items: Labelled, tmp_path: Path) -> None:
@@ -59,19 +64,19 @@ def test_a_second_asking_opens_no_runner(items: Labelled, tmp_path: Path) -> Non
     again = store.rows(key_of(items), items, opened)
     assert opened.opened == 1
     assert np.array_equal(first, again)
-    assert np.array_equal(first, extract(means, items, VIEW))
+    assert np.array_equal(first, extract(means, items, VIEW).rows)
     assert not again.flags.writeable
 
 
 def test_an_interrupted_pass_goes_on_where_it_was(items: Labelled, tmp_path: Path) -> None:
     store = FeatureStore(tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        store.rows(key_of(items), items, Opened(dies_after=3), batch=2, save_seconds=0)
+        store.rows(key_of(items), items, Opened(dies_after=3), options=Options(batch=2, workers=1, save_seconds=0))
     assert store.load(key_of(items), len(items)) is None
     second = Opened()
-    rows = store.rows(key_of(items), items, second, batch=2, save_seconds=0)
+    rows = store.rows(key_of(items), items, second, options=Options(batch=2, workers=1, save_seconds=0))
     assert second.calls == 3  # 11 images: 6 were safe, 5 remain
-    assert np.array_equal(rows, extract(means, items, VIEW))
+    assert np.array_equal(rows, extract(means, items, VIEW).rows)
     left = {p.suffix for p in tmp_path.iterdir()}
     assert left - {".lock", ""} == {".json", ".npy"}
 
@@ -79,18 +84,18 @@ def test_an_interrupted_pass_goes_on_where_it_was(items: Labelled, tmp_path: Pat
 def test_rows_written_after_the_last_safe_point_are_made_again(items: Labelled, tmp_path: Path) -> None:
     store, key = FeatureStore(tmp_path), key_of(items)
     with pytest.raises(KeyboardInterrupt):
-        store.rows(key, items, Opened(dies_after=3), batch=2, save_seconds=0)
+        store.rows(key, items, Opened(dies_after=3), options=Options(batch=2, workers=1, save_seconds=0))
     with open(tmp_path / f"{key.name}.part", "ab") as part:
         part.write(b"\xff" * 10)  # a torn write
-    assert np.array_equal(store.rows(key, items, Opened(), batch=2), extract(means, items, VIEW))
+    assert np.array_equal(store.rows(key, items, Opened(), options=Options(batch=2)), extract(means, items, VIEW).rows)
 
 
 def test_a_lost_part_file_starts_over(items: Labelled, tmp_path: Path) -> None:
     store, key = FeatureStore(tmp_path), key_of(items)
     with pytest.raises(KeyboardInterrupt):
-        store.rows(key, items, Opened(dies_after=3), batch=2, save_seconds=0)
+        store.rows(key, items, Opened(dies_after=3), options=Options(batch=2, workers=1, save_seconds=0))
     (tmp_path / f"{key.name}.part").write_bytes(b"")
-    assert np.array_equal(store.rows(key, items, Opened(), batch=2), extract(means, items, VIEW))
+    assert np.array_equal(store.rows(key, items, Opened(), options=Options(batch=2)), extract(means, items, VIEW).rows)
 
 
 def test_a_damaged_file_is_made_again_and_never_returned(items: Labelled, tmp_path: Path) -> None:
@@ -118,9 +123,9 @@ def test_anything_that_changes_features_changes_the_key_and_labels_do_not(items:
     changes = [
         {"model": "other"}, {"view": dataclasses.replace(VIEW, crop_pct=0.5)},
         {"view": dataclasses.replace(VIEW, interpolation="bicubic")}, {"images": "other"},
-        {"backend": "other"}, {"precision": "fp16"}, {"artefact": "other"}, {"decoder": "fast"},
+        {"backend": "other"}, {"precision": "fp16"}, {"artefact": "other"}, {"decoder": "exact"}, {"output": "logits"},
     ]  # fmt: skip
-    assert len({key.name, *(dataclasses.replace(key, **change).name for change in changes)}) == 9
+    assert len({key.name, *(dataclasses.replace(key, **change).name for change in changes)}) == 10
     relabelled = dataclasses.replace(items, labels=tuple((0,) for _ in items.labels))
     assert key_of(relabelled).name == key.name
 
@@ -133,3 +138,111 @@ def test_no_features_outlive_a_changed_file(items: Labelled, tmp_path: Path) -> 
     after = store.rows(key_of(changed), changed, Opened())
     assert np.array_equal(after[1], after[0])
     assert not np.array_equal(after[1], before[1])
+
+
+def test_several_models_share_one_pass(items: Labelled, tmp_path: Path) -> None:
+    wide = dataclasses.replace(key_of(items), model="wide", view=View(side=24))
+    first, second = Opened(), Opened()
+    store = FeatureStore(tmp_path)
+    found = store.extract(items, [Wanted(key_of(items), first), Wanted(wide, second)], options=Options(batch=4))
+    assert np.array_equal(found[0].rows, extract(means, items, VIEW).rows)
+    assert np.array_equal(found[1].rows, extract(means, items, wide.view).rows)
+    assert found[0].verdict.images == len(items)
+
+
+def test_a_model_that_joins_later_does_not_make_the_others_again(items: Labelled, tmp_path: Path) -> None:
+    store, first, second = FeatureStore(tmp_path), Opened(), Opened()
+    store.rows(key_of(items), items, first)
+    wide = dataclasses.replace(key_of(items), model="wide")
+    store.extract(items, [Wanted(key_of(items), first), Wanted(wide, second)])
+    assert (first.opened, second.opened) == (1, 1)
+
+
+def test_models_that_stopped_at_different_images_go_on_together(items: Labelled, tmp_path: Path) -> None:
+    store, keys = FeatureStore(tmp_path), [key_of(items), dataclasses.replace(key_of(items), model="other")]
+    for key, calls in zip(keys, (1, 4), strict=True):
+        with pytest.raises(KeyboardInterrupt):
+            store.rows(key, items, Opened(calls), options=Options(batch=2, workers=1, save_seconds=0))
+    found = store.extract(items, [Wanted(key, Opened()) for key in keys], options=Options(batch=2))
+    for each in found:
+        assert np.array_equal(each.rows, extract(means, items, VIEW).rows)
+
+
+def test_skipped_images_are_recorded_and_the_row_count_shows_it(items: Labelled, tmp_path: Path) -> None:
+    good = extract(means, items, VIEW).rows
+    items.file(4).write_bytes(b"no image")
+    broken = dataclasses.replace(items)
+    store, key = FeatureStore(tmp_path), key_of(broken)
+    skip = Options(on_error="skip", batch=3)
+    found = store.extract(broken, [Wanted(key, Opened())], options=skip)[0]
+    assert found.skipped == [(4, "04.png", "not an image of a known format")]
+    assert np.array_equal(found.rows, np.delete(good, 4, axis=0))
+    assert found.kept.tolist() == [0, 1, 2, 3, 5, 6, 7, 8, 9, 10]
+    again = store.extract(broken, [Wanted(key, Opened(dies_after=0))], options=skip)[0]
+    assert again.skipped == found.skipped
+    with pytest.raises(BadImages, match=r"04\.png"):
+        store.rows(key, broken, Opened())
+
+
+def test_rows_computed_before_a_stop_serve_the_run_that_skips(items: Labelled, tmp_path: Path) -> None:
+    items.file(4).write_bytes(b"no image")
+    broken = dataclasses.replace(items)
+    store, key, second = FeatureStore(tmp_path), key_of(broken), Opened()
+    with pytest.raises(BadImages):
+        store.rows(key, broken, Opened())
+    found = store.extract(broken, [Wanted(key, second)], options=Options(on_error="skip"))[0]
+    assert (len(found.rows), second.opened) == (10, 0)
+
+
+def test_images_of_which_none_can_be_read_are_an_error_even_when_skipping(items: Labelled, tmp_path: Path) -> None:
+    for i in range(len(items)):
+        items.file(i).write_bytes(b"")
+    broken = dataclasses.replace(items)
+    with pytest.raises(BadInput, match="none of the 11 images"):
+        FeatureStore(tmp_path).extract(broken, [Wanted(key_of(broken), Opened())], options=Options(on_error="skip"))
+
+
+def test_stored_views_serve_a_later_model_without_the_files(items: Labelled, tmp_path: Path) -> None:
+    expected = extract(means, items, VIEW).rows
+    store, key = FeatureStore(tmp_path), key_of(items)
+    store.extract(items, [Wanted(key, Opened())], options=Options(keep_views=True))
+    for i in range(len(items)):
+        items.file(i).unlink()
+    found = store.extract(items, [Wanted(dataclasses.replace(key, model="later"), Opened())])[0]
+    assert np.array_equal(found.rows, expected)
+    assert found.verdict.seconds.decode == 0
+    assert found.verdict.seconds.read > 0
+
+
+def test_stored_views_remember_what_was_skipped(items: Labelled, tmp_path: Path) -> None:
+    items.file(4).write_bytes(b"no image")
+    broken = dataclasses.replace(items)
+    store, key = FeatureStore(tmp_path), key_of(broken)
+    first = store.extract(broken, [Wanted(key, Opened())], options=Options(keep_views=True, on_error="skip"))[0]
+    later = Wanted(dataclasses.replace(key, model="later"), Opened())
+    second = store.extract(broken, [later], options=Options(on_error="skip"))[0]
+    assert np.array_equal(first.rows, second.rows)
+    assert first.skipped == second.skipped
+
+
+def test_the_verdict_names_the_stage_that_took_the_most(items: Labelled) -> None:
+    def slow(images: Tensor, /) -> Tensor:
+        time.sleep(0.1)
+        return means(images)
+
+    verdict = extract(slow, items, VIEW).verdict
+    assert verdict.bottleneck == "compute"
+    assert "the model" in verdict.sentence()
+    assert verdict.images_per_second == pytest.approx(11 / verdict.wall)
+    assert json.loads(json.dumps(verdict.record()))["seconds"]["compute"] > 0.1
+
+
+def test_a_folder_and_a_model_are_enough_in_a_notebook(items: Labelled, spec: ModelSpec) -> None:
+    found = extract(spec, items.root)
+    assert found.rows.shape == (11, feature_width(feature_model(spec), 32))
+    assert found.rows.dtype == np.float32
+
+
+def test_a_runner_without_its_view_is_refused(items: Labelled) -> None:
+    with pytest.raises(BadInput, match="give `view`"):
+        extract(means, items)

@@ -8,9 +8,10 @@ from torch import nn
 
 from engine.errors import BadInput
 from engine.finetune import Diverged, Recipe, finetune, predict, schedule, train
-from engine.images import Augmentation, Labelled
+from engine.images import Labelled
 from engine.metrics import METRICS
 from engine.models import ModelSpec, feature_model, fresh_classifier, state_digest
+from engine.views import Augmentation
 
 GENTLE = Augmentation(scale=(0.6, 1.0))
 RECIPE = Recipe(epochs=6, batch=4, learning_rates=(0.02,), augmentation=GENTLE)

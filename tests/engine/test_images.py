@@ -7,9 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
+from engine.batches import batches
+from engine.decoding import read_image
 from engine.errors import BadImages, BadInput
-from engine.images import Augmentation, Labelled, batches, eval_view, read_image, train_view
+from engine.images import Labelled
 from engine.models import View
+from engine.views import Augmentation, eval_view, train_view
 
 VIEW = View(side=32, crop_pct=0.875, interpolation="bicubic")
 

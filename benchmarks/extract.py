@@ -1,0 +1,189 @@
+"""Images per second from JPEG files to stored features, against the loop that a timm user writes today.
+
+    python benchmarks/extract.py --data FOLDER [--models resnet18,...] [--precision fp32] [--rounds 3]
+
+The rival is timm's own create_dataset, create_loader and eager torch in inference mode, at its best number of loader
+workers of 0, 1 and 2 (one more than the processors on larger machines), batch 64. Ours is FeatureStore.extract with
+defaults on ONNX Runtime, hashing of the files, opening of the session and writing of the rows included; exporting is
+not, as loading the weights is not on the other side. Each measurement is a process of its own, the two take turns,
+and the ratio is the median over the rounds. The bound is processors / (seconds of one image's decoding and view +
+of one image's row, each measured alone on one thread).
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from engine.images import Labelled, folder_items
+
+BATCH = 64
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--data", type=Path, default=Path("../shared/data/datasets/clothing_small"))
+    arguments.add_argument("--images", type=int, default=1500)
+    arguments.add_argument("--models", default="mobilenetv3_small_100,resnet18,vit_tiny_patch16_224")
+    arguments.add_argument("--precision", default="fp32")
+    arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--cache", type=Path, default=Path("runs/extract"), help="exported graphs")
+    arguments.add_argument("--one", help=argparse.SUPPRESS)
+    given = arguments.parse_args()
+    if given.one:
+        print(json.dumps(ONE[given.one](given)))
+        return
+    items = chosen(given)
+    size = statistics.mean(items.file(i).stat().st_size for i in range(len(items)))
+    print(f"{len(items)} JPEG files of {size / 1000:.0f} kB, {os.cpu_count()} processors, {given.precision}")
+    print(
+        "| model | timm, images/s (workers) | Featune, images/s | ratio | worst cosine | bound | share of the bound |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for name in given.models.split(","):
+        print(line(given, name), flush=True)
+
+
+def line(given: argparse.Namespace, name: str) -> str:
+    """One model's row: every worker count of the rival once, then rounds of the best one and ours in turn."""
+    tried = {workers: measured(given, name, f"timm{workers}")["rate"] for workers in loader_workers()}
+    best = max(tried, key=tried.__getitem__)
+    measured(given, name, "ours")  # exports the graph
+    rounds = [(measured(given, name, f"timm{best}"), measured(given, name, "ours")) for _ in range(given.rounds)]
+    theirs = statistics.median(rival["rate"] for rival, _ in rounds)
+    ours = statistics.median(mine["rate"] for _, mine in rounds)
+    ratio = statistics.median(mine["rate"] / rival["rate"] for rival, mine in rounds)
+    rival_rows, rows = (np.load(Path(given.cache, f"{name}.{who}.npy")) for who in ("timm", "ours"))
+    cosines = (rows * rival_rows).sum(1) / np.linalg.norm(rows, axis=1) / np.linalg.norm(rival_rows, axis=1)
+    bound = measured(given, name, "bound")
+    return (
+        f"| {name} | {theirs:.0f} ({best}) | {ours:.0f} | {ratio:.2f} | {cosines.min():.7f} | {bound['rate']:.0f} "
+        f"({bound['decode_ms']:.2f} + {bound['model_ms']:.2f} ms) | {ours / bound['rate']:.0%} |"
+    )
+
+
+def measured(given: argparse.Namespace, name: str, who: str) -> dict[str, Any]:
+    options = ["--data", given.data, "--images", given.images, "--models", name, "--cache", given.cache]
+    command = [sys.executable, __file__, "--one", who, "--precision", given.precision, *map(str, options)]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1])
+
+
+def loader_workers() -> tuple[int, ...]:
+    count = os.cpu_count() or 1
+    return (0, 1, 2) if count <= 2 else (0, count // 2, count)
+
+
+def chosen(given: argparse.Namespace) -> Labelled:
+    """JPEG files of about 500 x 375 pixels."""
+    from PIL import Image
+
+    items = folder_items(given.data)
+    sizes = [Image.open(items.file(i)).size for i in range(len(items))]
+    suited = [i for i, (w, h) in enumerate(sizes) if 150_000 <= w * h <= 260_000 and items.paths[i].endswith(".jpg")]
+    return items.take(suited[: given.images])
+
+
+def model_spec(given: argparse.Namespace) -> Any:
+    from engine.models import spec_from_entry
+
+    return spec_from_entry({"architecture": given.models, "pretrained": False})
+
+
+def timm_loop(workers: int) -> Any:
+    def run(given: argparse.Namespace) -> dict[str, Any]:
+        """The loop of timm's inference.py, features in place of logits."""
+        import timm
+        from timm.data import create_dataset, create_loader, resolve_data_config
+
+        from engine.models import classifier
+
+        items = chosen(given)
+        model = timm.create_model(given.models, pretrained=False, num_classes=0).eval()
+        state = classifier(model_spec(given)).state_dict()
+        model.load_state_dict({key: state[key] for key in model.state_dict()})
+        config = resolve_data_config({}, model=model)
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder, "one")
+            place.mkdir()
+            for i in range(len(items)):
+                (place / f"{i:06}.jpg").symlink_to(items.file(i).absolute())
+            dataset = create_dataset("", root=folder)
+            began = time.perf_counter()
+            loader = create_loader(
+                dataset, input_size=config["input_size"], batch_size=BATCH, is_training=False, use_prefetcher=False,
+                interpolation=config["interpolation"], mean=config["mean"], std=config["std"],
+                crop_pct=config["crop_pct"], num_workers=workers, device=torch.device("cpu"),
+            )  # fmt: skip
+            rows = []
+            with torch.inference_mode():
+                for images, _ in loader:
+                    rows.append(model(images).numpy())
+            seconds = time.perf_counter() - began
+        given.cache.mkdir(parents=True, exist_ok=True)
+        np.save(given.cache / f"{given.models}.timm.npy", np.concatenate(rows))
+        return {"rate": len(items) / seconds}
+
+    return run
+
+
+def ours(given: argparse.Namespace) -> dict[str, Any]:
+    from engine.batches import batches
+    from engine.feature_store import FeatureKey, FeatureStore, Wanted
+    from export.backends import artefact, open_artefact
+
+    items, spec = chosen(given), model_spec(given)
+    graph = artefact(spec, given.cache, lambda: next(batches(items, spec.view, 64)), precision=given.precision)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["FEATUNE_CACHE_DIR"] = folder  # nothing is remembered from the last run
+        began = time.perf_counter()
+        key = FeatureKey(spec.digest, spec.view, items.content_digest, "onnxruntime:cpu", given.precision, graph.digest)
+        wanted = Wanted(key, lambda threads: open_artefact(graph.path, spec=spec, threads=threads))
+        found = FeatureStore(folder).extract(items, [wanted])[0]
+        seconds = time.perf_counter() - began
+        np.save(given.cache / f"{given.models}.ours.npy", found.rows)
+    print("\n".join(found.verdict.lines()), file=sys.stderr)
+    return {"rate": len(items) / seconds, "stages": dataclasses.asdict(found.verdict.seconds)}
+
+
+def bound(given: argparse.Namespace) -> dict[str, Any]:
+    """Seconds of decoding and of the model for one image, each alone on one thread."""
+    from engine.batches import batches
+    from engine.passes import Seconds, decoded_squares
+    from export.backends import artefact, open_artefact
+
+    torch.set_num_threads(1)
+    items, spec = chosen(given), model_spec(given)
+    items = items.take(range(min(300, len(items))))
+    squares = decoded_squares(items, "fast")
+    decode = min(timed(lambda: [squares(i, [spec.view], Seconds()) for i in range(len(items))]) for _ in range(3))
+    images = next(batches(items, spec.view, 64))
+    graph = artefact(spec, given.cache, lambda: images, precision=given.precision)
+    with open_artefact(graph.path, spec=spec, threads=1) as runner:
+        model = min(timed(lambda: [runner(part) for part in images.split(8)]) for _ in range(4))
+    each = decode / len(items) + model / len(images)
+    workers = len(os.sched_getaffinity(0))
+    return {
+        "rate": workers / each, "decode_ms": 1000 * decode / len(items), "model_ms": 1000 * model / len(images),
+    }  # fmt: skip
+
+
+def timed(work: Any) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+ONE = {"ours": ours, "bound": bound} | {f"timm{n}": timm_loop(n) for n in loader_workers()}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Encoded bytes to RGB pixels, by Pillow, whose JPEG decoder is libjpeg-turbo and runs outside Python's lock."""
+
+import io
+import os
+from typing import Literal
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from engine.encoded import encoded
+from engine.errors import BadImages, BadInput
+
+Decoder = Literal["fast", "exact"]
+Path = str | os.PathLike[str]
+SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+
+
+def read_image(path: Path) -> Image.Image:
+    """The first frame of a file, or of a range of bytes in one, in RGB.
+
+    EXIF orientation is not applied and alpha is dropped, as in timm and torchvision.
+    Raises BadImages with the reason for what is missing, empty, truncated or no image.
+    """
+    return image_of(read_bytes(path), path)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The encoded image. Raises BadImages where it cannot be read."""
+    try:
+        return encoded(path)
+    except FileNotFoundError as error:
+        raise BadImages([(str(path), "no such file")]) from error
+    except OSError as error:
+        raise BadImages([(str(path), f"cannot be read: {error.strerror or error}")]) from error
+
+
+def image_of(data: bytes, path: Path) -> Image.Image:
+    """The first frame of an encoded image in RGB; `path` is for the error, BadImages."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if image.mode in SIXTEEN_BIT:
+                # Pillow would clip 16-bit grey to 255 instead of scaling it.
+                return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)).convert("RGB")
+            if image.mode == "P" and "transparency" in image.info:
+                return image.convert("RGBA").convert("RGB")
+            return image.convert("RGB")
+    except UnidentifiedImageError as error:
+        reason = "not an image of a known format" if data else "empty file"
+        raise BadImages([(str(path), reason)]) from error
+    except Image.DecompressionBombError as error:
+        reason = f"more pixels than the limit of {pixel_limit():,}; if it is what it should be, raise --max-pixels"
+        raise BadImages([(str(path), reason)]) from error
+    except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, ...
+        raise BadImages([(str(path), f"{type(error).__name__}: {error}")]) from error
+
+
+def pixel_limit() -> int | None:
+    """Pixels beyond which an image is refused as a decompression bomb; None for no limit."""
+    return None if Image.MAX_IMAGE_PIXELS is None else 2 * Image.MAX_IMAGE_PIXELS
+
+
+def limit_pixels(most: int) -> None:
+    """Raise or lower Pillow's limit for this process, 178,956,970 pixels unless set; Pillow warns from half of it."""
+    if most < 2:
+        raise BadInput(f"a limit of {most} pixels found, at least 2 expected")
+    Image.MAX_IMAGE_PIXELS = most // 2

@@ -1,0 +1,205 @@
+"""The store of features: named by all that they depend on, resumed after a kill, verified when opened."""
+
+import contextlib
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine.decoding import Decoder
+from engine.errors import BadImages, BadInput
+from engine.feature_files import Part, Rows, Stored, open_stored
+from engine.features import DEFAULT, Account, Features, Options, Progress, check_complete
+from engine.fitting import Fitting
+from engine.images import Labelled
+from engine.models import View
+from engine.passes import Seconds, Squares, Stream, chunks, decoded_squares
+from engine.runners import Runner
+from engine.store import digest, locked, plain
+
+Open = Callable[[int], AbstractContextManager[Runner]]  # threads of one call -> the runner
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureKey:
+    """All that a file of features depends on.
+
+    model: `ModelSpec.digest`. images: `Labelled.content_digest`, the bytes of every file in order; labels
+    do not touch features. backend: what computed them. artefact: digest of the graph file, empty for torch.
+    output: "features", or "logits" of the source task. decoder: which way the views were made.
+    """
+
+    model: str
+    view: View
+    images: str
+    backend: str
+    precision: str = "fp32"
+    artefact: str = ""
+    decoder: Decoder = "fast"
+    output: str = "features"
+
+    @property
+    def name(self) -> str:
+        return digest(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """One file of features to have. open: gives its runner, called only where the file is not there.
+
+    label: the model's name, for people who list the store.
+    """
+
+    key: FeatureKey
+    open: Open
+    label: str = ""
+
+
+class FeatureStore:
+    """A folder of feature files, each named by its key; see engine/feature_files.py for how they are kept."""
+
+    def __init__(self, root: str | os.PathLike[str]):
+        self.root = Path(root)
+
+    def rows(
+        self,
+        key: FeatureKey,
+        items: Labelled,
+        open_runner: Open,
+        *,
+        options: Options = DEFAULT,
+        progress: Progress | None = None,
+    ) -> Rows:
+        """The key's rows as a read-only memmap, computed where absent. The runner is opened only if needed."""
+        return self.extract(items, [Wanted(key, open_runner)], options=options, progress=progress)[0].rows
+
+    def extract(
+        self,
+        items: Labelled,
+        wanted: Sequence[Wanted],
+        *,
+        options: Options = DEFAULT,
+        progress: Progress | None = None,
+    ) -> list[Features]:
+        """The features of every key, in one pass over the images for all that are not there yet.
+
+        Each image is read and decoded once, whatever the number of models. Killed, it goes on where it was.
+        Raises BadImages as `extract` does; what was computed is kept for the next call.
+        """
+        if not len(items):
+            raise BadInput("no images to take features of; check the task's folder or CSV")
+        wanted = list({each.key.name: each for each in wanted}.values())
+        if len({each.key.decoder for each in wanted} | {each.key.images for each in wanted}) > 2:
+            raise BadInput("one pass has one decoder and one set of images; extract the others by themselves")
+        views = _keeping(wanted) if options.keep_views else []
+        account = Account(options, wanted[0].key.decoder, len(wanted))
+        with contextlib.ExitStack() as stack:
+            for name in sorted(each.key.name for each in [*wanted, *views]):  # one order, or two could wait for ever
+                stack.enter_context(locked(self.root / name))
+            found = {each.key.name: self.load(each.key, len(items)) for each in [*wanted, *views]}
+            absent = [each for each in [*wanted, *views] if found[each.key.name] is None]
+            if absent:
+                self._compute(items, absent, options, account, progress)
+                found |= {each.key.name: self.load(each.key, len(items)) for each in absent}
+        verdict = account.verdict(len(items))
+        made = []
+        for each in wanted:
+            stored = found[each.key.name]
+            assert stored is not None
+            check_complete(stored.skipped, items, len(stored.rows), options.on_error)
+            made.append(Features(stored.rows, stored.kept, stored.skipped, verdict))
+        return made
+
+    def load(self, key: FeatureKey, n: int) -> Stored | None:
+        """The key's file, or None where there is no complete and undamaged one of n images."""
+        stored = open_stored(self.root / key.name)
+        return stored if stored is not None and stored.record["images"] == n else None
+
+    def _compute(
+        self,
+        items: Labelled,
+        absent: Sequence[Wanted],
+        options: Options,
+        account: "Account",
+        progress: Progress | None,
+    ) -> None:
+        with contextlib.ExitStack() as stack:
+            parts = [Part(self.root / each.key.name, options.save_seconds) for each in absent]
+            for part in parts:
+                stack.callback(part.close)
+            setting = options.setting()
+            if any(part.done < len(items) for part in parts):
+                threads = 1 if options.device == "cpu" else setting.workers
+                streams = [
+                    Stream(each.key.view, Fitting(stack.enter_context(each.open(threads)), account.note), part.done)
+                    for each, part in zip(absent, parts, strict=True)
+                ]
+                squares = self._squares(items, [each.key for each in absent])
+                for chunk in chunks(items, streams, setting, squares, options.device):
+                    account.count(chunk.stop - chunk.start, chunk.seconds)
+                    with account.writing():
+                        for part, rows in zip(parts, chunk.rows, strict=True):
+                            if part.done < chunk.stop:
+                                part.append(chunk.stop, rows, [(i, why) for i, why in chunk.bad if i >= part.done])
+                    if progress:
+                        progress(chunk.stop, len(items))
+            for part in parts:
+                part.save()
+            bad = [(index, items.paths[index], reason) for index, reason in parts[0].bad]
+            check_complete(bad, items, parts[0].rows, options.on_error)
+            verdict = account.verdict(len(items)).record()
+            for each, part in zip(absent, parts, strict=True):
+                record = {"key": plain(each.key), "label": each.label, "skipped": bad, "pass": verdict}
+                part.finish(record | {"made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
+
+    def _squares(self, items: Labelled, keys: Sequence[FeatureKey]) -> Squares:
+        """From the stored views where all of them are there, else from the files."""
+        stored = {}
+        for key in keys:
+            view_key = views_key(key)
+            found = self.load(view_key, len(items)) if view_key.view not in stored and key != view_key else None
+            if found is None:
+                return decoded_squares(items, keys[0].decoder)
+            stored[key.view] = found
+        return stored_squares(items, stored)
+
+
+def views_key(key: FeatureKey) -> FeatureKey:
+    """Of the file of decoded views that the key's features are made from: its rows are uint8 [3 * side * side]."""
+    return FeatureKey("", key.view, key.images, "views", precision="uint8", decoder=key.decoder, output="views")
+
+
+def stored_squares(items: Labelled, stored: dict[View, Stored]) -> Squares:
+    """Views from their stored files, bad files being those that were bad when the views were made."""
+    files = {view: (each.rows, each.kept) for view, each in stored.items()}
+    bad = {index: reason for each in stored.values() for index, _, reason in each.skipped}
+
+    def squares(index: int, views: Sequence[View], seconds: Seconds, /) -> list[Any]:
+        if index in bad:
+            raise BadImages([(str(items.file(index)), bad[index])])
+        began = time.perf_counter()
+        found = []
+        for view in views:
+            rows, kept = files[view]
+            found.append(rows[int(np.searchsorted(kept, index))].reshape(3, view.side, view.side))
+        seconds.read += time.perf_counter() - began
+        return found
+
+    return squares
+
+
+def _keeping(wanted: Sequence[Wanted]) -> list[Wanted]:
+    """The files of views to store beside the features: one for each distinct view."""
+
+    @contextlib.contextmanager
+    def flattening(threads: int) -> Iterator[Runner]:
+        del threads
+        yield lambda images: images.flatten(1).clone()
+
+    keys = {views_key(each.key).name: views_key(each.key) for each in wanted}
+    return [Wanted(key, flattening, "decoded views") for key in keys.values()]

@@ -1,0 +1,73 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from engine.decoding import image_of, limit_pixels, pixel_limit, read_image
+from engine.errors import BadImages, BadInput
+from engine.models import View
+from engine.views import eval_view, fast_view, pixels_of
+
+
+def photograph() -> Image.Image:
+    from sklearn.datasets import load_sample_image
+
+    return Image.fromarray(load_sample_image("flower.jpg")).resize((500, 333))
+
+
+@pytest.mark.parametrize("share", [0.001, 0.1, 0.5, 0.95])
+def test_a_truncated_jpeg_is_refused(share: float, tmp_path: Path) -> None:
+    photograph().save(tmp_path / "whole.jpg")
+    whole = (tmp_path / "whole.jpg").read_bytes()
+    with pytest.raises(BadImages):
+        image_of(whole[: int(share * len(whole))], "cut.jpg")
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("crop_pct", [0.875, 1.0])
+def test_the_fast_view_is_within_one_grey_level_of_the_exact_one_but_for_a_rare_two_in_bicubic(interpolation: str, crop_pct: float) -> None:
+    view = View(side=224, crop_pct=crop_pct, interpolation=interpolation)
+    fast = fast_view(view)
+    assert fast is not None
+    for size in ((500, 333), (333, 500), (640, 427), (230, 231), (90, 90), (256, 256)):
+        image = photograph().resize(size)
+        exact = eval_view(view)(image).astype(int)
+        difference = np.abs(fast(pixels_of(image)).astype(int) - exact)
+        assert difference.max() <= (1 if interpolation == "bilinear" else 2)
+        assert (difference > 1).mean() < 1e-4
+        assert difference.mean() < 0.02
+
+
+def test_views_that_only_the_exact_way_makes_have_no_fast_one() -> None:
+    assert fast_view(View(side=32, interpolation="lanczos")) is None
+    assert fast_view(View(side=32, crop_mode="squash")) is None
+
+
+def test_a_decompression_bomb_is_refused_by_a_limit_that_can_be_raised(tmp_path: Path) -> None:
+    photograph().save(tmp_path / "large.jpg")
+    photograph().save(tmp_path / "large.png")
+    before = pixel_limit()
+    assert before is not None
+    try:
+        limit_pixels(10_000)
+        for name in ("large.jpg", "large.png"):
+            with pytest.raises(BadImages, match="more pixels than the limit of 10,000"):
+                read_image(tmp_path / name)
+        limit_pixels(400_000)
+        assert read_image(tmp_path / "large.png").size == (500, 333)
+        with pytest.raises(BadInput, match="at least 2"):
+            limit_pixels(0)
+    finally:
+        limit_pixels(before)
+
+
+@pytest.mark.parametrize("suffix", ["webp", "tiff", "bmp", "gif", "png"])
+def test_every_format_is_read(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"image.{suffix}"
+    photograph().save(
+        path, **({"save_all": True, "append_images": [Image.new("RGB", (500, 333))]} if suffix == "gif" else {})
+    )
+    image = read_image(path)
+    assert (image.mode, image.size) == ("RGB", (500, 333))
+    assert np.asarray(image).mean() > 30  # the first frame, not the black one
