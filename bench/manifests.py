@@ -109,7 +109,7 @@ def read_folder(source: Source) -> Layout:
     assert folder is not None
     if not folder.is_dir():
         raise BadInput(f"{folder}: no such folder; give the folder that holds the images")
-    present = {split: _split_folder(folder, split) for split in SPLITS}
+    present = {split: split_folder(folder, split) for split in SPLITS}
     found = [split for split, path in present.items() if path]
     if not found:
         classes = class_folders(folder)
@@ -186,7 +186,7 @@ def _read_prepared(folder: Path) -> Layout:
     return Layout(splits, task.classes, task.source, task.multilabel)
 
 
-def _split_folder(folder: Path, split: str) -> Path | None:
+def split_folder(folder: Path, split: str) -> Path | None:
     """train, or validation for val, where it is a folder of folders."""
     names = {
         "train": ("train", "training"),

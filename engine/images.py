@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import functools
 import hashlib
+import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,9 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from engine.encoded import content_digest, encoded
 from engine.errors import BadImages, BadInput
 from engine.models import View
-from engine.store import file_digest
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 Pixels = NDArray[np.uint8]
@@ -28,10 +29,10 @@ Pixels = NDArray[np.uint8]
 class Labelled:
     """Image files and their classes, in an order that never changes.
 
-    paths: seen from `root`. labels: class indices of each image; one each unless the task is multi-label.
-    Each of the others is empty or has an entry per image. ignore: classes of which nobody can say whether they
-    hold (VOC's "difficult"), left out by metrics that can. groups: what must stay on one side of a split (a
-    patient, a place). weights: how much an image counts.
+    paths: seen from `root`; files, or ranges of bytes in them (engine/encoded.py). labels: class indices of each
+    image; one each unless the task is multi-label. Each of the others is empty or has an entry per image.
+    ignore: classes of which nobody can say whether they hold (VOC's "difficult"), left out by metrics that can.
+    groups: what must stay on one side of a split (a patient, a place). weights: how much an image counts.
     """
 
     root: str
@@ -98,7 +99,7 @@ class Labelled:
     def file_digests(self) -> list[str]:
         """SHA-256 of each file, "unreadable" where there is none; each is read once per process."""
         with ThreadPoolExecutor(_default_workers()) as pool:
-            return list(pool.map(lambda i: _content_digest(self.file(i)), range(len(self))))
+            return list(pool.map(lambda i: content_digest(self.file(i)), range(len(self))))
 
 
 def read_image(path: str | os.PathLike[str]) -> Image.Image:
@@ -106,8 +107,10 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
 
     Raises BadImages with the reason for a file that is missing, empty, truncated or no image.
     """
+    data = None
     try:
-        with Image.open(path) as image:
+        data = encoded(path)
+        with Image.open(io.BytesIO(data)) as image:
             if image.mode in ("I;16", "I;16B", "I;16L", "I;16N", "I"):
                 # Pillow would clip 16-bit grey to 255 instead of scaling it.
                 return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)).convert("RGB")
@@ -115,7 +118,7 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
                 return image.convert("RGBA").convert("RGB")
             return image.convert("RGB")
     except UnidentifiedImageError as error:
-        reason = "empty file" if os.path.getsize(path) == 0 else "not an image of a known format"
+        reason = "empty file" if not data else "not an image of a known format"
         raise BadImages([(str(path), reason)]) from error
     except FileNotFoundError as error:
         raise BadImages([(str(path), "no such file")]) from error
@@ -233,17 +236,3 @@ def _resample(interpolation: str) -> Image.Resampling:
 
 def _default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _content_digest(path: Path) -> str:
-    try:
-        status = path.stat()
-        return _digest_of_state(str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    except OSError:
-        return "unreadable"  # the pass over the images reports it with its reason
-
-
-@functools.lru_cache(maxsize=2_000_000)
-def _digest_of_state(path: str, size: int, modified: int, changed: int) -> str:
-    """Read a file once per process; any write to it changes ctime, which no program can set back."""
-    return file_digest(path)

@@ -1,0 +1,57 @@
+"""An image's encoded bytes, by its address: a whole file, or a range of bytes in one, as in a tar shard.
+
+The address of a range is `FILE::OFFSET+SIZE`, `shard-0000.tar::1536+20480` for example; any other text is a file.
+"""
+
+import functools
+import hashlib
+import os
+import re
+
+Path = str | os.PathLike[str]
+RANGE = re.compile(r"(.+)::(\d+)\+(\d+)", re.DOTALL)
+
+
+def address(file: Path, offset: int, size: int) -> str:
+    """The address of `size` bytes of the file from `offset` on."""
+    return f"{os.fspath(file)}::{offset}+{size}"
+
+
+def parts(path: Path) -> tuple[str, int, int | None]:
+    """(file, offset, size) of an address; size None for a whole file."""
+    text = os.fspath(path)
+    found = RANGE.fullmatch(text) if "::" in text else None
+    return (found[1], int(found[2]), int(found[3])) if found else (text, 0, None)
+
+
+def file_of(path: Path) -> str:
+    """The file that the address's bytes lie in."""
+    return parts(path)[0]
+
+
+def encoded(path: Path) -> bytes:
+    """The bytes at an address. Raises OSError for what cannot be read, or for a file that ends before its range."""
+    file, offset, size = parts(path)
+    with open(file, "rb", buffering=0) as opened:
+        if size is None:
+            return opened.read()
+        opened.seek(offset)
+        found = opened.read(size)
+    if len(found) < size:
+        raise OSError(f"{size} bytes expected from {offset} on, {len(found)} found; the file is not the one indexed")
+    return found
+
+
+def content_digest(path: Path) -> str:
+    """SHA-256 of the bytes at an address, "unreadable" where there are none; each is read once per process."""
+    try:
+        status = os.stat(file_of(path))
+        return _digest_of_state(os.fspath(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    except OSError:
+        return "unreadable"  # the pass over the images reports it with its reason
+
+
+@functools.lru_cache(maxsize=2_000_000)
+def _digest_of_state(path: str, size: int, modified: int, changed: int) -> str:
+    """Read a file once per process; any write to it changes ctime, which no program can set back."""
+    return hashlib.sha256(encoded(path)).hexdigest()
