@@ -62,8 +62,11 @@ def look(source: Source) -> Layout:
     for a Parquet file where pyarrow is not installed.
     """
     if source.prepared:
-        return _read_prepared(source.prepared)
+        layout = _read_prepared(source.prepared)
+        _refuse_weights(source, layout)
+        return layout
     layout = read_csv(source) if source.csv else read_folder(source)
+    _refuse_weights(source, layout)
     check_metric(source.metric, layout.multilabel)
     _check_ignored(source, layout)
     _require_every_class(source.name, layout)
@@ -84,8 +87,6 @@ def prepare(source: Source, out: Path) -> Task:
     notes = describe_shared(shared_images(layout.splits))
     if notes and source.duplicates == "refuse":
         raise BadInput(f"{source.name}: {notes[0]}; remove them from one of the splits, or set duplicates: warn")
-    if any(any(items.weights) for items in layout.splits.values()):
-        notes += ("weights are kept in the CSVs; no regime or metric uses them yet",)
     root = layout.splits["train"].root
     task = Task(
         source.name, layout.classes, source.metric, {}, str(folder), root, layout.note, layout.multilabel, notes=notes
@@ -110,7 +111,7 @@ def read_folder(source: Source) -> Layout:
     assert folder is not None
     if not folder.is_dir():
         raise BadInput(f"{folder}: no such folder; give the folder that holds the images")
-    present = {split: _split_folder(folder, split) for split in SPLITS}
+    present = {split: split_folder(folder, split) for split in SPLITS}
     found = [split for split, path in present.items() if path]
     if not found:
         classes = class_folders(folder)
@@ -136,7 +137,7 @@ def read_folder(source: Source) -> Layout:
 
 
 def read_csv(source: Source) -> Layout:
-    """A table with the columns path and label, and perhaps split (train, val, test), group and weight.
+    """A table with the columns path and label, and perhaps split (train, val, test) and group.
 
     Several labels are separated by `|`, or there is a column `label:<class>` of 0 and 1 for each class instead of
     `label` (-1: nobody can say). Paths are seen from the table's folder. A group never straddles splits.
@@ -187,7 +188,7 @@ def _read_prepared(folder: Path) -> Layout:
     return Layout(splits, task.classes, task.source, task.multilabel)
 
 
-def _split_folder(folder: Path, split: str) -> Path | None:
+def split_folder(folder: Path, split: str) -> Path | None:
     """train, or validation for val, where it is a folder of folders."""
     names = {
         "train": ("train", "training"),
@@ -210,6 +211,15 @@ def _check_ignored(source: Source, layout: Layout) -> None:
         raise BadInput(
             f"{source.name}: labels of -1 (nobody can say) found, which {source.metric} cannot leave out; "
             f"expected one of {', '.join(KNOWS_IGNORED)}, or labels of 0 and 1"
+        )
+
+
+def _refuse_weights(source: Source, layout: Layout) -> None:
+    """No regime trains and no metric counts with weights; a study that left them out would answer another question."""
+    if len({weight for items in layout.splits.values() for weight in items.weights}) > 1:
+        raise BadInput(
+            f"{source.name}: a column weight of different weights found, which no regime and no metric uses; "
+            "remove or rename the column to count every image once"
         )
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from engine.decoding import read_image
+from engine.encoded import file_of
 from engine.errors import BadInput
 from engine.images import IMAGE_SUFFIXES, Labelled
 
@@ -106,7 +108,8 @@ def folder_items(root: Path, folder: Path, classes: Sequence[str]) -> Labelled:
 
 def absent_files(items: Labelled) -> list[int]:
     """The indices of images that are not on the disk."""
-    return [index for index in range(len(items)) if not os.path.isfile(os.path.join(items.root, items.paths[index]))]
+    found = functools.cache(os.path.isfile)  # many images may lie in one file
+    return [i for i in range(len(items)) if not found(file_of(os.path.join(items.root, items.paths[i])))]
 
 
 def require_files(items: Labelled) -> None:

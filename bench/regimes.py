@@ -96,15 +96,23 @@ SCRATCH = Recipe(epochs=40)
 
 @dataclasses.dataclass(frozen=True)
 class FrozenData:
-    """Features and truth of train and val, what every head on frozen features is fitted from."""
+    """Features and truth of train and val, what every head on frozen features is fitted from.
+
+    val_judged: val's truth for the metric, with -1 where nobody can say; the truths for fitting have no such mark.
+    """
 
     train_rows: NDArray[np.float32]
     train_truth: NDArray[Any]
     val_rows: NDArray[np.float32]
     val_truth: NDArray[Any]
+    val_judged: NDArray[Any]
     classes: int
     metric: str
     seed: int
+
+    def value(self, truth: NDArray[Any], scores: NDArray[Any]) -> float:
+        """How good scores of val are, for choosing. truth is val_truth, as a fit hands it back."""
+        return goodness(self.metric)(self.val_judged, scores)
 
 
 # Where classes are nearly separable, weak penalties take a hundred Newton steps and minutes, and val does not choose
@@ -134,8 +142,11 @@ def frozen_regime(fit: Fit) -> Callable[["Bench", Any], Regime]:
         def regime(spec: ModelSpec, task: Task, train: Labelled, val: Labelled, seed: int) -> Scorer:
             features = stored_features(bench, spec, train)
             classes = len(task.classes)
-            truths = (items.truth(classes, task.multilabel) for items in (train, val))
-            data = FrozenData(features(train), next(truths), features(val), next(truths), classes, task.metric, seed)
+            data = FrozenData(
+                features(train), train.truth(classes, task.multilabel),
+                features(val), val.truth(classes, task.multilabel), val.truth(classes, task.multilabel, masked=True),
+                classes, task.metric, seed,
+            )  # fmt: skip
             head, details = fit(data, setting)
             return FeatureScorer(head, features, details)
 
@@ -157,7 +168,7 @@ def fit_probe(data: FrozenData, setting: ProbeSetting) -> tuple[Head, Mapping[st
         truth,
         data.val_rows,
         data.val_truth,
-        goodness(data.metric),
+        data.value,
         penalties=setting.penalties or KORNBLITH_PENALTIES,
         classes=data.classes,
         standardise=setting.standardise,
@@ -180,7 +191,7 @@ def fit_knn(data: FrozenData, setting: KnnSetting) -> tuple[Head, Mapping[str, A
         data.train_truth,
         data.val_rows,
         data.val_truth,
-        goodness(data.metric),
+        data.value,
         setting.counts,
         classes=data.classes,
         distance=setting.distance,
@@ -199,7 +210,7 @@ def fit_ridge(data: FrozenData, setting: RidgeSetting) -> tuple[Head, Mapping[st
         data.train_truth,
         data.val_rows,
         data.val_truth,
-        goodness(data.metric),
+        data.value,
         setting.penalties or KORNBLITH_PENALTIES,
         classes=data.classes,
     )
@@ -217,7 +228,7 @@ def fit_means(data: FrozenData, setting: MeansSetting) -> tuple[Head, Mapping[st
 def finetune_regime(bench: Bench, recipe: Recipe) -> Regime:
     def regime(spec: ModelSpec, task: Task, train: Labelled, val: Labelled, seed: int) -> Scorer:
         value = goodness(task.metric)
-        truth = val.truth(len(task.classes), task.multilabel)
+        truth = val.truth(len(task.classes), task.multilabel, masked=True)
         return finetune(
             spec, len(task.classes), train, val, lambda scores: value(truth, scores), recipe, seed,
             multilabel=task.multilabel, device=bench.device, work=bench.work,

@@ -109,7 +109,7 @@ def finetune(
     def fit(items: Labelled, rate: float, label: str) -> nn.Module:
         model = fresh_classifier(spec, classes, seed)
         checkpoint = work / f"{label}.pt" if work else None
-        truth = torch.from_numpy(items.truth(classes, multilabel))
+        truth = torch.from_numpy(items.truth(classes, multilabel, masked=True))
         return train(
             model, items, truth, spec.view, recipe, rate, seed,
             device=device, checkpoint=checkpoint, progress=progress,
@@ -146,9 +146,9 @@ def train(
 ) -> nn.Module:
     """The one training loop. model: uint8 images to logits; it is trained in place and returned in eval mode.
 
-    truth: int64 [n], or bool [n, classes] where several classes may hold. Order, crops and flips depend on
-    (seed, epoch, index) only, and a checkpoint keeps the rest of the state, so that a killed and resumed
-    training gives the same weights as an uninterrupted one.
+    truth: int64 [n], or [n, classes] where several classes may hold, with -1 where nobody can say; such a pair has
+    no part in the loss. Order, crops and flips depend on (seed, epoch, index) only, and a checkpoint keeps the rest
+    of the state, so that a killed and resumed training gives the same weights as an uninterrupted one.
     """
     model = model.to(device).train()
     optimizer = OPTIMIZERS[recipe.optimizer](_groups(model, recipe), recipe)
@@ -257,9 +257,16 @@ def _groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
 
 
 def _loss(truth: Tensor, recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
-    if truth.dtype == torch.bool:
-        return lambda logits, target: nn.functional.binary_cross_entropy_with_logits(logits, target.float())
+    if truth.ndim == 2:
+        return binary_loss
     return lambda logits, target: nn.functional.cross_entropy(logits, target, label_smoothing=recipe.label_smoothing)
+
+
+def binary_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean binary cross-entropy of the pairs [b, k] of which the truth is known, not -1; 0 where there is none."""
+    known = target >= 0
+    losses = nn.functional.binary_cross_entropy_with_logits(logits, target.float().clamp(min=0), reduction="none")
+    return (losses * known).sum() / known.sum().clamp(min=1)
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -22,10 +22,10 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".g
 class Labelled:
     """Image files and their classes, in an order that never changes.
 
-    paths: seen from `root`. labels: class indices of each image; one each unless the task is multi-label.
-    Each of the others is empty or has an entry per image. ignore: classes of which nobody can say whether they
-    hold (VOC's "difficult"), left out by metrics that can. groups: what must stay on one side of a split (a
-    patient, a place). weights: how much an image counts.
+    paths: seen from `root`; files, or ranges of bytes in them (engine/encoded.py). labels: class indices of each
+    image; one each unless the task is multi-label. Each of the others is empty or has an entry per image.
+    ignore: classes of which nobody can say whether they hold (VOC's "difficult"), left out by metrics that can.
+    groups: what must stay on one side of a split (a patient, a place). weights: how much an image counts.
     """
 
     root: str

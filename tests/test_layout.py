@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LEVELS = """
-engine.errors
+engine.errors engine.encoded
 engine.store
 engine.scoring
 engine.accuracy
@@ -29,11 +29,14 @@ export.graph export.halves export.int8
 export.precision export.plan export.gate
 export.backends export.known
 export.command
-bench.progress bench.demo_data bench.marks bench.intervals
-bench.runs bench.ticks bench.labels bench.catalogue bench.splits bench.usertables
+bench.progress bench.demo_data bench.marks bench.intervals bench.data
+bench.shards bench.runs bench.ticks bench.labels bench.catalogue bench.splits bench.usertables
 bench.tasks bench.stats bench.throughput bench.executors bench.panels bench.drawing
 bench.raw bench.downloads bench.listing
 bench.manifests bench.regimes bench.lines bench.paired bench.results
+bench.data_files
+bench.data_shards bench.data_torch bench.data_hub
+bench.sources
 bench.official_fang bench.official_kornblith bench.official_imagenet
 bench.official
 bench.correlation bench.wording

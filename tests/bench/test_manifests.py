@@ -121,12 +121,12 @@ def test_a_table_that_is_not_there_is_refused(tmp_path: Path) -> None:
         look(Source("t", csv=tmp_path / "t.csv"))
 
 
-def test_weights_are_kept_and_the_user_is_told_that_nothing_uses_them(tmp_path: Path) -> None:
+def test_weights_that_nothing_would_use_are_refused(tmp_path: Path) -> None:
     table(tmp_path / "t.csv", ("path", "label", "weight"), [(*row, 0.5 + i) for i, row in enumerate(rows(tmp_path))])
-    made = prepare(Source("t", csv=tmp_path / "t.csv"), tmp_path / "out")
-    test = made.load("test")
-    assert [weight - 0.5 for weight in test.weights] == [int(path[:2]) for path in test.paths]
-    assert any("no regime or metric uses them yet" in note for note in made.notes)
+    with pytest.raises(BadInput, match=r"t: a column weight of different weights found.*remove or rename the column"):
+        look(Source("t", csv=tmp_path / "t.csv"))
+    table(tmp_path / "same.csv", ("path", "label", "weight"), [(*row, 2) for row in rows(tmp_path)])
+    assert seen(look(Source("t", csv=tmp_path / "same.csv"))) == {"train": 18, "val": 6, "test": 6}
 
 
 def test_duplicates_across_splits_are_reported_or_refused(tmp_path: Path) -> None:

@@ -3,9 +3,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from make_layouts import table
 
 from bench.manifests import Source, prepare
-from bench.regimes import REGIMES, Bench, ProbeSetting, goodness, regime_kind
+from bench.regimes import REGIMES, Bench, FrozenData, ProbeSetting, goodness, regime_kind
 from bench.tasks import Task
 from engine.errors import BadInput
 from engine.metrics import METRICS
@@ -46,6 +47,31 @@ def test_goodness_grows_where_the_metric_falls() -> None:
     for metric in ("top1", "log_loss", "brier"):
         assert goodness(metric)(truth, sure) >= goodness(metric)(truth, unsure)
     assert goodness("log_loss")(truth, sure) > goodness("log_loss")(truth, unsure)
+
+
+def test_what_nobody_can_judge_has_no_say_in_the_choice(
+    image_folder: Callable[..., Path], spec: ModelSpec, tmp_path: Path
+) -> None:
+    """Reds are marks of nobody's: a head that calls them blue is as good as one that does not."""
+    folder = image_folder()
+    lines = []
+    for split in ("train", "val", "test"):
+        for path in sorted((folder / split).rglob("*.png")):
+            colour = path.parent.name
+            marks = (int(colour == "blue") - int(colour == "red"), int(colour == "green"))
+            lines.append((path.relative_to(folder), split, *marks))
+    table(folder / "t.csv", ("path", "split", "label:blue", "label:green"), lines)
+    made = prepare(Source("t", csv=folder / "t.csv", metric="map"), tmp_path / "tasks")
+    val = made.load("val")
+    truth, judged = (val.truth(2, True, masked=masked) for masked in (False, True))
+    data = FrozenData(*[np.zeros(1, dtype=np.float32)] * 2, np.zeros(1), truth, judged, 2, "map", 0)
+    calls_reds_blue = np.where(judged != 0, 5.0, -5.0)
+    assert METRICS["map"](truth, calls_reds_blue) < 1
+    assert data.value(truth, calls_reds_blue) == METRICS["map"](judged, calls_reds_blue) == 1
+    for name in ("probe", "ridge", "knn"):
+        regime = REGIMES[name].make(Bench(tmp_path, backend="torch"), REGIMES[name].default)
+        scores = regime(spec, made, made.load("train"), val, 0)(made.load("test"))
+        assert METRICS["map"](made.load("test").truth(2, True, masked=True), scores) == 1
 
 
 def test_an_unknown_regime_is_answered_with_the_nearest() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from engine.errors import BadInput
 
-CASES = int(os.environ.get("FEATUNE_METRIC_CASES", "250"))  # per metric
+CASES = int(os.environ.get("FEATUNE_METRIC_CASES", "1000"))  # per metric
 
 
 def scores_of_many_kinds(rng: np.random.Generator, n: int, k: int, kind: int) -> np.ndarray:

@@ -26,7 +26,9 @@ def test_a_truncated_jpeg_is_refused(share: float, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("crop_pct", [0.875, 1.0])
-def test_the_fast_view_is_within_one_grey_level_of_the_exact_one_but_for_a_rare_two_in_bicubic(interpolation: str, crop_pct: float) -> None:
+def test_the_fast_view_is_within_one_grey_level_of_the_exact_one_and_rarely_two_in_bicubic(
+    interpolation: str, crop_pct: float
+) -> None:
     view = View(side=224, crop_pct=crop_pct, interpolation=interpolation)
     fast = fast_view(view)
     assert fast is not None

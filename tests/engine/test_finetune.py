@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from engine.errors import BadInput
-from engine.finetune import Diverged, Recipe, finetune, predict, schedule, train
+from engine.finetune import Diverged, Recipe, binary_loss, finetune, predict, schedule, train
 from engine.images import Labelled
 from engine.metrics import METRICS
 from engine.models import ModelSpec, feature_model, fresh_classifier, state_digest
@@ -102,6 +102,23 @@ def test_several_labels_train_with_a_loss_for_each_class(spec: ModelSpec, items:
     recipe = dataclasses.replace(RECIPE, epochs=10)
     tuned = finetune(spec, 4, both, both, lambda scores: 0.0, recipe, seed=0, multilabel=True)
     assert (tuned(both)[:, 3] > 0).all()
+
+
+def test_a_pair_that_nobody_can_judge_has_no_part_in_the_loss() -> None:
+    logits = torch.tensor([[0.3, -1.0], [2.0, 0.5]], requires_grad=True)
+    truth = torch.tensor([[1, -1], [0, 1]], dtype=torch.int8)
+    loss = binary_loss(logits, truth)
+    loss.backward()
+    assert logits.grad is not None
+    assert (logits.grad == 0).tolist() == [[False, True], [False, False]]
+    judged = torch.nn.functional.binary_cross_entropy_with_logits(
+        logits.detach()[[0, 1, 1], [0, 0, 1]], torch.tensor([1.0, 0.0, 1.0])
+    )
+    assert loss.item() == pytest.approx(judged.item())
+    whole = truth > 0
+    assert binary_loss(logits, whole).item() == pytest.approx(
+        torch.nn.functional.binary_cross_entropy_with_logits(logits, whole.float()).item()
+    )
 
 
 def test_batches_are_whole_so_that_no_image_stands_alone() -> None:

@@ -1,0 +1,112 @@
+"""Images that lie as files: a folder, a table of paths and labels, a prepared task."""
+
+import dataclasses
+import functools
+import operator
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from bench.data import ALL, Data, Request, unlabelled
+from bench.manifests import split_folder
+from bench.raw import class_folders, folder_items
+from bench.tasks import SPLITS, load_task
+from bench.usertables import CLASS, Table, items_of_table, read_table
+from engine.errors import BadInput, nearest
+from engine.images import IMAGE_SUFFIXES
+
+
+def chosen_splits(request: Request, found: Iterable[str]) -> list[str]:
+    """The names of the splits that are asked for, of those found; none where there are none and none is asked for.
+
+    Raises BadInput where one is asked for that is not there, or none of several.
+    """
+    known = list(found)
+    if request.split in known:
+        return [request.split]
+    if request.split == ALL or (request.split is None and len(known) < 2):
+        return known
+    listed = ", ".join((*known, ALL)) if known else ""
+    if request.split is None:
+        raise BadInput(f"{request.text}: {len(known)} splits found; give --split, one of {listed}")
+    expected = f"; one of {listed}" if known else ", it has no splits; leave --split out"
+    raise BadInput(f"{request.text}: no split {request.split!r}{nearest(request.split, known)}{expected}")
+
+
+def read_folder(request: Request, folder: Path) -> Data:
+    """`train|val|test/<class>/*` (or other names of splits), `<class>/*`, or images without classes.
+
+    Classes are numbered in the order of their names over all splits, so that a split's numbers are the task's.
+    """
+    there = {split: path for split in SPLITS if (path := split_folder(folder, split))}
+    wanted = _plain(request)
+    if wanted.split and wanted.split != ALL and wanted.split not in there and (folder / wanted.split).is_dir():
+        there[wanted.split] = folder / wanted.split
+    splits = [there[name] for name in chosen_splits(wanted, there)] or [folder]
+    if any(_has_images(path) for path in splits):
+        paths = (image.relative_to(folder).as_posix() for path in splits for image in _images(path))
+        return Data(request.name, unlabelled(folder.absolute(), paths))
+    classes = tuple(sorted({name for path in there.values() or splits for name in class_folders(path)}))
+    items = functools.reduce(operator.add, (folder_items(folder, path, classes) for path in splits))
+    if not len(items):
+        raise BadInput(f"{folder}: no images found; expected files ending in {' '.join(IMAGE_SUFFIXES)}")
+    return Data(request.name, items, classes)
+
+
+def read_csv(request: Request, file: Path) -> Data:
+    """A CSV or Parquet table; label, group, weight and split are columns that it may have."""
+    table = _renamed(request, file, read_table(file))
+    items, classes = unlabelled(file.parent.absolute(), _column(file, table, "path")), tuple[str, ...]()
+    if "label" in table or any(column.startswith(CLASS) for column in table):
+        items, classes, _ = items_of_table(file, table)
+    if "split" in table or request.split:
+        names = table.get("split", [])
+        wanted = set(chosen_splits(request, sorted(set(names), key=names.index)))
+        items = items.take([at for at, name in enumerate(names) if name in wanted])
+    return Data(request.name, items, classes)
+
+
+def read_task(request: Request, folder: Path) -> Data:
+    """A prepared folder: task.json and a CSV per split."""
+    task = load_task(folder)
+    parts = [task.load(split) for split in chosen_splits(request, task.counts)]
+    return Data(request.name, functools.reduce(operator.add, parts), task.classes, task.notes)
+
+
+def _plain(request: Request) -> Request:
+    """The request with its split under the name that this house gives it."""
+    synonyms: Mapping[str, str] = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
+    return dataclasses.replace(request, split=synonyms.get(request.split or "", request.split))
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
+
+
+def _has_images(folder: Path) -> bool:
+    """Whether images lie directly in it."""
+    return any(p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".") for p in folder.iterdir())
+
+
+def _renamed(request: Request, file: Path, table: Table) -> Table:
+    """The table with the columns that the keys name under the names that the house reads."""
+    named = {request.input_key: "path"} if request.input_key else {}
+    if request.target_fields:
+        named |= {field: f"{CLASS}{field}" for field in request.target_fields}
+    elif request.target_key:
+        named[request.target_key] = "label"
+    for column in named:
+        _column(file, table, str(column))
+    targets = set(named.values())
+    lost = {"label"} if request.target_key is not None else set()
+    kept = {
+        column: values
+        for column, values in table.items()
+        if column in named or not (column in targets | lost or (lost and column.startswith(CLASS)))
+    }
+    return {named.get(column, column): values for column, values in kept.items()}
+
+
+def _column(file: Path, table: Table, name: str) -> list[str]:
+    if name not in table:
+        raise BadInput(f"{file}: no column {name}; found {', '.join(table) or 'nothing'}")
+    return table[name]
