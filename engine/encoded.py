@@ -3,7 +3,6 @@
 The address of a range is `FILE::OFFSET+SIZE`, `shard-0000.tar::1536+20480` for example; any other text is a file.
 """
 
-import functools
 import hashlib
 import os
 import re
@@ -42,16 +41,6 @@ def encoded(path: Path) -> bytes:
     return found
 
 
-def content_digest(path: Path) -> str:
-    """SHA-256 of the bytes at an address, "unreadable" where there are none; each is read once per process."""
-    try:
-        status = os.stat(file_of(path))
-        return _digest_of_state(os.fspath(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    except OSError:
-        return "unreadable"  # the pass over the images reports it with its reason
-
-
-@functools.lru_cache(maxsize=2_000_000)
-def _digest_of_state(path: str, size: int, modified: int, changed: int) -> str:
-    """Read a file once per process; any write to it changes ctime, which no program can set back."""
+def bytes_digest(path: Path) -> str:
+    """SHA-256 of the bytes at an address. Raises OSError as `encoded` does."""
     return hashlib.sha256(encoded(path)).hexdigest()

@@ -5,15 +5,14 @@ import functools
 import hashlib
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.encoded import content_digest
 from engine.errors import BadInput
+from engine.fingerprints import content_digests
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 
@@ -90,9 +89,8 @@ class Labelled:
         return hashlib.sha256("".join(self.file_digests()).encode()).hexdigest()[:16]
 
     def file_digests(self) -> list[str]:
-        """SHA-256 of each file, "unreadable" where there is none; each is read once per process."""
-        with ThreadPoolExecutor(max(8, processors())) as pool:  # a cold disk answers many readers at once
-            return list(pool.map(lambda i: content_digest(self.file(i)), range(len(self))))
+        """SHA-256 of each image's bytes, "unreadable" where there are none."""
+        return content_digests([os.path.abspath(self.file(i)) for i in range(len(self))])
 
 
 def folder_items(folder: Path) -> Labelled:

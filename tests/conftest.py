@@ -1,7 +1,7 @@
 """Tiny images and models that tests share; all made here, nothing downloaded."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,15 @@ os.environ["OMP_NUM_THREADS"] = "1"  # tests run side by side; idle threads of s
 
 from engine.images import Labelled
 from engine.models import ModelSpec, spec_from_entry
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests leave the user's cache alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FEATUNE_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
 
 COLOURS = {"blue": (40, 60, 200), "green": (50, 190, 70), "red": (210, 60, 50)}
 

@@ -15,6 +15,7 @@ engine.f1 engine.calibration
 engine.ranking
 engine.metrics engine.models
 engine.encoded
+engine.fingerprints
 engine.decoding engine.images engine.views engine.runners
 engine.batches engine.fitting engine.passes
 engine.tensorrt_runner

@@ -9,8 +9,9 @@ import pytest
 
 from engine.batches import batches
 from engine.decoding import read_image
-from engine.encoded import address, content_digest, encoded, file_of
+from engine.encoded import address, bytes_digest, encoded, file_of
 from engine.errors import BadImages
+from engine.fingerprints import content_digests
 from engine.images import Labelled
 from engine.models import View
 
@@ -44,11 +45,13 @@ def test_an_address_names_its_file(tmp_path: Path) -> None:
 def test_a_digest_is_of_the_range_alone_and_sees_the_file_change(tmp_path: Path) -> None:
     file = tmp_path / "some.tar"
     file.write_bytes(b"0123456789")
-    assert content_digest(f"{file}::2+3") == hashlib.sha256(b"234").hexdigest()
-    assert content_digest(file) == hashlib.sha256(b"0123456789").hexdigest()
+    assert bytes_digest(f"{file}::2+3") == hashlib.sha256(b"234").hexdigest()
+    assert bytes_digest(file) == hashlib.sha256(b"0123456789").hexdigest()
     file.write_bytes(b"01x3456789")
-    assert content_digest(f"{file}::2+3") == hashlib.sha256(b"x34").hexdigest()
-    assert content_digest(f"{file}::2+30") == content_digest(tmp_path / "none.tar::0+1") == "unreadable"
+    assert bytes_digest(f"{file}::2+3") == hashlib.sha256(b"x34").hexdigest()
+    with pytest.raises(OSError, match="30 bytes expected"):
+        bytes_digest(f"{file}::2+30")
+    assert content_digests([f"{file}::2+30", f"{tmp_path}/none.tar::0+1"]) == ["unreadable"] * 2
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,96 @@
+"""The digests of many files, each read once and again only when it has changed, as git does with its index."""
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from engine.encoded import bytes_digest, file_of
+from engine.store import cache_dir
+
+UNREADABLE = "unreadable"  # the pass over the images reports it with its reason
+# A file written within this time of its reading may have been written again with the same times on it.
+SETTLED_NS = 2_000_000_000
+State = tuple[int, int, int, int]  # size, modified, changed, inode
+READERS = 16  # a cold disk answers many readers at once
+
+
+def content_digests(addresses: Sequence[str]) -> list[str]:
+    """SHA-256 of each file's bytes, "unreadable" where there are none.
+
+    What was read before is remembered with the file's size, times and inode in `fingerprints.sqlite` of the cache;
+    any write to a file changes its ctime, which no program can set back.
+    """
+    found = [_state(address) for address in addresses]
+    with _memory() as memory:
+        known = _remembered(memory, addresses)
+        wanted = [i for i, state in enumerate(found) if state is not None and known.get(addresses[i], ())[1:] != state]
+        with ThreadPoolExecutor(READERS) as pool:
+            read = dict(zip(wanted, pool.map(lambda i: _read(addresses[i]), wanted), strict=True))
+        now = time.time_ns()
+        settled = [
+            (addresses[i], read[i], *state)
+            for i in wanted
+            if (state := found[i]) and read[i] != UNREADABLE and now - max(state[1], state[2]) > SETTLED_NS
+        ]
+        _remember(memory, settled)
+    return [UNREADABLE if state is None else read.get(i) or known[addresses[i]][0] for i, state in enumerate(found)]
+
+
+def _state(address: str) -> State | None:
+    try:
+        status = os.stat(file_of(address))
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def _read(address: str) -> str:
+    try:
+        return bytes_digest(address)
+    except OSError:
+        return UNREADABLE
+
+
+@contextlib.contextmanager
+def _memory() -> Iterator[sqlite3.Connection | None]:
+    """The table of what was read, or None where it cannot be kept: then every file is read."""
+    path = Path(cache_dir(), "fingerprints.sqlite")
+    connection = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(path, timeout=60)
+        connection.execute(
+            "create table if not exists files "
+            "(address text primary key, sha256 text, size int, modified int, changed int, inode int) without rowid"
+        )
+    except (OSError, sqlite3.Error):
+        connection = None
+    try:
+        yield connection
+    finally:
+        if connection is not None:
+            connection.close()
+
+
+def _remembered(
+    memory: sqlite3.Connection | None, addresses: Sequence[str]
+) -> dict[str, tuple[str, int, int, int, int]]:
+    if memory is None or not addresses:
+        return {}
+    wanted = set(addresses)
+    try:
+        rows = memory.execute("select * from files where address between ? and ?", (min(wanted), max(wanted)))
+        return {row[0]: row[1:] for row in rows if row[0] in wanted}
+    except sqlite3.Error:
+        return {}
+
+
+def _remember(memory: sqlite3.Connection | None, rows: list[tuple[str | int, ...]]) -> None:
+    if memory is None or not rows:
+        return
+    with contextlib.suppress(sqlite3.Error), memory:
+        memory.executemany("insert or replace into files values (?, ?, ?, ?, ?, ?)", rows)
