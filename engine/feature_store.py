@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from engine.decoding import Decoder
 from engine.errors import BadImages, BadInput
@@ -21,6 +22,7 @@ from engine.models import View
 from engine.passes import Seconds, Squares, Stream, chunks, decoded_squares
 from engine.runners import Runner
 from engine.store import digest, locked, plain
+from engine.tuning import setting_file, tuned
 
 Open = Callable[[int], AbstractContextManager[Runner]]  # threads of one call -> the runner
 
@@ -132,15 +134,18 @@ class FeatureStore:
             parts = [Part(self.root / each.key.name, options.save_seconds) for each in absent]
             for part in parts:
                 stack.callback(part.close)
-            setting = options.setting()
             if any(part.done < len(items) for part in parts):
-                threads = 1 if options.device == "cpu" else setting.workers
+                threads = 1 if torch.device(options.device).type == "cpu" else account.setting.workers
                 streams = [
                     Stream(each.key.view, Fitting(stack.enter_context(each.open(threads)), account.note), part.done)
                     for each, part in zip(absent, parts, strict=True)
                 ]
                 squares = self._squares(items, [each.key for each in absent])
-                for chunk in chunks(items, streams, setting, squares, options.device):
+                if options.batch is None and options.workers is None:
+                    names = [each.key.model + each.key.artefact for each in absent]
+                    remembered = setting_file(self.root / "settings", names, options.device)
+                    account.setting = tuned(items, streams, squares, options.device, remembered, account.setting)
+                for chunk in chunks(items, streams, account.setting, squares, options.device):
                     account.count(chunk.stop - chunk.start, chunk.seconds)
                     with account.writing():
                         for part, rows in zip(parts, chunk.rows, strict=True):

@@ -30,9 +30,10 @@ CPU_BATCH, GPU_BATCH = 8, 128  # images; beyond 8 no model of the zoo gets faste
 class Options:
     """How a pass works; none of it changes a row beyond rounding.
 
-    batch, workers: None for the device's usual ones. on_error: "stop" raises at the end of the pass, with every
-    bad file listed and no file complete; "skip" leaves those images out and records them. keep_views: also store
-    the decoded uint8 views, from which later passes need not decode. save_seconds: between safe points.
+    batch, workers: None for a short measured search where there are many images, else the usual ones. on_error:
+    "stop" raises at the end of the pass, with every bad file listed and no file complete; "skip" leaves those
+    images out and records them. keep_views: also store the decoded uint8 views, from which later passes need not
+    decode. save_seconds: between safe points.
     """
 
     batch: int | None = None
@@ -88,11 +89,11 @@ def extract(
             runner = model
         if view is None:
             raise BadInput("a runner does not say what it sees; give `view`, such as spec.view")
-        setting, account = options.setting(), Account(options, decoder, 1)
+        account = Account(options, decoder, 1)
         stream = Stream(view, Fitting(runner, account.note))
         parts: list[Rows] = []
         bad: list[tuple[int, str]] = []
-        for chunk in chunks(items, [stream], setting, decoded_squares(items, decoder), options.device):
+        for chunk in chunks(items, [stream], account.setting, decoded_squares(items, decoder), options.device):
             account.count(chunk.stop - chunk.start, chunk.seconds)
             parts.append(chunk.rows[0])
             bad += chunk.bad
@@ -117,6 +118,7 @@ class Account:
 
     def __init__(self, options: Options, decoder: Decoder, models: int):
         self.options, self.decoder, self.models = options, decoder, models
+        self.setting = options.setting()
         self.began = time.perf_counter()
         self.first: float | None = None
         self.images = 0
@@ -146,7 +148,7 @@ class Account:
             wall=time.perf_counter() - self.began,
             start=self.first or 0.0,
             seconds=self.seconds,
-            setting=self.options.setting(),
+            setting=self.setting,
             device=torch.device(self.options.device).type,
             decoder=self.decoder,
             notes=tuple(self.notes),

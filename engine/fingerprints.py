@@ -89,7 +89,7 @@ def _remembered(
         return {}
 
 
-def _remember(memory: sqlite3.Connection | None, rows: list[tuple[str | int, ...]]) -> None:
+def _remember(memory: sqlite3.Connection | None, rows: Sequence[tuple[str | int, ...]]) -> None:
     if memory is None or not rows:
         return
     with contextlib.suppress(sqlite3.Error), memory:

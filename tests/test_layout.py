@@ -19,7 +19,7 @@ engine.fingerprints
 engine.decoding engine.images engine.views engine.runners
 engine.batches engine.fitting engine.passes
 engine.tensorrt_runner
-engine.verdict engine.feature_files
+engine.verdict engine.feature_files engine.tuning
 engine.features engine.finetune
 engine.feature_store
 engine.probe
