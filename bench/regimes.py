@@ -6,7 +6,6 @@ test split, so selecting on test cannot be written by accident.
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -14,19 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.tasks import Task
-from engine.batches import batches
 from engine.errors import BadInput, nearest
-from engine.feature_store import FeatureKey, FeatureStore
+from engine.feature_store import FeatureStore
 from engine.features import Options
 from engine.finetune import Recipe, finetune
 from engine.images import Labelled
 from engine.metrics import METRICS
 from engine.models import ModelSpec
-from engine.runners import Runner
-from export.backends import artefact, open_runner
+from export.wanted import How, wanted_of_spec
 
 Scores = NDArray[np.float32]
-SAMPLE = 64  # images of train on which an export is compared with torch
 
 
 class Scorer(Protocol):
@@ -283,28 +279,10 @@ def goodness(metric: str) -> Callable[[NDArray[Any], NDArray[Any]], float]:
 def stored_features(bench: Bench, spec: ModelSpec, sample: Labelled) -> Callable[[Labelled], NDArray[np.float32]]:
     """A function from items to their stored feature rows [n, width]; `sample` is what parity is checked on."""
     store = FeatureStore(bench.cache / "features")
-
-    def sample_images() -> Any:
-        return next(batches(sample, spec.view, SAMPLE))
-
-    graph = ""
-    if bench.backend != "torch":
-        graph = artefact(spec, bench.cache, sample_images).digest
-
-    def opened(threads: int) -> AbstractContextManager[Runner]:
-        return open_runner(
-            spec,
-            bench.backend,
-            device=bench.device,
-            cache=bench.cache,
-            sample=sample_images,
-            threads=threads,
-        )
+    how = How(bench.backend, bench.device)
 
     def features(items: Labelled) -> NDArray[np.float32]:
-        key = FeatureKey(
-            spec.digest, spec.view, items.content_digest, f"{bench.backend}:{bench.device}", artefact=graph
-        )
-        return store.rows(key, items, opened, options=Options(workers=bench.threads, device=bench.device))
+        wanted = wanted_of_spec(spec, items, how, bench.cache, sample)
+        return store.extract(items, [wanted], options=Options(workers=bench.threads, device=bench.device))[0].rows
 
     return features

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from bench.executors import Executor, limit_threads
 from bench.progress import Progress
-from bench.regimes import REGIMES, SAMPLE, Bench, Setting
+from bench.regimes import REGIMES, Bench, Setting
 from bench.runs import Cell, Row, RunStore, Speed
 from bench.stats import interval
 from bench.tasks import Task
@@ -31,6 +31,7 @@ from engine.metrics import METRICS
 from engine.models import ModelSpec
 from engine.store import digest, plain, read_json, write_json
 from export.backends import artefact, open_runner
+from export.wanted import SAMPLE
 
 SPEED_BATCH = 32
 

@@ -11,6 +11,7 @@ from engine.encoded import encoded
 from engine.errors import BadImages, BadInput
 
 Decoder = Literal["fast", "exact"]
+DECODERS = ("fast", "exact")
 Path = str | os.PathLike[str]
 SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 
@@ -52,6 +53,12 @@ def image_of(data: bytes, path: Path) -> Image.Image:
         raise BadImages([(str(path), reason)]) from error
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, ...
         raise BadImages([(str(path), f"{type(error).__name__}: {error}")]) from error
+
+
+def check_decoder(name: str) -> Decoder:
+    if name not in DECODERS:
+        raise BadInput(f"no decoder named {name!r}; one of {', '.join(DECODERS)}")
+    return name  # type: ignore[return-value]
 
 
 def pixel_limit() -> int | None:

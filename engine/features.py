@@ -106,6 +106,12 @@ def extract(
     return Features(np.concatenate(parts), kept, skipped, account.verdict(len(items)))
 
 
+def check_on_error(name: str) -> OnError:
+    if name not in ("stop", "skip"):
+        raise BadInput(f"on_error {name!r} found; expected stop or skip")
+    return name  # type: ignore[return-value]
+
+
 def check_complete(skipped: Sequence[tuple[int, str, str]], items: Labelled, rows: int, on_error: OnError) -> None:
     if skipped and on_error == "stop":
         raise BadImages([(str(items.file(index)), reason) for index, _, reason in skipped])

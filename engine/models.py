@@ -1,5 +1,6 @@
 """Which model (ModelSpec), and the torch modules that it stands for: uint8 images in, features or logits out."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -8,6 +9,7 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.errors import BadInput, Missing, nearest
-from engine.store import digest, file_digest
+from engine.store import cache_dir, digest, file_digest, read_json, write_json
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -116,7 +118,7 @@ def spec_from_entry(entry: Mapping[str, Any], folder: Path = Path()) -> ModelSpe
         kwargs=tuple(sorted(kwargs.items())),
         checkpoint=str(checkpoint.resolve()) if checkpoint else None,
         tap=str(entry.get("tap") or ""),
-        family=str(entry.get("family") or _family(architecture, bool(factory))),
+        family=str(entry.get("family") or config.get("family") or "other"),
         source_top1=entry.get("source_top1"),
     )
     if spec.is_factory and checkpoint is None:
@@ -302,18 +304,36 @@ def _constructed(spec: ModelSpec) -> nn.Module:
 
 
 def _pretrained_config(architecture: str) -> dict[str, Any]:
-    """timm's record of a model's input and weights, with the name resolved to its full tag."""
+    """timm's record of a model's input and weights, with the name resolved to its full tag.
+
+    Kept in the cache for each version of timm, whose import takes two seconds.
+    """
+    if architecture.startswith(("hf-hub:", "local-dir:")):
+        return _hub_config(architecture)
+    known = cache_dir() / "models" / f"{digest([version('timm'), architecture])}.json"
+    config = read_json(known)
+    if config is None:
+        config = _timm_config(architecture)
+        with contextlib.suppress(BadInput):  # a cache that cannot be written is no reason to stop
+            write_json(known, config)
+    return config
+
+
+def _hub_config(architecture: str) -> dict[str, Any]:
     import timm
     from timm.data import resolve_data_config
 
-    if architecture.startswith(("hf-hub:", "local-dir:")):
-        try:
-            model = timm.create_model(architecture, pretrained=False)
-        except (OSError, RuntimeError, ValueError) as error:
-            raise Missing(
-                f"{architecture}: not to be had ({_first_line(error)}); check the name and network"
-            ) from error
-        return {**resolve_data_config({}, model=model), "hub": architecture}
+    try:
+        model = timm.create_model(architecture, pretrained=False)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise Missing(f"{architecture}: not to be had ({_first_line(error)}); check the name and network") from error
+    return {**resolve_data_config({}, model=model), "hub": architecture, "family": "other"}
+
+
+def _timm_config(architecture: str) -> dict[str, Any]:
+    import timm
+    from timm.data import resolve_data_config
+
     bare, _, tag = architecture.partition(".")
     if not timm.is_model(bare):
         raise BadInput(f"no timm model named {bare!r}{nearest(bare, timm.list_models())}; see `featune models`")
@@ -324,7 +344,9 @@ def _pretrained_config(architecture: str) -> dict[str, Any]:
         raise BadInput(f"{bare} has no weights tagged {tag!r}{nearest(architecture, tags)}") from error
     resolved = f"{bare}.{config.tag}" if config.tag else bare
     hub = config.hf_hub_id or config.url
-    return {**resolve_data_config({}, pretrained_cfg=config.to_dict()), "resolved_name": resolved, "hub": hub}
+    family = timm.models.model_entrypoint(bare).__module__.rpartition(".")[2]
+    found = resolve_data_config({}, pretrained_cfg=config.to_dict())
+    return {**found, "resolved_name": resolved, "hub": hub, "family": family}
 
 
 def _weights_name(entry: Mapping[str, Any], checkpoint: Path | None, config: Mapping[str, Any]) -> str:
@@ -335,14 +357,6 @@ def _weights_name(entry: Mapping[str, Any], checkpoint: Path | None, config: Map
     if entry.get("pretrained", True):
         raise BadInput(f"{entry['architecture']} has no published weights; give a `checkpoint` or `pretrained: false`")
     return f"{RANDOM}0"
-
-
-def _family(architecture: str, is_factory: bool) -> str:
-    if is_factory or architecture.startswith(("hf-hub:", "local-dir:")):
-        return "other"
-    import timm.models
-
-    return timm.models.model_entrypoint(architecture.partition(".")[0]).__module__.rpartition(".")[2]
 
 
 def _resolved_factory(factory: str, folder: Path) -> str:

@@ -29,8 +29,8 @@ export.departure
 export.graph export.halves export.int8
 export.precision export.plan export.gate
 export.backends export.known
-export.command
-bench.progress bench.demo_data bench.marks bench.intervals bench.data
+export.command export.wanted
+bench.progress bench.demo_data bench.marks bench.intervals bench.data bench.stored
 bench.shards bench.runs bench.ticks bench.labels bench.catalogue bench.splits bench.usertables
 bench.tasks bench.stats bench.throughput bench.executors bench.panels bench.drawing
 bench.raw bench.downloads bench.listing
@@ -38,6 +38,7 @@ bench.manifests bench.regimes bench.lines bench.paired bench.results
 bench.data_files
 bench.data_shards bench.data_torch bench.data_hub
 bench.sources
+bench.extraction
 bench.official_fang bench.official_kornblith bench.official_imagenet
 bench.official
 bench.correlation bench.wording
@@ -49,6 +50,8 @@ bench.report
 bench.pretrain
 bench.study
 bench.studyfile bench.demo
+bench.terminal
+bench.cli_study bench.cli_data bench.cli_export bench.cli_features
 bench.cli
 """
 LEVEL = {name: number for number, row in enumerate(LEVELS.split("\n")) for name in row.split()}

@@ -1,0 +1,189 @@
+"""`featune extract` and `featune features`: parse, call one function, print."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.terminal import Json, Quiet, errors, progress_of
+
+FEATURES = "Features"
+app = typer.Typer()
+features_app = typer.Typer(no_args_is_help=True, help="List, show, verify, remove and export stored features.")
+app.add_typer(features_app, name="features", rich_help_panel=FEATURES)
+
+Store = Annotated[Path | None, typer.Option("--store", help="Folder of features. [default: the cache's]")]
+Keys = Annotated[list[str] | None, typer.Argument(metavar="[KEY]...", help="Keys, or how they begin.")]
+
+
+@app.command(rich_help_panel=FEATURES)
+def extract(
+    models: Annotated[str, typer.Argument(metavar="MODEL[,MODEL...]", help="timm names, or exported .onnx files.")],
+    data: Annotated[str, typer.Argument(help="Folder, CSV, task, torch/NAME, hfds/OWNER/NAME or wds/PATTERN.")],
+    split: Annotated[str | None, typer.Option(help="Where the data has splits; all joins them.")] = None,
+    input_key: Annotated[str | None, typer.Option(help="Column or extension of the image.")] = None,
+    target_key: Annotated[str | None, typer.Option(help="Column or field of the label; '' for none.")] = None,
+    class_map: Annotated[Path | None, typer.Option(help="Class names in order, or a pickled {name: number}.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="The first so many images.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Where named data lie. [default: data]")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch named data that are not there.")] = False,
+    backend: Annotated[str, typer.Option(help="onnxruntime, torch, tensorrt or onnxruntime-tensorrt.")] = "onnxruntime",
+    precision: Annotated[str, typer.Option(help="fp32, fp16, bf16, int8, or auto.")] = "fp32",
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")] = "cpu",
+    checkpoint: Annotated[Path | None, typer.Option(help="Local weights, or a fine-tuned run's.")] = None,
+    untrained: Annotated[bool, typer.Option("--untrained", help="Random weights; nothing is fetched.")] = False,
+    decoder: Annotated[str, typer.Option(help="fast, or exact: Pillow's own resizing.")] = "fast",
+    on_error: Annotated[str, typer.Option(help="stop, with all bad files listed, or skip them.")] = "stop",
+    batch: Annotated[int | None, typer.Option(min=1, help="Images at a time. [default: searched]")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads. [default: searched]")] = None,
+    keep_views: Annotated[bool, typer.Option("--keep-views", help="Store decoded images for later passes.")] = False,
+    max_pixels: Annotated[int | None, typer.Option(help="Refuse larger images. [default: 178,956,970]")] = None,
+    allow_fallback: Annotated[bool, typer.Option("--allow-fallback", help="Accept another provider.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Also write .npz, .parquet or .safetensors.")] = None,
+    store: Store = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Write a data set's features, and say what limited the speed. Killed, it goes on where it was.
+
+    Several models share one pass: each image is decoded once.
+
+    Example: featune extract resnet50,vit_small_patch16_224 photos/ --out photos.npz
+    """
+    with errors():
+        from bench.data import Request
+        from bench.extraction import Models, exported_to, extract_models
+        from engine.decoding import check_decoder, limit_pixels
+        from engine.features import Options, check_on_error
+        from export.wanted import How
+
+        if max_pixels is not None:
+            limit_pixels(max_pixels)
+        request = Request(data, split, input_key, target_key, class_map, limit, root, download)
+        how = How(backend, device, precision, check_decoder(decoder), allow_fallback)
+        options = Options(batch, workers, device, check_on_error(on_error), keep_views)
+        chosen = Models(models.split(","), checkpoint, untrained)
+        found, made = extract_models(chosen, request, how, options, store=store, progress=progress_of(quiet))
+        files = exported_to(made, out) if out else {each.model: str(each.file) for each in made}
+        if as_json:
+            print(json.dumps([each.record() | {"out": files[each.model]} for each in made], indent=1))
+            return
+        for note in found.notes:
+            print(f"note: {note}")
+        for each in made:
+            count, width = each.features.rows.shape
+            print(f"{each.model}: {count} x {width}, key {each.key}: {files[each.model]}")
+        for _, path, reason in made[0].features.skipped:
+            print(f"skipped: {path}: {reason}")
+        print("\n".join(made[0].features.verdict.lines()))
+
+
+@features_app.command("list")
+def features_list(store: Store = None, as_json: Json = False) -> None:
+    """What is stored, oldest first; unfinished files last.
+
+    Example: featune features list
+    """
+    from bench.stored import entries
+    from engine.store import plain
+
+    found = entries(_root(store))
+    if as_json:
+        print(json.dumps(plain(found), indent=1))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("key", "model", "backend", "precision", "data", "rows", "width", "MB", "made")
+    for each in found:
+        done = f"{each.rows}" if each.state == "complete" else f"{each.rows}, unfinished"
+        rows = f"{done}, {each.skipped} skipped" if each.skipped else done
+        table.add_row(each.key, each.model, each.backend, each.precision, each.data, rows, str(each.width),
+                      f"{each.megabytes:.1f}", each.made)  # fmt: skip
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+@features_app.command("show")
+def features_show(key: Annotated[str, typer.Argument(help="A key, or how it begins.")], store: Store = None) -> None:
+    """All that a file says of itself, as JSON: what it depends on, what was skipped, the verdict of its pass.
+
+    Example: featune features show 3f2a
+    """
+    with errors():
+        from bench.stored import full_key, record_of
+
+        root = _root(store)
+        print(json.dumps(record_of(root, full_key(root, key)), indent=1, ensure_ascii=False))
+
+
+@features_app.command("verify")
+def features_verify(keys: Keys = None, store: Store = None) -> None:
+    """Read every byte of the files, all unless named; exit 1 if one is damaged.
+
+    Example: featune features verify
+    """
+    with errors():
+        from bench.stored import damaged, entries, full_key
+
+        root = _root(store)
+        chosen = [full_key(root, key) for key in keys or []] or [
+            each.key for each in entries(root) if each.state == "complete"
+        ]
+        wrong = damaged(root, chosen)
+        for key in wrong:
+            print(f"{key}: damaged; it is not used, and made again when asked for")
+        print(f"{len(chosen) - len(wrong)} of {len(chosen)} files are whole")
+        if wrong:
+            raise typer.Exit(1)
+
+
+@features_app.command("remove")
+def features_remove(
+    keys: Keys = None,
+    unfinished: Annotated[bool, typer.Option("--unfinished", help="Those that are not complete.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Every file of the store.")] = False,
+    store: Store = None,
+) -> None:
+    """Remove features by key.
+
+    Example: featune features remove 3f2a 91bc
+    """
+    with errors():
+        from bench.stored import entries, full_key, removed
+        from engine.errors import BadInput
+
+        root = _root(store)
+        chosen = [full_key(root, key) for key in keys or []]
+        if unfinished or everything:
+            chosen += [each.key for each in entries(root) if everything or each.state == "unfinished"]
+        if not chosen and not (unfinished or everything):
+            raise BadInput("nothing named to remove; give keys, --unfinished or --all")
+        freed = removed(root, chosen)
+        print(f"{len(chosen)} removed, {freed / 1e6:.1f} MB")
+
+
+@features_app.command("export")
+def features_export(
+    key: Annotated[str, typer.Argument(help="A key, or how it begins.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")],
+    to: Annotated[str | None, typer.Option("--to", help="parquet, npz or safetensors. [default: by --out]")] = None,
+    store: Store = None,
+) -> None:
+    """Write rows with their paths and labels for other programs.
+
+    Example: featune features export 3f2a --out photos.parquet
+    """
+    with errors():
+        from bench.stored import export_features, full_key
+
+        root = _root(store)
+        export_features(root, full_key(root, key), out, to)
+        print(out)
+
+
+def _root(store: Path | None) -> Path:
+    from engine.store import cache_dir
+
+    return store or cache_dir() / "features"

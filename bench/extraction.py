@@ -1,0 +1,99 @@
+"""What `featune extract` does: models and a data string to files of features, in one pass, with a verdict."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.data import Data, Request
+from bench.progress import Progress
+from bench.sources import open_data
+from bench.stored import ITEMS, export_features
+from engine.errors import BadInput
+from engine.feature_store import FeatureStore, Wanted
+from engine.features import Features, Options
+from engine.store import cache_dir, write_json
+from export.command import spec_of_model
+from export.wanted import How, wanted_of_artefact, wanted_of_spec
+
+
+@dataclasses.dataclass(frozen=True)
+class Models:
+    """names: timm names, factories `file.py:function`, or files of `featune export`. checkpoint: of a single one."""
+
+    names: Sequence[str]
+    checkpoint: Path | None = None
+    untrained: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Extraction:
+    """One model's file of features."""
+
+    model: str
+    key: str
+    file: Path
+    features: Features
+
+    def record(self) -> dict[str, Any]:
+        """For --json."""
+        rows, width = self.features.rows.shape
+        return {
+            "model": self.model, "key": self.key, "file": str(self.file), "rows": rows, "width": width,
+            "skipped": self.features.skipped, "pass": self.features.verdict.record(),
+        }  # fmt: skip
+
+
+def extract_models(
+    model: Models,
+    request: Request,
+    how: How,
+    options: Options,
+    *,
+    store: Path | None = None,
+    progress: Progress,
+) -> tuple[Data, list[Extraction]]:
+    """Features of the data by every model, in one pass.
+
+    store: the folder of feature files, by default the one that studies use. What is there already is not computed.
+    """
+    if model.checkpoint is not None and len(model.names) > 1:
+        raise BadInput(f"--checkpoint is of one model, {len(model.names)} given; extract them one by one")
+    data = open_data(request)
+    root = store or cache_dir() / "features"
+    with progress.stage("export and parity") as advance:
+        wanted = []
+        for name in model.names:
+            wanted.append(_wanted(name, model, data, how))
+            advance(len(wanted), len(model.names))
+    with progress.stage("extract") as advance:
+        found = FeatureStore(root).extract(data.items, wanted, options=options, progress=advance)
+    write_json(root / f"{wanted[0].key.images}{ITEMS}", _items(data))
+    made = []
+    for each, features in zip(wanted, found, strict=True):
+        made.append(Extraction(each.label, each.key.name, root / f"{each.key.name}.npy", features))
+    return data, made
+
+
+def _wanted(name: str, model: Models, data: Data, how: How) -> Wanted:
+    if name.endswith(".onnx"):
+        return wanted_of_artefact(Path(name), data.items, how)
+    return wanted_of_spec(spec_of_model(name, model.checkpoint, model.untrained), data.items, how, cache_dir())
+
+
+def exported_to(made: Sequence[Extraction], out: Path) -> dict[str, str]:
+    """Write each model's rows with paths and labels to `out`, or with several models to `out` with their names."""
+    files = {}
+    for each in made:
+        name = each.model.replace("/", "_")
+        path = out if len(made) == 1 else out.with_name(f"{out.stem}.{name}{out.suffix}")
+        export_features(each.file.parent, each.key, path)
+        files[each.model] = str(path)
+    return files
+
+
+def _items(data: Data) -> dict[str, Any]:
+    """What the rows are of, for those who read the features later; labels do not touch features."""
+    root = Path(data.items.root).absolute()
+    return {"data": data.name, "root": root, "paths": data.items.paths, "labels": data.items.labels,
+            "classes": data.classes}  # fmt: skip

@@ -1,0 +1,39 @@
+"""What the commands share: options, progress, and errors as messages with exit codes."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from bench.progress import Progress
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+Json = Annotated[bool, typer.Option("--json", help="Results as JSON on stdout.")]
+
+
+@contextlib.contextmanager
+def errors() -> Iterator[None]:
+    """Our own errors as one message and their exit code; anything else is our defect and keeps its traceback."""
+    from engine.errors import FeatuneError
+
+    try:
+        yield
+    except FeatuneError as error:
+        print(f"featune: {error}", file=sys.stderr)
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        print("featune: interrupted; what is finished is saved, run again to go on", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def progress_of(quiet: bool) -> "Progress":
+    from bench.progress import progress_for
+
+    return progress_for(quiet)
+
+
+def counts(counts: Any) -> str:
+    return ", ".join(f"{count} {split}" for split, count in counts.items())

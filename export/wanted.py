@@ -1,0 +1,96 @@
+"""From a model to the file of its features: the checked graph, the key that names it all, and how to open it."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.decoding import Decoder, read_image
+from engine.errors import BadImages, BadInput
+from engine.feature_store import FeatureKey, Wanted
+from engine.images import Labelled
+from engine.models import ModelSpec, View
+from engine.store import digest
+from engine.views import eval_view
+from export.backends import artefact, check_backend, open_artefact, open_runner
+from export.contract import contract_of
+from export.gate import require_passing
+
+SAMPLE = 64  # images of the data on which an export is compared with torch
+CALIBRATION = 160  # for int8, which is calibrated on some and judged on the others
+
+
+@dataclasses.dataclass(frozen=True)
+class How:
+    """How models run. backend, device, precision: as in `featune export`; decoder: see engine/views.py."""
+
+    backend: str = "onnxruntime"
+    device: str = "cpu"
+    precision: str = "fp32"
+    decoder: Decoder = "fast"
+    allow_fallback: bool = False
+
+
+def wanted_of_spec(spec: ModelSpec, items: Labelled, how: How, cache: Path, sample: Labelled | None = None) -> Wanted:
+    """The file of features of a spec; the graph of its backend is made in the cache, and checked, where absent.
+
+    sample: what the graph is checked on, by default images of the items.
+    """
+    check_backend(how.backend)
+    graph = ""
+
+    def images() -> Tensor:
+        return sample_images(sample or items, spec.view, CALIBRATION if how.precision in ("int8", "auto") else SAMPLE)
+
+    if how.backend != "torch":
+        target = "cpu" if how.backend == "onnxruntime" else "tensorrt"
+        graph = artefact(spec, cache, images, precision=how.precision, target=target).digest
+    elif how.precision != "fp32":
+        raise BadInput(f"--backend torch runs fp32, {how.precision} asked for; use --backend onnxruntime")
+    key = FeatureKey(
+        spec.digest, spec.view, items.content_digest, f"{how.backend}:{how.device}", how.precision, graph, how.decoder
+    )
+
+    def opened(threads: int) -> Any:
+        return open_runner(
+            spec, how.backend, device=how.device, cache=cache, sample=images, threads=threads,
+            precision=how.precision, allow_fallback=how.allow_fallback,
+        )  # fmt: skip
+
+    return Wanted(key, opened, spec.name)
+
+
+def wanted_of_artefact(path: Path, items: Labelled, how: How) -> Wanted:
+    """The file of features of a file that `featune export` wrote, refused without a passing verdict."""
+    contract, verdict = contract_of(path), require_passing(path)
+    view = View(**contract["spec"]["view"])
+    key = FeatureKey(
+        digest(contract["spec"]), view, items.content_digest, f"onnxruntime:{how.device}", contract["precision"],
+        verdict["content"], how.decoder,
+    )  # fmt: skip
+
+    def opened(threads: int) -> Any:
+        return open_artefact(path, how.device, threads=threads, allow_fallback=how.allow_fallback)
+
+    return Wanted(key, opened, contract["spec"]["name"])
+
+
+def sample_images(items: Labelled, view: View, count: int) -> Tensor:
+    """uint8 [count or fewer, 3, side, side] of images spread over the items; unreadable ones are passed over."""
+    order = np.unique(np.linspace(0, len(items) - 1, min(len(items), 2 * count)).round().astype(int))
+    order = np.concatenate([order[::2], order[1::2]])
+    squares = []
+    bad: list[tuple[str, str]] = []
+    for index in order.tolist():
+        try:
+            squares.append(eval_view(view)(read_image(items.file(index))))
+        except BadImages as error:
+            bad += error.problems
+        if len(squares) == count:
+            break
+    if len(squares) < 2:
+        raise BadImages(bad) if bad else BadInput(f"{len(items)} image found; an export is checked on at least 2")
+    return torch.from_numpy(np.stack(squares))
