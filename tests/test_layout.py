@@ -25,8 +25,8 @@ export.graph export.halves export.int8
 export.precision export.plan export.gate
 export.backends export.known
 export.command
-bench.progress bench.demo_data bench.marks bench.intervals
-bench.runs bench.ticks bench.labels bench.catalogue bench.splits bench.usertables
+bench.progress bench.demo_data bench.marks bench.intervals bench.source_scores
+bench.feature_scores bench.runs bench.ticks bench.labels bench.catalogue bench.splits bench.usertables
 bench.tasks bench.stats bench.throughput bench.executors bench.panels bench.drawing
 bench.raw bench.downloads bench.listing
 bench.manifests bench.regimes bench.lines bench.paired bench.results
