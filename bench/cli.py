@@ -97,6 +97,7 @@ def study_run(
     Example: featune study run studies/quickstart.yaml --out runs/quickstart
     """
     with _errors():
+        from bench.estimates import run_estimates
         from bench.study import run_whole
         from bench.studyfile import prepared, read_study
 
@@ -108,6 +109,7 @@ def study_run(
             for note in task.notes:
                 progress.say(f"{task.name}: {note}")
         rows, speeds = run_whole(study, _executor(jobs), progress)
+        run_estimates(study, _executor(jobs), progress)
         _finish(study, rows, speeds, progress, as_json, command=f"featune study run {path}")
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.demo_data import SIDE, SOURCE_CLASSES, TARGETS, fractals, write_images
+from bench.estimates import run_estimates
+from bench.estimators import ESTIMATORS
 from bench.executors import Executor
 from bench.manifests import Source, prepare, read_folder_split
 from bench.pretrain import Pretrained, pretrain
@@ -76,8 +78,10 @@ def demo(out: Path, seed: int, execute: Executor, progress: Progress) -> tuple[S
         threads=1,
         source_name="source task (fractals)",
         notes=NOTES,
+        estimators=tuple(ESTIMATORS),
     )
     rows, fast = run_whole(study, execute, progress)
+    run_estimates(study, execute, progress)
     return study, rows, fast
 
 

@@ -1,4 +1,4 @@
-"""What to measure (Cell), what was measured (Row), and the folder that keeps the rows."""
+"""What to measure (Cell), what was measured (Row, Speed, Estimate), and the folder that keeps the rows."""
 
 import dataclasses
 import json
@@ -75,6 +75,31 @@ class Speed:
     median_ms: float
     p95_ms: float
     iterations: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """What an estimator says of a model on a task, from its train images alone; or why it says nothing.
+
+    value: the higher the better, each estimator on a scale of its own; None where there is an error.
+    seconds: of the estimator itself, its features or probabilities at hand. n: train images.
+    inputs: the digest of all else that the value depends on.
+    """
+
+    task: str
+    model: str
+    name: str
+    inputs: str
+    value: float | None = None
+    seconds: float = 0.0
+    n: int = 0
+    error: str | None = None
+
+    @property
+    def file(self) -> str:
+        """Where it is kept, `<task>/<model>.<name>.<digest>.json`."""
+        key = digest([self.task, self.model, self.name, self.inputs])
+        return f"{_safe(self.task)}/{_safe(self.model)}.{_safe(self.name)}.{key}.json"
 
 
 class RunStore:

@@ -36,7 +36,10 @@ SPEED_BATCH = 32
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """What to measure. regimes: name -> (kind, setting). out: where rows and reports go. cache: features, graphs."""
+    """What to measure. regimes: name -> (kind, setting). out: where rows and reports go. cache: features, graphs.
+
+    estimators: names from `bench.estimators`, whose values `bench.estimates` keeps beside the rows.
+    """
 
     name: str
     models: tuple[ModelSpec, ...]
@@ -50,6 +53,7 @@ class Study:
     threads: int | None = None
     source_name: str = "ImageNet"
     notes: tuple[str, ...] = ()
+    estimators: tuple[str, ...] = ()
 
     @property
     def runs(self) -> RunStore:

@@ -27,7 +27,7 @@ export.backends export.known
 export.command
 bench.progress bench.demo_data bench.marks bench.intervals bench.source_scores
 bench.feature_scores bench.runs bench.ticks bench.labels bench.catalogue bench.splits bench.usertables
-bench.tasks bench.stats bench.throughput bench.executors bench.panels bench.drawing
+bench.tasks bench.stats bench.throughput bench.estimators bench.executors bench.panels bench.drawing
 bench.raw bench.downloads bench.listing
 bench.manifests bench.regimes bench.lines bench.paired bench.results
 bench.official_fang bench.official_kornblith bench.official_imagenet
@@ -40,7 +40,8 @@ bench.figures
 bench.report
 bench.pretrain
 bench.study
-bench.studyfile bench.demo
+bench.estimates bench.studyfile
+bench.demo
 bench.cli
 """
 LEVEL = {name: number for number, row in enumerate(LEVELS.split("\n")) for name in row.split()}

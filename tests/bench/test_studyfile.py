@@ -4,6 +4,7 @@ from textwrap import dedent
 
 import pytest
 
+from bench.estimators import ESTIMATORS
 from bench.studyfile import prepared, read_study
 from engine.errors import BadInput
 from engine.finetune import Recipe
@@ -47,6 +48,16 @@ def test_a_study_file_becomes_a_study(write: Callable[[str], Path], tmp_path: Pa
     tasks = prepared(study, sources).tasks
     assert [(task.name, dict(task.counts)) for task in tasks] == [("colours", {"train": 24, "val": 12, "test": 15})]
     assert len(prepared(study, sources).cells()) == 2 * 1 * 2 * 2
+
+
+def test_estimators_are_none_unless_named_and_all_are_every_one(write: Callable[[str], Path]) -> None:
+    assert read_study(write(GOOD))[0].estimators == ()
+    assert read_study(write(GOOD + "    estimators: [nce, logme, nce]"))[0].estimators == ("nce", "logme")
+    assert read_study(write(GOOD + "    estimators: all"))[0].estimators == tuple(ESTIMATORS)
+    with pytest.raises(BadInput, match=r"estimators\[1\]: no estimator named 'log_me'; nearest: logme"):
+        read_study(write(GOOD + "    estimators: [nce, log_me]"))
+    with pytest.raises(BadInput, match=r"estimators: .*list, found 'logme'"):
+        read_study(write(GOOD + "    estimators: logme"))
 
 
 def test_paths_are_seen_from_the_files_folder(
