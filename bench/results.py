@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -150,14 +150,21 @@ def gains(results: Results, task: str, one: str, other: str) -> list[tuple[str, 
 def complete_block(
     results: Results, regime: str, models: Sequence[str], tasks: Sequence[str]
 ) -> tuple[list[str], list[str]]:
-    """Models and tasks with every value between them: a mean over other tasks is another mean.
-
-    While a value is missing, the model or task that misses the largest share goes.
-    """
-    models = list(models)
+    """Models and tasks with every value between them: a mean over other tasks is another mean."""
     tasks = [task for task in tasks if any(results.value(task, model, regime) is not None for model in models)]
+    return without_holes(models, tasks, lambda model, task: results.value(task, model, regime) is None)
+
+
+def without_holes(
+    models: Sequence[str], tasks: Sequence[str], missing: Callable[[str, str], bool]
+) -> tuple[list[str], list[str]]:
+    """The models and tasks that are left when, while a value is missing, the one that misses the largest share goes.
+
+    missing: whether a model and a task have no value.
+    """
+    models, tasks = list(models), list(tasks)
     while True:
-        holes = np.array([[results.value(task, model, regime) is None for task in tasks] for model in models])
+        holes = np.array([[missing(model, task) for task in tasks] for model in models])
         if not holes.size or not holes.any():
             return models, tasks
         by_model, by_task = holes.mean(axis=1), holes.mean(axis=0)

@@ -25,15 +25,15 @@ export.graph export.halves export.int8
 export.precision export.plan export.gate
 export.backends export.known
 export.command
-bench.progress bench.demo_data bench.marks bench.intervals bench.source_scores
+bench.progress bench.demo_data bench.marks bench.intervals bench.source_scores bench.ranks
 bench.feature_scores bench.runs bench.ticks bench.labels bench.catalogue bench.splits bench.usertables
 bench.tasks bench.stats bench.throughput bench.estimators bench.executors bench.panels bench.drawing
 bench.raw bench.downloads bench.listing
 bench.manifests bench.regimes bench.lines bench.paired bench.results
 bench.official_fang bench.official_kornblith bench.official_imagenet
 bench.official
-bench.correlation bench.wording
-bench.transfer
+bench.correlation bench.wording bench.judging
+bench.transfer bench.judgement
 bench.answer bench.legend bench.tables
 bench.throughput_figure bench.page
 bench.figures
