@@ -28,7 +28,7 @@ ESTIMATORS: dict[str, Estimator] = {
     "logme": Estimator("LogME", logme, "features", True, "You et al. 2021"),
     "leep": Estimator("LEEP", leep, "source", False, "Nguyen et al. 2020"),
     "nce": Estimator("NCE", nce, "source", False, "Tran et al. 2019"),
-    "h_score": Estimator("H-score, regularised", h_score, "features", False, "Ibrahim et al. 2022"),
+    "h_score": Estimator("regularised H-score", h_score, "features", False, "Ibrahim et al. 2022"),
     "nleep": Estimator("N-LEEP", nleep, "features", False, "Li et al. 2021"),
     "transrate": Estimator("TransRate", transrate, "features", False, "Huang et al. 2022"),
 }

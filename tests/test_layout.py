@@ -33,8 +33,9 @@ bench.manifests bench.regimes bench.lines bench.paired bench.results
 bench.official_fang bench.official_kornblith bench.official_imagenet
 bench.official
 bench.correlation bench.wording bench.judging
-bench.transfer bench.judgement
+bench.transfer
 bench.answer bench.legend bench.tables
+bench.judgement
 bench.throughput_figure bench.page
 bench.figures
 bench.report
