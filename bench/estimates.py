@@ -1,17 +1,21 @@
 """A study's estimates of transferability: measured once per model and task, on train images alone, and kept.
 
-Features are those of the frozen regimes, from the same store; probabilities of the source classes come from the
-model with its own head and are kept in that store too. Nothing here opens val or test.
+Features are those of the frozen regimes, from the same store. Probabilities of the source classes are the model's own
+head on these features where the head is linear, as it is in most models; otherwise the model runs once more and its
+logits are kept in that store too. Nothing here opens val or test.
 """
 
 import dataclasses
 import functools
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from bench.estimators import ESTIMATORS
 from bench.executors import Executor
@@ -23,11 +27,12 @@ from bench.study import Study
 from bench.tasks import Task
 from engine.errors import BadInput, FeatuneError
 from engine.features import FeatureKey, FeatureStore
-from engine.images import Labelled
-from engine.models import ModelSpec, source_model
+from engine.images import Labelled, batches
+from engine.models import ModelSpec, feature_model, source_model
 from engine.runners import torch_runner
 from engine.store import digest, read_json, write_json
 
+CHECKED = 8  # images on which the head on features is compared with the whole model
 Pair = tuple[str, str]  # names of a model and a task
 
 
@@ -92,23 +97,55 @@ class _Inputs:
 
     @functools.cached_property
     def probabilities(self) -> NDArray[np.float64]:
-        return softmax(source_logits(self.spec, self.train, Path(self.study.cache), self.study.device))
+        require_source_classes(self.spec)
+        logits = logits_by_head(self.spec, self.train, lambda: self.features)
+        if logits is None:
+            logits = source_logits(self.spec, self.train, Path(self.study.cache), self.study.device)
+        return softmax(logits)
+
+
+# --- Source probabilities
+
+
+def require_source_classes(spec: ModelSpec) -> None:
+    if spec.weights.startswith("random:"):
+        raise BadInput(f"{spec.name} has random weights, so its source classes mean nothing; leave leep and nce out")
+
+
+@torch.inference_mode()
+def logits_by_head(
+    spec: ModelSpec, items: Labelled, features: Callable[[], NDArray[np.float32]]
+) -> NDArray[np.float32] | None:
+    """Logits of the source classes [n, source classes], the model's last linear layer on its features [n, width].
+
+    None where that is not what the model computes, judged on a few of the images.
+    """
+    whole = source_model(spec)
+    find = getattr(whole[1], "get_classifier", None)  # type: ignore[index]
+    head = find() if find and not spec.tap else None
+    if not isinstance(head, nn.Linear):
+        return None
+    images = next(batches(items, spec.view, CHECKED))
+    rows, expected = feature_model(spec)(images), whole(images)
+    if rows.shape[1:] != (head.in_features,) or expected.shape[1:] != (head.out_features,):
+        return None
+    if not torch.allclose(head(rows), expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max())):
+        return None
+    return head(torch.from_numpy(np.array(features()))).numpy()
 
 
 def source_logits(spec: ModelSpec, items: Labelled, cache: Path, device: str = "cpu") -> NDArray[np.float32]:
-    """Logits of the source classes [n, source classes] by the model's own head, in torch; stored like features.
+    """Logits of the source classes [n, source classes] by the whole model in torch; stored like features.
 
-    Raises BadInput for a model without one: random weights, or a body alone.
+    Raises BadInput for a model without source classes, a body alone.
     """
-    if spec.weights.startswith("random:"):
-        raise BadInput(f"{spec.name} has random weights, so its source classes mean nothing")
     model = source_model(spec)
     if getattr(model[1], "num_classes", None) == 0:  # type: ignore[index]
-        raise BadInput(f"{spec.name} has no classifier of source classes; LEEP and NCE need one")
+        raise BadInput(f"{spec.name} has no classifier of source classes; leave leep and nce out")
     key = FeatureKey(digest([spec.digest, "source logits"]), spec.view, items.content_digest, f"torch:{device}")
     rows = FeatureStore(cache / "features").rows(key, items, lambda: torch_runner(model, device))
     if rows.ndim != 2 or rows.shape[1] < 2:
-        raise BadInput(f"{spec.name}: logits [n, source classes] expected, {rows.shape} found")
+        raise BadInput(f"{spec.name}: logits [n, source classes] expected, {rows.shape} found; leave leep and nce out")
     return rows
 
 
@@ -132,8 +169,7 @@ def _waiting(study: Study) -> list[Estimate]:
 
 
 def _inputs(study: Study, spec: ModelSpec, task: Task, name: str) -> str:
-    backend = study.backend if ESTIMATORS[name].needs == "features" else "torch"
-    return digest([spec.digest, task.digest, name, backend, study.device])
+    return digest([spec.digest, task.digest, name, study.backend, study.device])
 
 
 def _undefined(task: Task, name: str) -> str | None:

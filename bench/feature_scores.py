@@ -20,6 +20,7 @@ STARTS = 49  # ratios of noise to signal, two to a power of ten, of which the be
 RATIO_RANGE = (1e-12, 1e12)  # of the noise to the largest eigenvalue: flat beyond, or no noise at all
 ENERGY = 0.8  # of the variance, kept by N-LEEP's principal components
 COMPONENTS = 5  # of N-LEEP's mixture, per target class
+MIXTURE_BYTES = 2e9  # of the mixture's covariances; scikit-learn keeps a few arrays of that size
 
 
 def logme(rows: npt.ArrayLike, labels: npt.ArrayLike) -> float:
@@ -148,7 +149,8 @@ def nleep(rows: npt.ArrayLike, labels: npt.ArrayLike, seed: int = 0) -> float:
 
     The mixture has five components per class with full covariances, and is fitted to the principal components that
     hold 80 % of the variance; never more components than half the images. labels: [n]. The seed draws the
-    mixture's start. Equal rows have one component. Source: Li et al. 2021, section 4 and 5.
+    mixture's start. Equal rows have one component. Raises BadInput where the covariances would take more than 2 GB.
+    Source: Li et al. 2021.
     """
     from sklearn.decomposition import PCA
     from sklearn.exceptions import ConvergenceWarning
@@ -161,6 +163,9 @@ def nleep(rows: npt.ArrayLike, labels: npt.ArrayLike, seed: int = 0) -> float:
     reduced = PCA(ENERGY, svd_solver="full").fit_transform(features)
     reduced /= reduced.std()  # the mixture's floor under variances is absolute
     components = min(COMPONENTS * (int(truth.max()) + 1), max(1, len(truth) // 2), len(np.unique(reduced, axis=0)))
+    if components * reduced.shape[1] ** 2 * 8 > MIXTURE_BYTES:
+        size = f"{components} components in {reduced.shape[1]} dimensions"
+        raise BadInput(f"N-LEEP's mixture of {size} takes more than 2 GB; leave nleep out of `estimators`")
     mixture = GaussianMixture(components, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a mixture after 100 steps is a mixture

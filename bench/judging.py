@@ -121,24 +121,24 @@ def _judge(results: Results, regime: str, name: str, values: Scores, seed: int) 
         return None
     truth = np.array([[results.value(task, model, regime) for task in tasks] for model in models], dtype=np.float64)
     score = np.array([[values[model, task] for task in tasks] for model in models])
-    tau, ahead = _mean_over_tasks(weighted_tau, score, truth), None
+    tau, ahead = mean_over_tasks(weighted_tau, score, truth), None
     if name not in (SOURCE, CHANCE) and all(model in results.source_top1 for model in models):
         source = np.array([[results.source_top1[model]] * len(tasks) for model in models])
-        of_source = _mean_over_tasks(weighted_tau, source, truth)
+        of_source = mean_over_tasks(weighted_tau, source, truth)
         ahead = _interval(lambda counts: tau(counts) - of_source(counts), len(models), seed)
     return Judged(
         regime=regime,
         score=name,
         models=tuple(models),
         tau=_interval(tau, len(models), seed),
-        rho=_interval(_mean_over_tasks(spearman, score, truth), len(models), seed),
+        rho=_interval(mean_over_tasks(spearman, score, truth), len(models), seed),
         ahead=ahead,
         by_task=tuple(_on_task(models, task, score[:, at], truth[:, at]) for at, task in enumerate(tasks)),
         left_out=len(known) - len(models),
     )
 
 
-def _mean_over_tasks(rank_correlation: Callable[[Array, Array, Array], Array], score: Array, truth: Array) -> Statistic:
+def mean_over_tasks(rank_correlation: Callable[[Array, Array, Array], Array], score: Array, truth: Array) -> Statistic:
     """Over resamples of models, the same for every task."""
 
     def statistic(counts: Array) -> Array:

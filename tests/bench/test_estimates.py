@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from bench import estimates
-from bench.estimates import known_estimates, run_estimates, source_logits
+from bench.estimates import known_estimates, logits_by_head, run_estimates, source_logits
 from bench.estimators import ESTIMATORS, estimator
 from bench.executors import in_process, processes
 from bench.feature_scores import logme
@@ -21,7 +21,8 @@ from bench.source_scores import leep, softmax
 from bench.study import Study, run
 from engine.errors import BadInput
 from engine.features import FeatureStore
-from engine.models import ModelSpec, classifier, source_model, spec_from_entry
+from engine.images import batches
+from engine.models import ModelSpec, classifier, feature_model, source_model, spec_from_entry
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +66,6 @@ def test_values_are_those_of_the_stored_train_rows_and_of_the_models_own_head(st
     train, spec = study.tasks[0].load("train"), study.models[0]
     rows = stored_features(Bench(Path(study.cache), "torch"), spec, train)(train)
     assert found["logme"] == logme(rows, train.truth(3))
-    from engine.images import batches
-
     with torch.inference_mode():
         logits = torch.cat([source_model(spec)(images) for images in batches(train, spec.view, 5)])
     assert found["leep"] == pytest.approx(leep(softmax(logits.numpy()), train.truth(3)), abs=1e-5)
@@ -80,17 +79,62 @@ def test_estimates_are_measured_once_and_a_killed_run_keeps_what_it_had(study: S
     assert [one for one in run_estimates(study, in_process, Silent()) if one.name in values(first)] == first
 
 
-def test_features_are_extracted_once_for_the_probe_and_the_estimators(
+def test_features_are_extracted_once_for_the_probe_and_all_estimators(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    features_only = dataclasses.replace(study, estimators=("logme", "h_score", "transrate", "nleep"))
     run(study, in_process)
 
     def extracted(*_: object) -> None:
         raise AssertionError("features were extracted again")
 
     monkeypatch.setattr(FeatureStore, "_compute", extracted)
-    assert all(one.error is None for one in run_estimates(features_only, in_process, Silent()))
+    assert all(one.error is None for one in run_estimates(study, in_process, Silent()))
+
+
+class Curved(torch.nn.Module):
+    """A classifier whose logits are not its linear layer's output."""
+
+    num_classes = 6
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.fc = torch.nn.Linear(3, 6)
+
+    def get_classifier(self) -> torch.nn.Linear:
+        return self.fc
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.fc(images.mean((2, 3))).square()
+
+
+def test_a_head_that_is_not_linear_runs_with_the_whole_model_once(study: Study) -> None:
+    spec = spec_from_entry({"factory": f"{__file__}:Curved", "side": 32, "name": "curved"})
+    train = study.tasks[0].load("train")
+
+    def features() -> np.ndarray:
+        raise AssertionError("not wanted")
+
+    assert logits_by_head(spec, train, features) is None
+    logits = source_logits(spec, train, Path(study.cache))
+    with torch.inference_mode():
+        expected = source_model(spec)(next(batches(train, spec.view, 24))).numpy()
+    assert np.allclose(logits, expected, rtol=1e-5, atol=1e-5)
+    curved = dataclasses.replace(study, models=(spec,), estimators=("leep",))
+    (one,) = run_estimates(curved, in_process, Silent())
+    assert one.value == pytest.approx(leep(softmax(expected), train.truth(3)), abs=1e-6)
+
+
+@pytest.mark.parametrize("architecture", ["test_resnet", "test_vit", "test_convnext", "test_efficientnet"])
+def test_the_head_on_features_gives_the_logits_of_the_whole_model(study: Study, architecture: str) -> None:
+    spec = spec_from_entry({"architecture": architecture, "pretrained": False})
+    train = study.tasks[0].load("train")
+    images = next(batches(train, spec.view, 24))
+    with torch.inference_mode():
+        rows, expected = feature_model(spec)(images).numpy(), source_model(spec)(images).numpy()
+    found = logits_by_head(spec, train, lambda: rows)
+    assert found is not None
+    assert np.allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_other_weights_or_labels_are_other_estimates(study: Study, image_folder: Callable[..., Path]) -> None:

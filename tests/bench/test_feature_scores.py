@@ -178,6 +178,15 @@ def test_nleep_does_not_depend_on_the_scale_of_the_features() -> None:
     assert nleep(rows * 2.0**-14, labels) == pytest.approx(nleep(rows, labels), rel=1e-9)
 
 
+def test_a_mixture_that_would_not_fit_into_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench import feature_scores
+
+    rows, labels = drawn(60, 8)
+    monkeypatch.setattr(feature_scores, "MIXTURE_BYTES", 100.0)
+    with pytest.raises(BadInput, match="leave nleep out"):
+        nleep(rows, labels)
+
+
 def test_nleep_of_clusters_that_are_the_classes_is_zero() -> None:
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1, 2], 40)
