@@ -64,7 +64,8 @@ def demo(out: Path, seed: int, execute: Executor, progress: Progress) -> tuple[S
         found = _ladder(source, out / "models", seed, execute, advance)
     models = tuple(
         spec_from_entry(_entry(entry) | {"checkpoint": found[entry["name"]].checkpoint,
-                                         "source_top1": found[entry["name"]].source_top1})
+                                         "source_top1": found[entry["name"]].source_top1,
+                                         "source_n": found[entry["name"]].n})
         for entry in LADDER
     )  # fmt: skip
     study = Study(

@@ -36,7 +36,8 @@ class Row:
     """One thing that was measured, or the error that stood in its way.
 
     value, low, high: fractions (the metric and its 95 % interval), None where the cell failed.
-    n: test images. source_top1: the model's accuracy on its source task, a fraction, where known.
+    n: test images. source_top1: the model's accuracy on its source task, a fraction, and source_n the images that
+    it was measured on, where known.
     seconds: wall time of the cell. details: what the regime chose and how well it converged.
     environment: versions, device and precision. scores_digest: SHA-256 of the file with the test scores.
     """
@@ -48,6 +49,7 @@ class Row:
     low: float | None = None
     high: float | None = None
     source_top1: float | None = None
+    source_n: int | None = None
     family: str = ""
     seconds: float = 0.0
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)

@@ -125,7 +125,7 @@ def finished(study: Study) -> list[Row]:
 def described(study: Study, row: Row) -> Row:
     """The row with the model's labels as the study now has them: what they say does not touch the number."""
     spec = study.spec(row.cell.model)
-    return dataclasses.replace(row, source_top1=spec.source_top1, family=spec.family)
+    return dataclasses.replace(row, source_top1=spec.source_top1, source_n=spec.source_n, family=spec.family)
 
 
 def measure(study: Study, cell: Cell) -> Row:
@@ -146,6 +146,7 @@ def measure(study: Study, cell: Cell) -> Row:
         low=interval_[0],
         high=interval_[1],
         source_top1=spec.source_top1,
+        source_n=spec.source_n,
         family=spec.family,
         seconds=time.perf_counter() - began,
         details=details,

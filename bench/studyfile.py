@@ -45,6 +45,7 @@ class ModelEntry(_Entry):
     tap: str | None = None
     family: str | None = None
     source_top1: Fraction | None = Field(None, validation_alias=AliasChoices("source_top1", "imagenet_top1"))
+    source_n: Annotated[int, Field(ge=1)] | None = None
 
     @model_validator(mode="after")
     def _one_constructor(self) -> "ModelEntry":

@@ -98,8 +98,8 @@ def throughput_table(speeds: Sequence[Speed]) -> list[Speed]:
 def results_csv(rows: Iterable[Row]) -> str:
     """One line per row, sorted; numbers in full precision; RFC 4180."""
     columns = (
-        *("task", "model", "family", "source_top1", "regime", "seed", "metric", "value", "low", "high", "n"),
-        *("seconds", "error", "source", "inputs", "scores_digest"),
+        *("task", "model", "family", "source_top1", "source_n", "regime", "seed"),
+        *("metric", "value", "low", "high", "n", "seconds", "error", "source", "inputs", "scores_digest"),
     )
     found = []
     for row in sorted(rows, key=row_order):

@@ -25,7 +25,7 @@ def write(tmp_path: Path, image_folder: Callable[..., Path]) -> Callable[[str], 
 GOOD = """
     name: small
     models:
-      - {architecture: test_resnet, pretrained: false, side: 32, imagenet_top1: 0.5}
+      - {architecture: test_resnet, pretrained: false, side: 32, imagenet_top1: 0.5, source_n: 500}
       - {architecture: test_vit, pretrained: false, kwargs: {img_size: 32, patch_size: 8}, name: vit}
     tasks:
       - folder: colours
@@ -39,7 +39,8 @@ GOOD = """
 def test_a_study_file_becomes_a_study(write: Callable[[str], Path], tmp_path: Path) -> None:
     study, sources = read_study(write(GOOD), tmp_path / "out")
     assert [spec.name for spec in study.models] == ["test_resnet.r160_in1k", "vit"]
-    assert study.models[0].source_top1 == 0.5
+    assert (study.models[0].source_top1, study.models[0].source_n) == (0.5, 500)
+    assert (study.models[1].source_top1, study.models[1].source_n) == (None, None)
     assert study.models[1].view.side == 32
     kind, recipe = study.regimes["long"]
     assert kind == "finetune"
