@@ -103,12 +103,15 @@ def _ahead(ranked: Sequence[Judged], source_name: str) -> str:
 def _cost(first: Judged, of_regime: Sequence[Judged], source_name: str) -> str:
     """What following the first score costs beside source accuracy and chance."""
     several = len(first.by_task) > 1
-    average = "on average " if several else ""
-    worst = f" (at worst {first.worst.regret:.1f}, on {first.worst.task})" if several else ""
-    others = [one for one in of_regime if one.score in (SOURCE, CHANCE) and one is not first]
-    rest = ", ".join(f"that of {title(one.score, source_name)} {one.regret:.1f}" if one.score == SOURCE else
-                     f"a model at random {one.regret:.1f}" for one in others)  # fmt: skip
-    return f"Its first choice is {average}{first.regret:.1f} points short of the best model{worst}, {rest}."
+    if first.worst.regret == 0:
+        own = "Its first choice is the best model" + (" on every task" if several else "")
+    else:
+        average = "on average " if several else ""
+        worst = f" (at worst {first.worst.regret:.1f}, on {first.worst.task})" if several else ""
+        own = f"Its first choice is {average}{first.regret:.1f} points short of the best model{worst}"
+    names = {SOURCE: f"the first by {source_name} accuracy", CHANCE: "a model at random"}
+    others = [one for one in of_regime if one.score in names and one is not first]
+    return f"{own}; " + ", ".join(f"{names[one.score]} {one.regret:.1f} short" for one in others) + "."
 
 
 def _reach(found: Sequence[Judged]) -> str:

@@ -70,7 +70,7 @@ def test_a_perfect_score_comes_first_and_costs_nothing() -> None:
     rows = study(8)
     probe = lines(rows, estimated(rows))[0]
     assert probe.startswith("Frozen features, linear probe: LogME ranks the models best (weighted τ\u00a0=\u00a01.00")
-    assert "0.0 points short of the best model" in probe
+    assert "Its first choice is the best model on every task; the first by ImageNet accuracy" in probe
     assert "The interval of every score lies above zero" in probe
 
 
