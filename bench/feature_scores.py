@@ -29,8 +29,8 @@ def logme(rows: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     labels: target classes [n], or bool [n, classes] where an image has several: each class is a column of zeros
     and ones that a Bayesian linear model without offset predicts from the rows, whose prior and noise precisions
     (alpha, beta) maximise the evidence. Classes without an image are left out.
-    Source: You et al. 2021, section 4, equation 2; the fixed point in the singular basis is that of You et al.
-    2022 (Ranking and Tuning Pre-trained Models), algorithm 3.
+    Source: You et al. 2021; the fixed point in the singular basis is that of You et al.
+    2022 (Ranking and Tuning Pre-trained Models).
     """
     features, targets = _rows(rows), _columns(labels)
     _same_length(features, targets)
@@ -86,7 +86,7 @@ def h_score(rows: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     trace of (shrunken covariance of the rows)^-1 (1 - a) (covariance of the class means), where a is the
     Ledoit-Wolf shrinkage a of the covariance towards a multiple of the identity. labels: [n]. Covariances are
     divided by n. 0 where the rows are all equal.
-    Source: Ibrahim et al. 2022, section 4; without shrinkage it is Bao et al. 2019, definition 2.
+    Source: Ibrahim et al. 2022; without shrinkage it is that of Bao et al. 2019.
     """
     features, truth = _rows(rows), class_indices(labels)
     _same_length(features, truth)
@@ -107,7 +107,7 @@ def h_score(rows: npt.ArrayLike, labels: npt.ArrayLike) -> float:
 
 
 def _shrinkage(centred: Array, eigenvalues: Array) -> float:
-    """Ledoit and Wolf's (2004) weight of the identity, section 3.3, from the eigenvalues of the rows' Gram matrix.
+    """Ledoit and Wolf's (2004) weight of the identity from the eigenvalues of the rows' Gram matrix.
 
     With the covariance S, the distance d^2 = |S - m I|^2 / width is known from the eigenvalues, and so is all of
     b^2 = sum over rows of |x x^T - S|^2 / (n^2 width) but the fourth powers of the rows' lengths.
@@ -127,7 +127,7 @@ def transrate(rows: npt.ArrayLike, labels: npt.ArrayLike, epsilon: float = 1e-4)
 
     The rate of Z [n, width] is log det(I + Z^T Z / (n epsilon)) / 2; the rates of the classes are averaged by their
     share of the images. labels: [n]. The authors' listing averages classes alike, which is the same where they are
-    balanced. Depends on the scale of the rows. Source: Huang et al. 2022, section 3.2 and its listing.
+    balanced. Depends on the scale of the rows. Source: Huang et al. 2022.
     """
     features, truth = _rows(rows), class_indices(labels)
     _same_length(features, truth)

@@ -16,7 +16,7 @@ def weighted_tau(x: Array, y: Array, counts: Array) -> Array:
     """Kendall's tau with pairs weighted by 1 / (rank of one) + 1 / (rank of the other), 1 the largest: [r].
 
     The mean of ranking by x, ties by y, and the other way round, as scipy.stats.weightedtau has it by default:
-    an exchange at the top counts more than one at the bottom. x, y: [m]. Source: Vigna 2015, section 4.
+    an exchange at the top counts more than one at the bottom. x, y: [m]. Source: Vigna 2015.
     """
     return (_tau_ranked_by(x, y, counts) + _tau_ranked_by(y, x, counts)) / 2
 

@@ -21,7 +21,7 @@ def leep(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     probabilities: of the source classes [n, source classes], rows that add up to one; labels: target classes [n].
     The empirical P(target class | source class) is read from the same images, and the score is the mean log of the
     probability that it gives, weighted by the source probabilities, to each image's own class. Never below the
-    negative entropy of the labels by more than rounding. Source: Nguyen et al. 2020, equations 1 and 2.
+    negative entropy of the labels by more than rounding. Source: Nguyen et al. 2020.
     """
     theta, truth = source_probabilities(probabilities), class_indices(labels)
     _same_length(theta, truth)
@@ -37,7 +37,7 @@ def nce(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     """Negative conditional entropy -H(target class | source class), from -log(target classes) to 0.
 
     probabilities: [n, source classes]; the likeliest source class of each image is what is conditioned on, as
-    there are no source labels of target images. labels: [n]. Source: Tran et al. 2019, section 4.
+    there are no source labels of target images. labels: [n]. Source: Tran et al. 2019.
     """
     theta, truth = source_probabilities(probabilities), class_indices(labels)
     _same_length(theta, truth)
