@@ -67,6 +67,7 @@ def study_run(
     Example: featune study run studies/quickstart.yaml --out runs/quickstart
     """
     with errors():
+        from bench.estimates import run_estimates
         from bench.study import run_whole
         from bench.studyfile import prepared, read_study
 
@@ -78,6 +79,7 @@ def study_run(
             for note in task.notes:
                 progress.say(f"{task.name}: {note}")
         rows, speeds = run_whole(study, executor(jobs), progress)
+        run_estimates(study, executor(jobs), progress)
         _finish(study, rows, speeds, progress, as_json, command=f"featune study run {path}")
 
 
@@ -146,21 +148,25 @@ def _finish(
     seed: int = 0,
 ) -> None:
     """Write the report, print the table or JSON, and leave with 1 if a cell failed."""
-    from bench.report import correlation_lines, results_table, write_report
+    from bench.estimates import known_estimates
+    from bench.report import correlation_lines, estimator_lines, results_table, write_report
     from engine.store import plain
 
+    estimates = known_estimates(study)
     report = write_report(
-        Path(study.out), study.name, rows, speeds,
+        Path(study.out), study.name, rows, speeds, estimates,
         notes=study.notes, source_name=study.source_name, command=command, seed=seed,
     )  # fmt: skip
     if as_json:
-        print(json.dumps({"rows": plain(rows), "speeds": plain(speeds), "report": str(report)}, indent=1))
+        measured = {"rows": plain(rows), "speeds": plain(speeds), "estimates": plain(estimates)}
+        print(json.dumps(measured | {"report": str(report)}, indent=1))
     else:
         from rich.console import Console
 
         console = Console(width=None if sys.stdout.isatty() else 120)
         console.print(results_table(rows))
-        for line in correlation_lines(rows, study.source_name, seed):
+        lines = correlation_lines(rows, study.source_name, seed)
+        for line in [*lines, *estimator_lines(rows, estimates, speeds, study.source_name, seed)]:
             console.print(line, highlight=False, markup=False)
         console.print(f"report: {report}", highlight=False, markup=False, soft_wrap=True)
     failed = [row for row in rows if row.error]

@@ -119,7 +119,7 @@ def transfer_correlation(
     values: npt.ArrayLike,
     n: npt.ArrayLike | None = None,
     *,
-    source_n: int | None = None,
+    source_n: npt.ArrayLike | None = None,
     kind: str = "pearson",
     level: float = 0.95,
     resamples: int = RESAMPLES,
@@ -129,7 +129,8 @@ def transfer_correlation(
     """Correlation of logit(source accuracy) with the mean over tasks of the log odds of transfer accuracy.
 
     source: fractions [models]; values: fractions [models, tasks]; n: test images [tasks] or [models, tasks],
-    source_n: those of the source. Without n the plain logit is taken. After Kornblith et al. 2019.
+    source_n: those of the source, one number or [models]. Without n the plain logit is taken. After Kornblith et
+    al. 2019.
 
     The interval is a percentile bootstrap over models. Where n (or source_n) is given and resample_examples
     holds, each resample also draws its accuracies anew as binomial counts of n: the noise of finite test sets
@@ -142,15 +143,17 @@ def transfer_correlation(
         raise BadInput(f"source: one value per model expected ({len(values)}), {source.shape} found")
     x, y = log_odds(source, source_n), mean_log_odds(values, n)
     sizes = None if n is None else np.broadcast_to(np.asarray(n), values.shape)
+    source_sizes = None if source_n is None else np.broadcast_to(np.asarray(source_n), source.shape)
 
     def draw(rows: Array, rng: np.random.Generator) -> tuple[Array, Array]:
         noisy_source, noisy = source[rows], values[rows]
-        if source_n is not None and resample_examples:
-            noisy_source = rng.binomial(source_n, noisy_source) / source_n
+        drawn_source_n = None if source_sizes is None else source_sizes[rows]
+        if drawn_source_n is not None and resample_examples:
+            noisy_source = rng.binomial(drawn_source_n, noisy_source) / drawn_source_n
         if sizes is not None and resample_examples:
             noisy = rng.binomial(sizes[rows], noisy) / sizes[rows]
         drawn_n = None if sizes is None else sizes[rows]
-        return log_odds(noisy_source, source_n), log_odds(noisy, drawn_n).mean(axis=2)
+        return log_odds(noisy_source, drawn_source_n), log_odds(noisy, drawn_n).mean(axis=2)
 
     return _correlation(x, y, draw, values.shape[1], kind=kind, level=level, resamples=resamples, seed=seed)
 

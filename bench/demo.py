@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.demo_data import SIDE, SOURCE_CLASSES, TARGETS, fractals, write_images
+from bench.estimates import run_estimates
+from bench.estimators import ESTIMATORS
 from bench.executors import Executor
 from bench.manifests import Source, prepare, read_folder_split
 from bench.pretrain import Pretrained, pretrain
@@ -62,7 +64,8 @@ def demo(out: Path, seed: int, execute: Executor, progress: Progress) -> tuple[S
         found = _ladder(source, out / "models", seed, execute, advance)
     models = tuple(
         spec_from_entry(_entry(entry) | {"checkpoint": found[entry["name"]].checkpoint,
-                                         "source_top1": found[entry["name"]].source_top1})
+                                         "source_top1": found[entry["name"]].source_top1,
+                                         "source_n": found[entry["name"]].n})
         for entry in LADDER
     )  # fmt: skip
     study = Study(
@@ -76,8 +79,10 @@ def demo(out: Path, seed: int, execute: Executor, progress: Progress) -> tuple[S
         threads=1,
         source_name="source task (fractals)",
         notes=NOTES,
+        estimators=tuple(ESTIMATORS),
     )
     rows, fast = run_whole(study, execute, progress)
+    run_estimates(study, execute, progress)
     return study, rows, fast
 
 

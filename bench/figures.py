@@ -6,7 +6,7 @@ import numpy as np
 
 from bench.legend import family_key, family_shapes, number_key, point_names, regime_key, regime_styles
 from bench.lines import fit_line
-from bench.marks import Figure, Limits, Line, Mark, Panel, Series, ends
+from bench.marks import Figure, Limits, Line, Mark, Panel, Series, ends, sides
 from bench.panels import dot_panel, gain_panel, scatter_panel
 from bench.results import FROZEN, Results, complete_block, gains
 from bench.runs import Speed
@@ -42,9 +42,10 @@ def _transfer_figure(results: Results, found: Sequence[Transfer], source_name: s
         marks = []
         for model, x, y in zip(one.models, one.x, one.y, strict=True):
             low, high = mean_interval([results.entries[task, model, one.regime] for task in one.tasks])
-            marks.append(Mark(names[model], shapes[results.family.get(model, "")], x, y, low, high))
+            _, left, right = source_log_odds(results, model)
+            marks.append(Mark(names[model], shapes[results.family.get(model, "")], x, y, low, high, left, right))
         series.append(Series(one.regime, styles[one.regime][0], tuple(marks), _line(one, seed)))
-    across = limits_of([float(x) for one in means for x in one.x], 0.12)
+    across = limits_of([x for one in series for x in sides(one.marks)], 0.12)
     # Every panel is as many log odds tall, so that slopes compare; regimes side by side are another figure.
     tall = max(high - low for low, high in (limits_of(ends(one.marks)) for one in series))
     panels = tuple(
@@ -89,7 +90,8 @@ def _transfer_caption(results: Results, means: Sequence[Transfer], source_name: 
     parts = [
         f"{capital(source_name)} accuracy against transfer accuracy, both in log odds (marked in percent)"
         + ("; transfer is the mean over tasks of the log odds." if several else "."),
-        "One point per model; bars: 95\u00a0%, from the finite test splits.",
+        "One point per model; bars: 95\u00a0%, from the finite test splits"
+        + (" and the images behind the source accuracy." if results.source_n else "."),
     ]
     if len(means) > 1:
         parts.append("Panels differ in where their vertical axis starts, not in its scale.")
@@ -136,7 +138,7 @@ def _task_series(results: Results, task: str) -> list[Series]:
         for model in results.source_top1:
             entry = results.entries.get((task, model, regime))
             if entry is not None and entry.value is not None:
-                x = source_log_odds(results, model)
+                x, _, _ = source_log_odds(results, model)
                 marks.append(Mark(model, styles[regime][1], x, *entry_log_odds(entry)))
         shift = 4 * (at - (len(results.regimes) - 1) / 2)
         if marks:
@@ -154,7 +156,7 @@ def _task_panel(results: Results, task: str, series: Sequence[Series], source_na
         series,
         (printable(f"{capital(source_name)} accuracy"), printable(capital(metric))),
         (
-            limits_of([source_log_odds(results, model) for model in results.source_top1], 0.1),
+            limits_of([mark.x for mark in marks], 0.1),
             limits_of(ends(marks)),
         ),
         height=270,

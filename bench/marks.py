@@ -26,7 +26,7 @@ Key = Sequence[tuple[str, str, str]]  # (text, colour, shape); shape may be empt
 
 @dataclasses.dataclass(frozen=True)
 class Mark:
-    """One model's point: x and y, and the ends of y's interval, in log odds."""
+    """One model's point: x and y, and the ends of y's interval and of x's, in log odds."""
 
     label: str
     shape: str
@@ -34,6 +34,8 @@ class Mark:
     y: float
     low: float | None = None
     high: float | None = None
+    left: float | None = None
+    right: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,3 +94,8 @@ class Figure:
 def ends(marks: Iterable[Mark]) -> list[float]:
     """Everything that a vertical axis has to hold: the marks and the ends of their intervals."""
     return [end for mark in marks for end in (mark.y, mark.low, mark.high) if end is not None]
+
+
+def sides(marks: Iterable[Mark]) -> list[float]:
+    """Everything that a horizontal axis has to hold."""
+    return [end for mark in marks for end in (mark.x, mark.left, mark.right) if end is not None]

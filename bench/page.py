@@ -32,6 +32,7 @@ def page_html(
     source_name: str,
     command: str,
     seed: int,
+    scored: Mapping[str, Any] | None = None,
 ) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
@@ -70,7 +71,13 @@ def page_html(
         environment=_environments(rows),
         version=_version(rows),
         splits=_splits(rows),
-        files=["results.csv", "correlations.csv", *(["throughput.csv"] if speeds else [])],
+        scored=scored,
+        files=[
+            *("results.csv", "correlations.csv"),
+            *(["throughput.csv"] if speeds else []),
+            *(["estimates.csv"] if scored else []),
+            *(["estimators.csv"] if scored and scored["tables"] else []),
+        ],
         source_name=source_name,
         several_seeds=len({row.cell.seed for row in rows}) > 1,
     )

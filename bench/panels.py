@@ -156,6 +156,9 @@ def _draw_series(axes: Any, series: Series) -> None:
         if mark.low is not None and mark.high is not None:
             axes.plot([mark.x, mark.x], [mark.low, mark.high], color=colour, linewidth=1.2, alpha=0.75,
                       zorder=3, transform=place)  # fmt: skip
+        if mark.left is not None and mark.right is not None:
+            axes.plot([mark.left, mark.right], [mark.y, mark.y], color=colour, linewidth=1.2, alpha=0.75,
+                      zorder=3, transform=place)  # fmt: skip
         _draw_mark(axes, mark.x, mark.y, mark.shape, colour, transform=place)
 
 

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 from bench.answer import sentence
 from bench.drawing import write_png
 from bench.figures import report_figures
+from bench.judgement import estimates_csv, estimators_csv, judgement
+from bench.judgement import estimator_lines as lines_of
+from bench.judging import judged
 from bench.page import page_html
 from bench.results import Results, collect
-from bench.runs import Row, Speed
+from bench.runs import Estimate, Row, Speed
 from bench.tables import correlations_csv, results_csv, sizes, table_cell, throughput_csv
 from bench.transfer import correlations
 from bench.wording import printable, short_label
@@ -28,13 +31,15 @@ def write_report(
     title: str,
     rows: Sequence[Row],
     speeds: Sequence[Speed] = (),
+    estimates: Sequence[Estimate] = (),
     *,
     notes: Sequence[str] = (),
     source_name: str = "ImageNet",
     command: str = "",
     seed: int = 0,
 ) -> Path:
-    """The path of `report.html`, written under `out` with figures/*.png, results.csv and correlations.csv.
+    """The path of `report.html`, written under `out` with figures/*.png, results.csv and correlations.csv,
+    with throughput.csv of the speeds, and with estimates.csv and estimators.csv of the estimates.
 
     notes: what a reader must know before believing a number. seed: of the bootstrap.
     Raises BadInput where there is neither a row nor a speed, or `out` cannot be written.
@@ -47,23 +52,43 @@ def write_report(
     drawn = report_figures(results, found, speeds, source_name, seed)
     write_text(out / "results.csv", results_csv(rows))
     write_text(out / "correlations.csv", correlations_csv(found))
-    if speeds:
-        write_text(out / "throughput.csv", throughput_csv(speeds))
-    else:
-        (out / "throughput.csv").unlink(missing_ok=True)
+    scored = judged(results, estimates, speeds, seed)
+    _write_or_remove(out / "throughput.csv", throughput_csv(speeds) if speeds else None)
+    _write_or_remove(out / "estimates.csv", estimates_csv(estimates) if estimates else None)
+    _write_or_remove(out / "estimators.csv", estimators_csv(scored) if scored else None)
     for name in {"transfer", "tasks", "regimes", "throughput"} - {one.name for one in drawn}:
         (out / "figures" / f"{name}.png").unlink(missing_ok=True)
     for one in drawn:
         write_png(out / "figures" / f"{one.name}.png", one.panels, one.keys)
-    page = page_html(title, rows, speeds, results, found, drawn, notes, source_name, command, seed)
+    said = judgement(scored, estimates, source_name)
+    page = page_html(title, rows, speeds, results, found, drawn, notes, source_name, command, seed, said)
     write_text(out / "report.html", page)
     return out / "report.html"
+
+
+def _write_or_remove(path: Path, text: str | None) -> None:
+    """A file of an earlier report that this one has nothing for would be taken for its own."""
+    if text is None:
+        path.unlink(missing_ok=True)
+    else:
+        write_text(path, text)
 
 
 def correlation_lines(results: Results | Sequence[Row], source_name: str = "ImageNet", seed: int = 0) -> list[str]:
     """One sentence per regime, for the terminal."""
     table = results if isinstance(results, Results) else collect(results)
     return [sentence(one, source_name) for one in correlations(table, seed) if not one.task]
+
+
+def estimator_lines(
+    rows: Sequence[Row],
+    estimates: Sequence[Estimate],
+    speeds: Sequence[Speed] = (),
+    source_name: str = "ImageNet",
+    seed: int = 0,
+) -> list[str]:
+    """Which cheap score ranks the models, one line per regime, for the terminal."""
+    return lines_of(judged(collect(rows), estimates, speeds, seed), source_name)
 
 
 def results_table(rows: Sequence[Row]) -> "Table":

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,10 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-    """The rows as one table. models: best source accuracy first, unknown ones last."""
+    """The rows as one table. models: best source accuracy first, unknown ones last.
+
+    source_n: the images behind each source accuracy; empty unless they are known for all of them.
+    """
 
     models: tuple[str, ...]
     tasks: tuple[str, ...]
@@ -48,6 +51,7 @@ class Results:
     entries: Mapping[tuple[str, str, str], Entry]
     metric: Mapping[str, str]
     source_top1: Mapping[str, float]
+    source_n: Mapping[str, int]
     family: Mapping[str, str]
 
     def value(self, task: str, model: str, regime: str) -> float | None:
@@ -76,6 +80,7 @@ def collect(rows: Iterable[Row]) -> Results:
         measures.setdefault(row.cell.task, set()).add(row.metric)
     cells: dict[tuple[str, str, str], list[Row]] = {}
     source_top1: dict[str, float] = {}
+    source_n: dict[str, int] = {}
     family: dict[str, str] = {}
     metric: dict[str, str] = {}
     for row in rows:
@@ -84,18 +89,21 @@ def collect(rows: Iterable[Row]) -> Results:
         regime = row.cell.regime if row.source == "measured" else f"{row.cell.regime} [{row.source}]"
         cells.setdefault((task, row.cell.model, regime), []).append(row)
         if row.source_top1 is not None and math.isfinite(row.source_top1):
-            source_top1.setdefault(row.cell.model, row.source_top1)
+            known = source_top1.setdefault(row.cell.model, row.source_top1)
+            if row.source_n and row.source_top1 == known:
+                source_n.setdefault(row.cell.model, row.source_n)
         if row.family:
             family.setdefault(row.cell.model, row.family)
     models = sorted({model for _, model, _ in cells}, key=lambda model: (-source_top1.get(model, -1.0), model))
-    known = list(REGIMES)
+    order = list(REGIMES)
     regimes = sorted(
         {regime for _, _, regime in cells},
-        key=lambda regime: (known.index(regime) if regime in known else len(known), regime),
+        key=lambda regime: (order.index(regime) if regime in order else len(order), regime),
     )
     entries = {key: _entry(found) for key, found in cells.items()}
     tasks = tuple(sorted(metric))
-    return Results(tuple(models), tasks, tuple(regimes), entries, metric, source_top1, family)
+    sizes = source_n if source_n.keys() == source_top1.keys() else {}
+    return Results(tuple(models), tasks, tuple(regimes), entries, metric, source_top1, sizes, family)
 
 
 def _entry(rows: Sequence[Row]) -> Entry:
@@ -150,14 +158,21 @@ def gains(results: Results, task: str, one: str, other: str) -> list[tuple[str, 
 def complete_block(
     results: Results, regime: str, models: Sequence[str], tasks: Sequence[str]
 ) -> tuple[list[str], list[str]]:
-    """Models and tasks with every value between them: a mean over other tasks is another mean.
-
-    While a value is missing, the model or task that misses the largest share goes.
-    """
-    models = list(models)
+    """Models and tasks with every value between them: a mean over other tasks is another mean."""
     tasks = [task for task in tasks if any(results.value(task, model, regime) is not None for model in models)]
+    return without_holes(models, tasks, lambda model, task: results.value(task, model, regime) is None)
+
+
+def without_holes(
+    models: Sequence[str], tasks: Sequence[str], missing: Callable[[str, str], bool]
+) -> tuple[list[str], list[str]]:
+    """The models and tasks that are left when, while a value is missing, the one that misses the largest share goes.
+
+    missing: whether a model and a task have no value.
+    """
+    models, tasks = list(models), list(tasks)
     while True:
-        holes = np.array([[results.value(task, model, regime) is None for task in tasks] for model in models])
+        holes = np.array([[missing(model, task) for task in tasks] for model in models])
         if not holes.size or not holes.any():
             return models, tasks
         by_model, by_task = holes.mean(axis=1), holes.mean(axis=0)

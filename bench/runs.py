@@ -1,4 +1,4 @@
-"""What to measure (Cell), what was measured (Row), and the folder that keeps the rows."""
+"""What to measure (Cell), what was measured (Row, Speed, Estimate), and the folder that keeps the rows."""
 
 import dataclasses
 import json
@@ -36,7 +36,8 @@ class Row:
     """One thing that was measured, or the error that stood in its way.
 
     value, low, high: fractions (the metric and its 95 % interval), None where the cell failed.
-    n: test images. source_top1: the model's accuracy on its source task, a fraction, where known.
+    n: test images. source_top1: the model's accuracy on its source task, a fraction, and source_n the images that
+    it was measured on, where known.
     seconds: wall time of the cell. details: what the regime chose and how well it converged.
     environment: versions, device and precision. scores_digest: SHA-256 of the file with the test scores.
     """
@@ -48,6 +49,7 @@ class Row:
     low: float | None = None
     high: float | None = None
     source_top1: float | None = None
+    source_n: int | None = None
     family: str = ""
     seconds: float = 0.0
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -75,6 +77,31 @@ class Speed:
     median_ms: float
     p95_ms: float
     iterations: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """What an estimator says of a model on a task, from its train images alone; or why it says nothing.
+
+    value: the higher the better, each estimator on a scale of its own; None where there is an error.
+    seconds: of the estimator itself, its features or probabilities at hand. n: train images.
+    inputs: the digest of all else that the value depends on.
+    """
+
+    task: str
+    model: str
+    name: str
+    inputs: str
+    value: float | None = None
+    seconds: float = 0.0
+    n: int = 0
+    error: str | None = None
+
+    @property
+    def file(self) -> str:
+        """Where it is kept, `<task>/<model>.<name>.<digest>.json`."""
+        key = digest([self.task, self.model, self.name, self.inputs])
+        return f"{_safe(self.task)}/{_safe(self.model)}.{_safe(self.name)}.{key}.json"
 
 
 class RunStore:

@@ -38,7 +38,10 @@ SPEED_BATCH = 32
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """What to measure. regimes: name -> (kind, setting). out: where rows and reports go. cache: features, graphs."""
+    """What to measure. regimes: name -> (kind, setting). out: where rows and reports go. cache: features, graphs.
+
+    estimators: names from `bench.estimators`, whose values `bench.estimates` keeps beside the rows.
+    """
 
     name: str
     models: tuple[ModelSpec, ...]
@@ -52,6 +55,7 @@ class Study:
     threads: int | None = None
     source_name: str = "ImageNet"
     notes: tuple[str, ...] = ()
+    estimators: tuple[str, ...] = ()
 
     @property
     def runs(self) -> RunStore:
@@ -123,7 +127,7 @@ def finished(study: Study) -> list[Row]:
 def described(study: Study, row: Row) -> Row:
     """The row with the model's labels as the study now has them: what they say does not touch the number."""
     spec = study.spec(row.cell.model)
-    return dataclasses.replace(row, source_top1=spec.source_top1, family=spec.family)
+    return dataclasses.replace(row, source_top1=spec.source_top1, source_n=spec.source_n, family=spec.family)
 
 
 def measure(study: Study, cell: Cell) -> Row:
@@ -144,6 +148,7 @@ def measure(study: Study, cell: Cell) -> Row:
         low=interval_[0],
         high=interval_[1],
         source_top1=spec.source_top1,
+        source_n=spec.source_n,
         family=spec.family,
         seconds=time.perf_counter() - began,
         details=details,

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from bench.estimators import ESTIMATORS, estimator
 from bench.manifests import Source, look, prepare
 from bench.regimes import Setting, regime_kind
 from bench.study import Study
@@ -44,6 +45,7 @@ class ModelEntry(_Entry):
     tap: str | None = None
     family: str | None = None
     source_top1: Fraction | None = Field(None, validation_alias=AliasChoices("source_top1", "imagenet_top1"))
+    source_n: Annotated[int, Field(ge=1)] | None = None
 
     @model_validator(mode="after")
     def _one_constructor(self) -> "ModelEntry":
@@ -90,6 +92,7 @@ class StudyEntry(_Entry):
     device: str = "cpu"
     source: str = "ImageNet"
     notes: list[str] = []
+    estimators: list[str] = []
 
     @field_validator("models", mode="before")
     @classmethod
@@ -98,6 +101,11 @@ class StudyEntry(_Entry):
         if not isinstance(value, list):
             return value
         return [{"architecture": item} if isinstance(item, str) else item for item in value]
+
+    @field_validator("estimators", mode="before")
+    @classmethod
+    def _all_are_every_one(cls, value: Any) -> Any:
+        return list(ESTIMATORS) if value == "all" else value
 
 
 def read_study(path: Path, out: Path | None = None, *, device: str | None = None) -> tuple[Study, list[Source]]:
@@ -124,6 +132,8 @@ def read_study(path: Path, out: Path | None = None, *, device: str | None = None
     names = entry.regimes if isinstance(entry.regimes, dict) else dict.fromkeys(entry.regimes)
     regimes = {name: attempt(f"regimes.{name}", partial(_regime, name, fields or {})) for name, fields in names.items()}
     attempt("backend", lambda: check_backend(entry.backend))
+    for i, name in enumerate(entry.estimators):
+        attempt(f"estimators[{i}]", partial(estimator, name))
     problems += _twice("models", [spec.name for spec in models if spec])
     problems += _twice("tasks", [source.name for source in sources])
     if not regimes:
@@ -142,6 +152,7 @@ def read_study(path: Path, out: Path | None = None, *, device: str | None = None
         device=device or entry.device,
         source_name=entry.source,
         notes=tuple(entry.notes),
+        estimators=tuple(dict.fromkeys(entry.estimators)),
     )
     return study, sources
 

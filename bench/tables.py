@@ -98,8 +98,8 @@ def throughput_table(speeds: Sequence[Speed]) -> list[Speed]:
 def results_csv(rows: Iterable[Row]) -> str:
     """One line per row, sorted; numbers in full precision; RFC 4180."""
     columns = (
-        *("task", "model", "family", "source_top1", "regime", "seed", "metric", "value", "low", "high", "n"),
-        *("seconds", "error", "source", "inputs", "scores_digest"),
+        *("task", "model", "family", "source_top1", "source_n", "regime", "seed"),
+        *("metric", "value", "low", "high", "n", "seconds", "error", "source", "inputs", "scores_digest"),
     )
     found = []
     for row in sorted(rows, key=row_order):
@@ -107,7 +107,7 @@ def results_csv(rows: Iterable[Row]) -> str:
         if row.error is not None:
             values |= {"value": None, "low": None, "high": None}
         found.append([values[name] for name in columns])
-    return _csv(columns, found)
+    return csv_text(columns, found)
 
 
 def correlations_csv(found: Iterable[Transfer]) -> str:
@@ -123,7 +123,7 @@ def correlations_csv(found: Iterable[Transfer]) -> str:
         "intercept",
         "models_left_out",
     )
-    return _csv(columns, (
+    return csv_text(columns, (
         [one.regime, one.task or "(mean of tasks)", len(one.models), len(one.tasks), one.r, one.low, one.high,
          one.slope, one.intercept, one.left_out]
         for one in found
@@ -132,10 +132,10 @@ def correlations_csv(found: Iterable[Transfer]) -> str:
 
 def throughput_csv(speeds: Iterable[Speed]) -> str:
     columns = [field.name for field in dataclasses.fields(Speed)]
-    return _csv(columns, sorted(dataclasses.astuple(one) for one in speeds))
+    return csv_text(columns, sorted(dataclasses.astuple(one) for one in speeds))
 
 
-def _csv(columns: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
+def csv_text(columns: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(columns)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.correlation import transfer_correlation
+from bench.intervals import clopper_pearson
 from bench.results import Entry, Results, complete_block
 from bench.stats import log_odds, mean_log_odds
 
@@ -63,16 +64,18 @@ def _transfer(
     if not models or not tasks:
         return Transfer(regime, task, (), (), np.empty(0), np.empty(0))
     entries = [[results.entries[of, model, regime] for of in tasks] for model in models]
-    source = np.array([_inside(results.source_top1[model]) for model in models])
+    sizes = [results.source_n[model] for model in models] if results.source_n else None
+    source = np.array([results.source_top1[model] for model in models])
+    source = source if sizes else _inside(source)
     values = np.array([[entry.value for entry in line] for line in entries], dtype=np.float64)
     n = np.array([[entry.n for entry in line] for line in entries])
-    fit = transfer_correlation(source, values, n, seed=seed)
+    fit = transfer_correlation(source, values, n, source_n=sizes, seed=seed)
     bare = Transfer(
         regime,
         task,
         tuple(models),
         tuple(tasks),
-        log_odds(source),
+        log_odds(source, sizes),
         mean_log_odds(values, n),
         left_out=left_out,
     )
@@ -94,13 +97,18 @@ def verdict(one: Transfer) -> str:
 # --- Log odds of the results
 
 
-def _inside(value: float) -> float:
-    """A source accuracy comes without its n; off the very ends its log odds are finite."""
-    return min(max(value, 1e-4), 1 - 1e-4)
+def _inside(values: Array | float) -> Array:
+    """Where a source accuracy comes without its n; off the very ends its log odds are finite."""
+    return np.clip(values, 1e-4, 1 - 1e-4)
 
 
-def source_log_odds(results: Results, model: str) -> float:
-    return float(log_odds(_inside(results.source_top1[model])))
+def source_log_odds(results: Results, model: str) -> tuple[float, float | None, float | None]:
+    """Log odds of the source accuracy and of the ends of its exact 95 % interval, if its n is known."""
+    value, n = results.source_top1[model], results.source_n.get(model)
+    if n is None:
+        return float(log_odds(_inside(value))), None, None
+    low, high = clopper_pearson(round(value * n), n)
+    return float(log_odds(value, n)), float(log_odds(low, n)), float(log_odds(high, n))
 
 
 def entry_log_odds(entry: Entry) -> tuple[float, float | None, float | None]:

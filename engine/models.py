@@ -48,7 +48,8 @@ class ModelSpec:
     weights: SHA-256 of the checkpoint, `hub:<identifier>` for timm's own weights, `factory:<digest>` where the
     factory loads them itself, or `random:<seed>`.
     tap: for modules that are not timm's, the node whose output is the feature (mean over space);
-    empty means the penultimate layer. source_top1: accuracy on the source task, a fraction.
+    empty means the penultimate layer. source_top1: accuracy on the source task, a fraction, and source_n the
+    images that it was measured on, where known.
     """
 
     name: str
@@ -62,12 +63,13 @@ class ModelSpec:
     tap: str = ""
     family: str = ""
     source_top1: float | None = None
+    source_n: int | None = None
 
     @property
     def digest(self) -> str:
         """Names what the features depend on: not the report's labels, nor where files lie."""
         value = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        for label in ("name", "family", "checkpoint", "source_top1"):
+        for label in ("name", "family", "checkpoint", "source_top1", "source_n"):
             del value[label]
         module, _, function = self.architecture.rpartition(":")
         if module.endswith(".py"):
@@ -92,7 +94,7 @@ def spec_from_entry(entry: Mapping[str, Any], folder: Path = Path()) -> ModelSpe
     """A spec from a study file's entry, or from `{"architecture": "resnet18"}` alone.
 
     Keys: architecture or factory; name, checkpoint, kwargs, side, mean, std, crop_pct, crop_mode,
-    interpolation, tap, family, source_top1, pretrained (true). Relative paths are seen from `folder`.
+    interpolation, tap, family, source_top1, source_n, pretrained (true). Relative paths are seen from `folder`.
     Raises BadInput for an unknown architecture (nearest names) or a missing file.
     """
     factory = entry.get("factory")
@@ -120,6 +122,7 @@ def spec_from_entry(entry: Mapping[str, Any], folder: Path = Path()) -> ModelSpe
         tap=str(entry.get("tap") or ""),
         family=str(entry.get("family") or config.get("family") or "other"),
         source_top1=entry.get("source_top1"),
+        source_n=entry.get("source_n"),
     )
     if spec.is_factory and checkpoint is None:
         return dataclasses.replace(spec, weights=f"{FACTORY}{state_digest(classifier(spec))}")

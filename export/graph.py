@@ -25,7 +25,7 @@ MAKERS = ("torch", "timm", "onnx", "onnxscript")
 REVISION = 2  # of the graphs that this module makes; part of their names
 # A protobuf message ends at 2 GiB; 128 MiB are left for the graph around the weights.
 EXTERNAL_ABOVE = 2**31 - 2**27
-DESCRIPTIVE = ("name", "family", "checkpoint", "source_top1")  # of a spec; no number depends on them
+DESCRIPTIVE = ("name", "family", "checkpoint", "source_top1", "source_n")  # of a spec; no number depends on them
 
 
 def graph_key(spec: ModelSpec, logits: bool = False) -> str:

@@ -30,9 +30,9 @@ export.graph export.halves export.int8
 export.precision export.plan export.gate
 export.backends export.known
 export.command export.wanted
-bench.progress bench.demo_data bench.marks bench.intervals bench.data bench.stored
-bench.shards bench.runs bench.ticks bench.labels bench.catalogue bench.splits bench.usertables
-bench.tasks bench.stats bench.throughput bench.executors bench.panels bench.drawing
+bench.progress bench.demo_data bench.marks bench.intervals bench.data bench.stored bench.source_scores bench.ranks
+bench.shards bench.feature_scores bench.runs bench.ticks bench.labels bench.catalogue bench.splits bench.usertables
+bench.tasks bench.stats bench.throughput bench.estimators bench.executors bench.panels bench.drawing
 bench.raw bench.downloads bench.listing
 bench.manifests bench.regimes bench.lines bench.paired bench.results
 bench.data_files
@@ -41,15 +41,17 @@ bench.sources
 bench.extraction
 bench.official_fang bench.official_kornblith bench.official_imagenet
 bench.official
-bench.correlation bench.wording
+bench.correlation bench.wording bench.judging
 bench.transfer
 bench.answer bench.legend bench.tables
+bench.judgement
 bench.throughput_figure bench.page
 bench.figures
 bench.report
 bench.pretrain
 bench.study
-bench.studyfile bench.demo
+bench.estimates bench.studyfile
+bench.demo
 bench.terminal
 bench.cli_study bench.cli_data bench.cli_export bench.cli_features
 bench.cli

@@ -144,6 +144,8 @@ def test_small_test_sets_widen_the_interval_and_endless_ones_do_not():
     assert small.high - small.low > 2 * (plain.high - plain.low)
     assert held.high - held.low < (tasks_only.high - tasks_only.low) / 2
     assert tasks_only.high - tasks_only.low < small.high - small.low
+    each = transfer_correlation(source, values, [100, 50, 200], source_n=[500] * len(source), resamples=2000)
+    assert each == small
 
 
 def test_accuracies_of_0_and_1_correlate_once_n_is_known():

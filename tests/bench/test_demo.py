@@ -88,6 +88,7 @@ def test_the_demo_measures_every_cell_and_a_second_run_measures_none(tmp_path: P
     assert "not ImageNet" in NOTES[0]
     for spec in study.models:
         assert spec.source_top1 is not None
+        assert spec.source_n == len(read_folder_split(tmp_path / "data" / "fractals", "val"))
         assert state_digest(classifier(spec)) != state_digest(classifier(spec.with_random_weights(0)))
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*")}
 

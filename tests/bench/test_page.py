@@ -1,5 +1,6 @@
 """The page: what its words and cells may not say, and what it must escape."""
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -111,3 +112,14 @@ def test_every_figure_of_the_page_is_a_png_too(usual: Path) -> None:
     named = set(re.findall(r'<figure id="figure-(\w+)"', html))
     assert named == {"transfer", "tasks", "regimes", "throughput"}
     assert {path.stem for path in (usual / "figures").glob("*.png")} == named
+
+
+def test_source_accuracies_with_their_images_are_drawn_with_horizontal_bars(tmp_path: Path) -> None:
+    def strokes(html: str) -> int:
+        return html.partition('id="figure-transfer"')[2].partition("</figure>")[0].count("<path")
+
+    rows = study(5)
+    bare, known = page(tmp_path, rows), page(tmp_path, [dataclasses.replace(one, source_n=300) for one in rows])
+    assert strokes(known) - strokes(bare) >= 5 * 3  # a bar per model and panel
+    assert "the images behind the source accuracy" in known
+    assert "the images behind the source accuracy" not in bare

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from report_rows import REGIMES, failed, row, speeds, study
 
+from bench.estimators import ESTIMATORS
 from bench.report import write_report
+from bench.runs import Estimate
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
@@ -56,7 +58,10 @@ def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """A report, and the number of its figures."""
     rows, rates, count = STUDIES[request.param]
     out = tmp_path_factory.mktemp(request.param)
-    return write_report(out, "A study", rows, rates, notes=["offline miniature"], command="featune demo"), count
+    estimates = [Estimate(one.cell.task, one.cell.model, name, "0" * 16, one.value, 0.1, 100)
+                 for one in rows if one.cell.regime == "probe" for name in ESTIMATORS]  # fmt: skip
+    notes = ["offline miniature"]
+    return write_report(out, "A study", rows, rates, estimates, notes=notes, command="featune demo"), count
 
 
 @pytest.mark.parametrize(("width", "smallest"), [(1280, 11), (400, 10)])

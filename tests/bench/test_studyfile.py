@@ -4,6 +4,7 @@ from textwrap import dedent
 
 import pytest
 
+from bench.estimators import ESTIMATORS
 from bench.studyfile import prepared, read_study
 from engine.errors import BadInput
 from engine.finetune import Recipe
@@ -24,7 +25,7 @@ def write(tmp_path: Path, image_folder: Callable[..., Path]) -> Callable[[str], 
 GOOD = """
     name: small
     models:
-      - {architecture: test_resnet, pretrained: false, side: 32, imagenet_top1: 0.5}
+      - {architecture: test_resnet, pretrained: false, side: 32, imagenet_top1: 0.5, source_n: 500}
       - {architecture: test_vit, pretrained: false, kwargs: {img_size: 32, patch_size: 8}, name: vit}
     tasks:
       - folder: colours
@@ -38,7 +39,8 @@ GOOD = """
 def test_a_study_file_becomes_a_study(write: Callable[[str], Path], tmp_path: Path) -> None:
     study, sources = read_study(write(GOOD), tmp_path / "out")
     assert [spec.name for spec in study.models] == ["test_resnet.r160_in1k", "vit"]
-    assert study.models[0].source_top1 == 0.5
+    assert (study.models[0].source_top1, study.models[0].source_n) == (0.5, 500)
+    assert (study.models[1].source_top1, study.models[1].source_n) == (None, None)
     assert study.models[1].view.side == 32
     kind, recipe = study.regimes["long"]
     assert kind == "finetune"
@@ -47,6 +49,16 @@ def test_a_study_file_becomes_a_study(write: Callable[[str], Path], tmp_path: Pa
     tasks = prepared(study, sources).tasks
     assert [(task.name, dict(task.counts)) for task in tasks] == [("colours", {"train": 24, "val": 12, "test": 15})]
     assert len(prepared(study, sources).cells()) == 2 * 1 * 2 * 2
+
+
+def test_estimators_are_none_unless_named_and_all_are_every_one(write: Callable[[str], Path]) -> None:
+    assert read_study(write(GOOD))[0].estimators == ()
+    assert read_study(write(GOOD + "    estimators: [nce, logme, nce]"))[0].estimators == ("nce", "logme")
+    assert read_study(write(GOOD + "    estimators: all"))[0].estimators == tuple(ESTIMATORS)
+    with pytest.raises(BadInput, match=r"estimators\[1\]: no estimator named 'log_me'; nearest: logme"):
+        read_study(write(GOOD + "    estimators: [nce, log_me]"))
+    with pytest.raises(BadInput, match=r"estimators: .*list, found 'logme'"):
+        read_study(write(GOOD + "    estimators: logme"))
 
 
 def test_paths_are_seen_from_the_files_folder(

@@ -1,12 +1,16 @@
 """How transfer follows source accuracy: which models count, and what may be said of it."""
 
 import dataclasses
+import math
 
+import pytest
 from report_rows import REGIMES, failed, study
 
+from bench.intervals import clopper_pearson
 from bench.report import correlation_lines
 from bench.results import collect
-from bench.transfer import correlations
+from bench.stats import log_odds
+from bench.transfer import correlations, source_log_odds
 
 
 def test_a_failed_cell_moves_no_mean_and_no_correlation() -> None:
@@ -29,3 +33,29 @@ def test_an_interval_that_holds_zero_settles_nothing() -> None:
     shuffled = [dataclasses.replace(one, source_top1=0.3 + 0.05 * ((int(one.cell.model[6:8]) * 3 + 2) % 8)) for one in
                 study(8, regimes=("probe",))]  # fmt: skip
     assert "is not settled" in correlation_lines(shuffled)[0]
+
+
+def test_the_images_behind_the_source_accuracy_give_it_an_interval_where_all_models_have_them() -> None:
+    rows = [dataclasses.replace(one, source_n=400) for one in study()]
+    results = collect(rows)
+    top1 = results.source_top1[results.models[0]]
+    value, low, high = source_log_odds(results, results.models[0])
+    assert value == pytest.approx(math.log((400 * top1 + 0.5) / (400 * (1 - top1) + 0.5)))
+    exact = clopper_pearson(round(400 * top1), 400)
+    assert (low, high) == pytest.approx((log_odds(exact.low, 400), log_odds(exact.high, 400)))
+    mean = correlations(results)[0]
+    assert list(mean.x) == pytest.approx([source_log_odds(results, model)[0] for model in mean.models])
+    # Noise in the source accuracies can only loosen what the same numbers without noise seem to show.
+    bare = correlations(collect(study()))[0]
+    assert mean.high - mean.low > bare.high - bare.low  # type: ignore[operator]
+    other = dataclasses.replace(rows[0], source_n=None, cell=dataclasses.replace(rows[0].cell, model="x"))
+    some = collect([other, *rows])
+    assert some.source_n == {}
+    assert source_log_odds(some, "x")[1:] == (None, None)
+
+
+def test_a_source_accuracy_of_one_stays_finite_with_its_images() -> None:
+    rows = [dataclasses.replace(one, source_n=600, source_top1=1.0) for one in study(1)]
+    value, low, high = source_log_odds(collect(rows), rows[0].cell.model)
+    assert math.isfinite(value)
+    assert low < value <= high  # type: ignore[operator]

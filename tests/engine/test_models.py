@@ -135,7 +135,7 @@ def test_the_digest_knows_weights_view_and_tap_but_no_labels(spec: ModelSpec) ->
     view = dataclasses.replace(spec.view, crop_pct=0.5)
     for changed in ({"view": view}, {"weights": "random:1"}, {"mean": (0.0, 0.0, 0.0)}, {"tap": "layer1"}):
         assert dataclasses.replace(spec, **changed).digest != spec.digest
-    for label in ({"name": "other"}, {"family": "x"}, {"source_top1": 0.5}):
+    for label in ({"name": "other"}, {"family": "x"}, {"source_top1": 0.5}, {"source_n": 50}):
         assert dataclasses.replace(spec, **label).digest == spec.digest
 
 

@@ -188,7 +188,7 @@ def test_the_contract_names_every_field_that_differs(spec: ModelSpec, copy: Path
     contract = entry_of(read_graph(copy), CONTRACT)
     assert contract is not None
     assert contract_differences(contract, spec) == []
-    assert contract_differences(contract, dataclasses.replace(spec, name="x", source_top1=0.5)) == []
+    assert contract_differences(contract, dataclasses.replace(spec, name="x", source_top1=0.5, source_n=50)) == []
     assert contract_differences(contract, dataclasses.replace(spec, weights="random:7")) == [
         f"weights is {spec.weights} in the artefact, random:7 in the model"
     ]

@@ -1,0 +1,57 @@
+"""How long the transferability estimators take, and how often a score that knows nothing is called better than chance.
+
+`python benchmarks/estimators.py time [IMAGES WIDTH CLASSES]`: rows are made up, with a spectrum that falls as that of
+real features does and classes that lie apart; the time hardly depends on the values, but for N-LEEP's, whose mixture
+takes up to 100 steps. `python benchmarks/estimators.py chance`: simulated studies. One thread.
+"""
+
+import os
+import sys
+import time
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import numpy as np
+
+from bench.estimators import ESTIMATORS
+from bench.intervals import bootstrap
+from bench.judging import mean_over_tasks
+from bench.ranks import weighted_tau
+from bench.source_scores import softmax
+
+STUDIES = 400
+
+
+def times(n: int = 3680, width: int = 2048, classes: int = 37, sources: int = 1000) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(n) % classes
+    spread = np.arange(1, width + 1) ** -0.8
+    rows = ((rng.normal(size=(n, width)) + rng.normal(size=(classes, width))[labels]) * spread).astype(np.float32)
+    theta = softmax(4 * (rng.normal(size=(n, sources)) + 0.5 * rng.normal(size=(classes, sources))[labels]))
+    print(f"n = {n}, width = {width}, {classes} classes, {sources} source classes; numpy {np.__version__}, one thread")
+    for name, one in ESTIMATORS.items():
+        wall, processor = time.perf_counter(), time.process_time()
+        value = one.function(rows if one.needs == "features" else theta, labels)
+        wall, processor = time.perf_counter() - wall, time.process_time() - processor
+        print(f"{name:10} {wall:7.2f} s wall {processor:7.2f} s processor   value {value:.4f}", flush=True)
+
+
+def chance() -> None:
+    """Models have an ability that tasks share; the score is of another ability that tasks share."""
+    rng = np.random.default_rng(0)
+    print(f"share of {STUDIES} studies in which the 95 % interval of the mean weighted tau lies above, below zero")
+    for models in (5, 7, 10, 20, 40):
+        for tasks in (1, 3):
+            above = below = 0
+            for seed in range(STUDIES):
+                truth, score = (rng.normal(size=(models, 1)) + 0.3 * rng.normal(size=(models, tasks)) for _ in "ab")
+                found = bootstrap(mean_over_tasks(weighted_tau, score, truth), models, resamples=1000, seed=seed)
+                above, below = above + (found.low > 0), below + (found.high < 0)
+            print(f"{models:2} models, {tasks} tasks: {above / STUDIES:.3f} {below / STUDIES:.3f}", flush=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["chance"]:
+        chance()
+    else:
+        times(*map(int, sys.argv[2:]))
