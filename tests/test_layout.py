@@ -25,7 +25,8 @@ export.graph export.halves export.int8
 export.precision export.plan export.gate
 export.backends export.known
 export.command
-bench.progress bench.demo_data bench.marks bench.intervals bench.data
+bench.progress bench.demo_data bench.marks bench.intervals bench.data bench.entries
+bench.catalogue_kornblith
 bench.shards bench.runs bench.ticks bench.labels bench.catalogue bench.splits bench.usertables
 bench.tasks bench.stats bench.throughput bench.executors bench.panels bench.drawing
 bench.raw bench.downloads bench.listing
