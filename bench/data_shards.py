@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from bench.catalogue import Archive
 from bench.data import ALL, Data, Request, numbered, unlabelled
 from bench.data_files import chosen_splits
 from bench.downloads import fetch
+from bench.entries import Archive
 from bench.shards import members
 from engine.encoded import address, encoded
 from engine.errors import BadInput, Missing

@@ -20,8 +20,10 @@ from engine.store import digest
 TIMM = ("cifar10", "cifar100", "mnist", "kmnist", "fashion_mnist", "qmnist", "imagenet", "inaturalist", "inat",
         "places365", "image_folder", "folder")  # fmt: skip
 LISTED = ("imagenet", "inaturalist", "inat", "places365", "image_folder", "folder")  # of TIMM, those that take a loader
-TRAIN = ("train", "training")
-SYNONYMS = {"training": "train", "validation": "val", "valid": "val", "eval": "val", "testing": "test"}
+# timm's names of splits. Where a class knows train and not train only, all others are not train.
+SYNONYMS = {"training": "train", "validation": "val", "valid": "val", "eval": "val", "evaluation": "val",
+            "testing": "test"}  # fmt: skip
+HALVES = ("train", "val", "test")
 # Classes that list their files but take no loader: their files and targets.
 FILES: dict[str, Callable[[Any], list[tuple[Any, Any]]]] = {
     "OxfordIIITPet": lambda found: list(zip(found._images, found._labels, strict=True)),
@@ -54,6 +56,8 @@ def _opened(request: Request, name: str) -> Any:
 
     if name in TIMM and request.split is None:
         raise BadInput(f"{request.text}: no split given; give --split, train or validation for example")
+    if name in TIMM and name not in LISTED:
+        _half(request)  # timm would read what it does not know as test
     build: Callable[[], Any]
     if name in TIMM:
         more = {"loader": str} if name in LISTED else {}
@@ -90,12 +94,22 @@ def _builder(request: Request, kind: Any) -> Callable[[], Any]:
         if request.split is None:
             raise BadInput(f"{request.text}: no split given; give --split, train or test for example")
         if "train" in takes:
-            more["train"] = request.split in TRAIN
+            more["train"] = _half(request) == "train"
         else:
             more["split"] = SYNONYMS.get(request.split, request.split)
     elif request.split:
         raise BadInput(f"{request.text}: no split {request.split!r}, it has no splits; leave --split out")
     return lambda: kind(str(request.folder), **more)
+
+
+def _half(request: Request) -> str:
+    """train, val or test, the last two of which are one."""
+    split = SYNONYMS.get(request.split or "", request.split or "")
+    if split not in HALVES:
+        raise BadInput(
+            f"{request.text}: no split {request.split!r}{nearest(split, HALVES)}; one of {', '.join(HALVES)}"
+        )
+    return split
 
 
 def _listed(found: Any, name: str, count: int) -> list[tuple[str, Any]] | None:

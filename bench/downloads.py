@@ -7,7 +7,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.catalogue import Archive, Entry, how_to_get
+from bench.entries import Archive, Entry, how_to_get
 from bench.progress import Progress
 from engine.errors import BadInput, Missing
 

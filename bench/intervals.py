@@ -13,6 +13,8 @@ from engine.scoring import Array, Statistic
 
 RESAMPLES = 10_000  # Fang et al. 2023
 CHUNK = 4_000_000  # numbers per working array: 32 MB
+DRAWN = 1 << 20  # weights at once, 4 MB: of 10,000 examples a hundred resamples, which cost least each
+EXACT = 1 << 24  # whole numbers that float32 can tell apart
 JACKKNIFE_GROUPS = 2_000
 
 
@@ -113,22 +115,22 @@ def bootstrap(
 def resampled(statistic: Statistic, n: int, *, resamples: int = RESAMPLES, seed: int = 0) -> Array:
     """The statistic in each of `resamples` draws of n out of n examples with replacement [resamples]."""
     rng = np.random.default_rng(seed)
-    return np.concatenate([statistic(draw_weights(n, r, rng)) for r in chunks(resamples, n)])
+    return np.concatenate([statistic(draw_weights(n, r, rng)) for r in chunks(resamples, n, DRAWN)])
 
 
 def draw_weights(n: int, r: int, rng: np.random.Generator) -> Array:
-    """How often each of n examples occurs in n draws with replacement, r times over: float [n, r]."""
+    """How often each of n examples occurs in n draws with replacement, r times over: whole floats [n, r]."""
     drawn = rng.integers(0, n, size=(r, n), dtype=np.int32 if n * r < 2**31 else np.int64)
     drawn += (np.arange(r, dtype=drawn.dtype) * n)[:, None]
     counts = np.bincount(drawn.ravel(), minlength=n * r).reshape(r, n)
-    return np.ascontiguousarray(counts.T, dtype=np.float64)
+    return np.ascontiguousarray(counts.T, dtype=np.float32 if n < EXACT else np.float64)
 
 
-def chunks(resamples: int, width: int) -> Iterator[int]:
-    """Sizes that add up to `resamples`, each small enough that [size, width] fits CHUNK."""
+def chunks(resamples: int, width: int, room: int | None = None) -> Iterator[int]:
+    """Sizes that add up to `resamples`, each small enough that [size, width] fits the room, CHUNK by default."""
     if resamples < 1:
         raise BadInput(f"resamples: 1 or more expected, {resamples} found")
-    most = max(1, CHUNK // max(1, width))
+    most = max(1, (room or CHUNK) // max(1, width))
     for start in range(0, resamples, most):
         yield min(most, resamples - start)
 

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from bench.catalogue import Entry
+from bench.entries import Entry
 
 if TYPE_CHECKING:
     from rich.table import Table

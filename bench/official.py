@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench import official_fang, official_imagenet, official_kornblith
-from bench.catalogue import DEFAULT, Entry, entry, how_to_get
+from bench.catalogue import entry
+from bench.entries import DEFAULT, Entry, how_to_get
 from bench.manifests import check_images, describe_shared
 from bench.raw import Found, Loader, require_files
 from bench.splits import shared_images, stratified_split

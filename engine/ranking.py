@@ -145,9 +145,9 @@ def _roc_area(label: Array, score: Array) -> Statistic:
 
     def area(weights: Array) -> Array:
         positive, tied, between = ranking(weights)
-        negative = tied + between
-        below = negative.sum(axis=0) - negative.cumsum(axis=0)
-        wins = (positive * (below + tied / 2)).sum(axis=0)
-        return ratio(wins, positive.sum(axis=0) * negative.sum(axis=0))
+        above = np.cumsum(tied + between, axis=0)  # negatives down to each cut, those tied with it included
+        pairs = positive.sum(axis=0) * above[-1]
+        losses = np.einsum("cr,cr->r", positive, above) - np.einsum("cr,cr->r", positive, tied) / 2
+        return ratio(pairs - losses, pairs)
 
     return area

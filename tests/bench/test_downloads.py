@@ -12,8 +12,9 @@ import pytest
 from make_layouts import eurosat
 
 import bench.downloads
-from bench.catalogue import TASKS, Archive
+from bench.catalogue import TASKS
 from bench.downloads import download, fetch
+from bench.entries import Archive
 from bench.progress import Silent
 from engine.errors import BadInput, Missing
 

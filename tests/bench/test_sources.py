@@ -329,6 +329,9 @@ def test_a_torch_data_set_that_is_not_there_or_lacks_a_split_says_so(tmp_path: P
             open_data(Request(text, root=tmp_path))
     with pytest.raises(BadInput, match="split"):
         open_data(Request("torch/flowers102", split="second", root=tmp_path))
+    for text in ("torch/mnist", "torch/usps"):
+        with pytest.raises(BadInput, match="no split 'tran'; nearest: train"):
+            open_data(Request(text, split="tran", root=tmp_path))
 
 
 # --- Hugging Face

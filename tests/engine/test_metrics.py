@@ -50,6 +50,14 @@ def test_a_weight_is_a_number_of_copies_for_every_metric():
             assert same(None if np.isnan(value) else float(value), copied), name
 
 
+def test_counts_in_half_the_bytes_give_the_same_values():
+    for rng, name, metric, truth, scores in every_metric_and_case():
+        statistic, n = metric.statistic(truth, scores)
+        weights = rng.integers(0, 5, size=(n, 3)).astype(np.float32)
+        halved, whole = statistic(weights), statistic(weights.astype(np.float64))
+        assert np.allclose(halved, whole, rtol=1e-12, atol=0, equal_nan=True), name
+
+
 def test_no_metric_depends_on_the_order_of_the_images():
     for rng, name, metric, truth, scores in every_metric_and_case():
         order = rng.permutation(len(truth))
