@@ -13,7 +13,7 @@ from engine.scoring import Array, Statistic
 
 RESAMPLES = 10_000  # Fang et al. 2023
 CHUNK = 4_000_000  # numbers per working array: 32 MB
-DRAWN = 1 << 20  # weights at once, 4 MB: of 10,000 examples a hundred resamples, which cost least each
+DRAWN = 1 << 19  # weights at once, 2 MB: of 10,000 examples 52 resamples, which cost least each
 EXACT = 1 << 24  # whole numbers that float32 can tell apart
 JACKKNIFE_GROUPS = 2_000
 
