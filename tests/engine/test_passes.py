@@ -133,3 +133,17 @@ def test_a_bad_image_stops_batches_at_their_end_with_its_name(items: Labelled, t
     items.file(3).write_bytes(b"")
     with pytest.raises(BadImages, match=r"03\.png: empty file"):
         list(batches(items, SMALL, 4))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU here")
+def test_a_pass_on_a_gpu_gives_the_rows_of_the_cpu(items: Labelled) -> None:
+    streams = [Stream(SMALL, means), Stream(LARGE, corners, start=5)]
+    expected, found = (
+        list(chunks(items, streams, Setting(4, 2), decoded_squares(items, "exact"), device))
+        for device in ("cpu", "cuda")
+    )
+    for one, other in zip(expected, found, strict=True):
+        for rows, others in zip(one.rows, other.rows, strict=True):
+            assert np.allclose(rows, others, rtol=1e-5)
+    assert sum(chunk.seconds.copy for chunk in found) > 0
