@@ -19,10 +19,10 @@ from engine.features import DEFAULT, Account, Features, Options, Progress, check
 from engine.fitting import Fitting
 from engine.images import Labelled
 from engine.models import View
-from engine.passes import Seconds, Squares, Stream, chunks, decoded_squares
+from engine.passes import Seconds, Squares, Stream, decoded_squares
 from engine.runners import Runner
 from engine.store import digest, locked, plain
-from engine.tuning import setting_file, tuned
+from engine.tuning import Search, setting_file
 
 Open = Callable[[int], AbstractContextManager[Runner]]  # threads of one call -> the runner
 
@@ -141,11 +141,9 @@ class FeatureStore:
                     for each, part in zip(absent, parts, strict=True)
                 ]
                 squares = self._squares(items, [each.key for each in absent])
-                if options.batch is None and options.workers is None:
-                    names = [each.key.model + each.key.artefact for each in absent]
-                    remembered = setting_file(self.root / "settings", names, options.device)
-                    account.setting = tuned(items, streams, squares, options.device, remembered, account.setting)
-                for chunk in chunks(items, streams, account.setting, squares, options.device):
+                search = Search(options.setting(), self._remembered(absent, options))
+                for chunk in search.chunks(items, streams, squares, options.device):
+                    account.setting = search.setting
                     account.count(chunk.stop - chunk.start, chunk.seconds)
                     with account.writing():
                         for part, rows in zip(parts, chunk.rows, strict=True):
@@ -161,6 +159,14 @@ class FeatureStore:
             for each, part in zip(absent, parts, strict=True):
                 record = {"key": plain(each.key), "label": each.label, "skipped": bad, "pass": verdict}
                 part.finish(record | {"made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
+
+    def _remembered(self, absent: Sequence[Wanted], options: Options) -> Path | None:
+        """Where the best setting is remembered; None where the user has set it."""
+        if options.batch is not None or options.workers is not None:
+            return None
+        return setting_file(
+            self.root / "settings", [each.key.model + each.key.artefact for each in absent], options.device
+        )
 
     def _squares(self, items: Labelled, keys: Sequence[FeatureKey]) -> Squares:
         """From the stored views where all of them are there, else from the files."""

@@ -111,15 +111,19 @@ def decoded_squares(items: Labelled, decoder: Decoder) -> Squares:
 
 
 def chunks(
-    items: Labelled, streams: Sequence[Stream], setting: Setting, squares: Squares, device: str = "cpu"
+    items: Labelled,
+    streams: Sequence[Stream],
+    setting: Setting,
+    squares: Squares,
+    device: str = "cpu",
+    first: int = 0,
+    stop: int | None = None,
 ) -> Iterator[Chunk]:
-    """Every chunk in order, from the first image that any stream wants.
-
-    Chunks begin at multiples of the batch, so that a resumed pass makes the same ones.
-    """
-    first = min(stream.start for stream in streams)
-    starts = range(first - first % setting.batch, len(items), setting.batch)
-    load = functools.partial(_loaded, items, streams, setting.batch, squares)
+    """Every chunk of the images `first` to `stop` in order, from the first one that any stream wants."""
+    first = max(first, min(stream.start for stream in streams))
+    stop = min(len(items), stop or len(items))
+    starts = range(first, stop, setting.batch)
+    load = functools.partial(_loaded, items, streams, setting.batch, stop, squares)
     if torch.device(device).type == "cpu":
         yield from _in_order(lambda start: _run_on_cpu(load(start), streams), starts, setting.workers)
     else:
@@ -145,9 +149,16 @@ class _Loaded:
 
 
 def _loaded(
-    items: Labelled, streams: Sequence[Stream], batch: int, squares: Squares, start: int, *, pinned: bool = False
+    items: Labelled,
+    streams: Sequence[Stream],
+    batch: int,
+    stop: int,
+    squares: Squares,
+    start: int,
+    *,
+    pinned: bool = False,
 ) -> _Loaded:
-    stop = min(start + batch, len(items))
+    stop = min(start + batch, stop)
     views = list(dict.fromkeys(stream.view for stream in streams if stream.start < stop))
     images = {
         view: torch.empty((stop - start, 3, view.side, view.side), dtype=torch.uint8, pin_memory=pinned)

@@ -1,66 +1,73 @@
-"""A short measured search for how many images a runner shall see at a time, and how many workers there shall be."""
+"""How many images a runner sees at a time, and how many workers there are, found on a pass's first images."""
 
 import dataclasses
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 
 from engine.images import Labelled, processors
-from engine.passes import Setting, Squares, Stream, chunks
+from engine.passes import Chunk, Setting, Squares, Stream, chunks
 from engine.store import digest, read_json, write_json
 
-CPU_BATCHES = (8, 4, 16, 32)  # the usual one first: another must beat it
-GPU_BATCHES = (128, 256, 512, 64)
-GAIN = 1.03  # less is noise
-TRIAL = 3  # batches for each worker
-LEAST = 20_000  # images; the trials see some 500, and below this they would cost more than they find
+CPU_BATCHES = (4, 2, 16)  # beside the usual one, which another must beat
+GPU_BATCHES = (256, 512, 64)
+GAIN = 1.02  # less is noise
+ROUNDS = 6  # batches that each worker makes in a trial
+SHARE = 0.25  # of the images may be spent on trials, or there is no search
 
 
-def tuned(
-    items: Labelled, streams: Sequence[Stream], squares: Squares, device: str, remembered: Path, usual: Setting
-) -> Setting:
-    """The fastest of a few settings on the first images, remembered in the file for this machine's next pass.
+class Search:
+    """A pass that tries a few settings on its first images and takes the fastest for the others.
 
-    The trials' rows are thrown away, so that which setting won leaves no trace in the file but rounding. Where
-    there are few images, or every one of the first is bad, it is the usual setting.
+    The trials' rows are the pass's own, so the search costs what the slower settings cost, no more. `setting` is the
+    one in use. The choice is remembered in a file, for the next pass of these models on this machine.
     """
-    if len(items) < LEAST:
-        return usual
-    known = read_json(remembered)
-    if known is not None:
-        return Setting(known["batch"], known["workers"])
-    best, fastest = usual, 0.0
-    for setting in _candidates(device, usual):
-        rate = _rate(items, streams, squares, device, setting)
-        if rate > fastest * GAIN:
-            best, fastest = setting, rate
-    write_json(remembered, dataclasses.asdict(best) | {"images_per_second": round(fastest, 1)})
-    return best
+
+    def __init__(self, usual: Setting, remembered: Path | None):
+        self.setting, self.remembered = usual, remembered
+
+    def chunks(
+        self, items: Labelled, streams: Sequence[Stream], squares: Squares, device: str = "cpu"
+    ) -> Iterator[Chunk]:
+        """As `engine.passes.chunks`."""
+        first = min(stream.start for stream in streams)
+        for setting in self._trials(first, len(items), device):
+            stop = first + setting.batch * setting.workers * ROUNDS
+            spent, seen = 0.0, 0
+            for chunk in chunks(items, streams, setting, squares, device, first, stop):
+                spent += sum(dataclasses.asdict(chunk.seconds).values())
+                seen += chunk.stop - chunk.start
+                yield chunk
+            self._judge(setting, setting.workers * seen / spent if spent else 0.0)
+            first = stop
+        yield from chunks(items, streams, self.setting, squares, device, first)
+
+    def _trials(self, first: int, count: int, device: str) -> Iterator[Setting]:
+        """The settings to try: none where one is remembered, or where they would take too many of the images."""
+        if self.remembered is None:
+            return
+        known = read_json(self.remembered)
+        if known is not None:
+            self.setting = Setting(known["batch"], known["workers"])
+            return
+        usual = self.setting
+        batches = CPU_BATCHES if torch.device(device).type == "cpu" else GPU_BATCHES
+        found = [usual, *(Setting(batch, usual.workers) for batch in batches)]
+        if usual.workers >= 4:  # two threads of one core may be no faster than one
+            found.append(Setting(usual.batch, usual.workers // 2))
+        if sum(each.batch * each.workers * ROUNDS for each in found) > SHARE * (count - first):
+            return
+        self._fastest = 0.0
+        yield from found
+        write_json(self.remembered, dataclasses.asdict(self.setting) | {"images_per_second": round(self._fastest, 1)})
+
+    def _judge(self, setting: Setting, rate: float) -> None:
+        if rate > self._fastest * GAIN:
+            self.setting, self._fastest = setting, rate
 
 
 def setting_file(folder: Path, models: Sequence[str], device: str) -> Path:
     """Where the choice for these models on this machine is remembered."""
     name = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else "cpu"
     return folder / f"{digest([sorted(models), name, processors()])}.json"
-
-
-def _candidates(device: str, usual: Setting) -> Iterator[Setting]:
-    batches = CPU_BATCHES if torch.device(device).type == "cpu" else GPU_BATCHES
-    yield from (Setting(batch, usual.workers) for batch in batches)
-    if usual.workers >= 4:  # two threads of one core may be no faster than one
-        yield Setting(usual.batch, usual.workers // 2)
-
-
-def _rate(items: Labelled, streams: Sequence[Stream], squares: Squares, device: str, setting: Setting) -> float:
-    """Images per second of a trial; its first round is not counted."""
-    count = min(len(items), setting.batch * setting.workers * (TRIAL + 1))
-    fresh = [dataclasses.replace(stream, start=0) for stream in streams]
-    began, counted = time.perf_counter(), 0
-    for number, chunk in enumerate(chunks(items.take(range(count)), fresh, setting, squares, device), 1):
-        if number == setting.workers:
-            began, counted = time.perf_counter(), 0
-        else:
-            counted += chunk.stop - chunk.start
-    return counted / max(time.perf_counter() - began, 1e-9)
