@@ -17,6 +17,13 @@ engine.metrics engine.models
 engine.images engine.runners
 engine.tensorrt_runner
 engine.features engine.finetune
+engine.rows engine.losses
+engine.design
+engine.logistic
+engine.preconditioner
+engine.newton
+engine.walk
+engine.path
 engine.probe
 engine.neighbours
 export.contract export.parity export.samples
