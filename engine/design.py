@@ -1,13 +1,12 @@
 """The matrix that a logistic regression is fitted on, in memory or read in chunks."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from engine.products import bfloat16_is_fast
 from engine.rows import Stacked, refuse_unfinite
 
 DEFAULT_MEMORY = 4 << 30
@@ -26,7 +25,7 @@ class Solver:
 
     fit_intercept: bool = True
     standardise: bool = False
-    tolerance: float = 1e-7
+    tolerance: float = 1e-6
     max_iterations: int = 100
     device: str | torch.device = "cpu"
     dtype: torch.dtype | None = None
@@ -147,28 +146,3 @@ class Design:
         if self.basis is not None:
             weights = weights @ self.basis
         return torch.cat([weights, bias[:, None]], 1) if self.solver.fit_intercept else weights
-
-
-def bfloat16_is_fast(device: torch.device) -> bool:
-    """Whether the device multiplies matrices of bfloat16 several times faster than of float32."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    tests = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return device.type == "cpu" and any(getattr(torch.cpu, test, bool)() for test in tests)
-
-
-@contextmanager
-def quick_products() -> Iterator[None]:
-    """Lets torch hand float32 products on CPU to oneDNN, twice as fast as MKL's on AMD.
-
-    Where the processor multiplies bfloat16 in hardware oneDNN may round to it. So this, like the design's
-    brief chunks, is for curvature, which only steers the search, and never for the objective or its
-    gradient, which decide convergence.
-    """
-    matmul: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    before = matmul.fp32_precision
-    matmul.fp32_precision = "bf16"
-    try:
-        yield
-    finally:
-        matmul.fp32_precision = before

@@ -1,12 +1,11 @@
 """Objective, gradient and curvature of logistic regressions at several penalties at a time."""
 
-from contextlib import nullcontext
-
 import torch
 from torch import Tensor
 
-from engine.design import Design, quick_products
+from engine.design import Design
 from engine.losses import Loss
+from engine.products import square, times_transposed
 
 
 def dot(left: Tensor, right: Tensor) -> Tensor:
@@ -27,8 +26,13 @@ class Problem:
 
     def _logits(self, chunk: Tensor, theta: Tensor) -> Tensor:
         """Rows' logits [c, b, k], in theta's precision even where the product is briefer."""
-        logits = chunk @ theta.flatten(0, 1).T.to(chunk.dtype)
+        logits = times_transposed(chunk, theta.flatten(0, 1).to(chunk.dtype))
         return logits.to(theta.dtype).unflatten(1, theta.shape[:2])
+
+    def _gathered(self, residuals: Tensor, chunk: Tensor) -> Tensor:
+        """Residuals [c, b, k] times the rows [c, width], summed over them [b, k, width]."""
+        columns = residuals.flatten(1).to(chunk.dtype).T.contiguous()
+        return times_transposed(columns, chunk.T).unflatten(0, residuals.shape[1:])
 
     def evaluate(self, theta: Tensor, penalties: Tensor) -> tuple[Tensor, Tensor]:
         """Objective float64 [b] and gradient [b, k, width] at theta [b, k, width]; curvature stays here."""
@@ -40,7 +44,7 @@ class Problem:
         for where, chunk in self.design.chunks(theta.dtype):
             measured = self.loss.measure(self._logits(chunk, theta), where)
             value += measured.losses
-            gradient += (measured.residuals.flatten(1).T @ chunk).view_as(gradient)
+            gradient += self._gathered(measured.residuals, chunk)
             row_curvature.append(measured.row_curvature)
             class_curvature += measured.class_curvature
             if self.keep_states:
@@ -54,12 +58,11 @@ class Problem:
         change = (penalties[:, None, None] * self.design.penalised).to(direction.dtype) * direction
         whole = len(which) == len(self.theta)
         chunks = self.design.brief_chunks if self.rounded else self.design.chunks
-        with quick_products() if self.rounded else nullcontext():
-            for number, (where, chunk) in enumerate(chunks(direction.dtype)):
-                state = self.states[number] if self.keep_states else self._state(chunk, where)
-                state = state if whole else state[:, which]
-                bent = self.loss.curve(state, self._logits(chunk, direction), where)
-                change += (bent.flatten(1).T.to(chunk.dtype) @ chunk).view_as(change)
+        for number, (where, chunk) in enumerate(chunks(direction.dtype)):
+            state = self.states[number] if self.keep_states else self._state(chunk, where)
+            state = state if whole else state[:, which]
+            bent = self.loss.curve(state, self._logits(chunk, direction), where)
+            change += self._gathered(bent, chunk)
         return change
 
     def _state(self, chunk: Tensor, where: slice) -> Tensor:
@@ -75,22 +78,18 @@ class Problem:
         """Rows' diag(curvature of each row / mean curvature) rows [width, width], averaged over the b."""
         weights = (self.row_curvature / self.row_curvature.mean(0).clamp_min(1e-30)).mean(1).sqrt()
         total = self._square_zeros(1)[0]
-        with quick_products():
-            for where, chunk in self.design.chunks(weights.dtype):
-                # Both sides of the product are the same numbers, so that rounding leaves it positive.
-                weighted = chunk * weights[where, None]
-                total += weighted.T @ weighted
+        for where, chunk in self.design.chunks(weights.dtype):
+            total += square(chunk * weights[where, None])
         return total
 
     def own_brackets(self) -> Tensor:
-        """The same for each class, of its own curvature [k, width, width], not rounded beyond the rows' type."""
+        """The same for each class, of its own curvature [k, width, width]."""
         total = self._square_zeros(self.loss.classes)
         for number, (where, chunk) in enumerate(self.design.chunks(total.dtype)):
             state = self.states[number] if self.keep_states else self._state(chunk, where)
             share = self.loss.curvature(state, where) / self.class_curvature
-            for square, weights in zip(total, share.mean(1).sqrt().T.to(total.dtype), strict=True):
-                weighted = chunk * weights[:, None]
-                square.addmm_(weighted.T, weighted)
+            for bracket, weights in zip(total, share.mean(1).sqrt().T.to(total.dtype), strict=True):
+                bracket += square(chunk * weights[:, None])
         return total
 
     def _square_zeros(self, count: int) -> Tensor:

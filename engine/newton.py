@@ -1,8 +1,8 @@
 """Newton steps: a direction from preconditioned conjugate gradients, and how far to go along it."""
 
-import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,15 +12,14 @@ from engine.preconditioner import Preconditioner
 
 @dataclass
 class Direction:
-    """step [b, k, width]; its slope and softest [b]; products of each penalty [b].
+    """step [b, k, width]; its slope and stretch [b]; products of each penalty [b].
 
-    softest: the largest ratio seen of the preconditioner to the Hessian, the factor by which a distance
-    measured with the preconditioner can fall short.
+    stretch: the factor by which a distance measured with the preconditioner was seen to fall short, at most.
     """
 
     step: Tensor
     slope: Tensor
-    softest: Tensor
+    stretch: Tensor
     products: Tensor
 
 
@@ -33,12 +32,12 @@ def newton_direction(
     gradient: Tensor,
     penalties: Tensor,
     enough: Tensor,
-    softest: Tensor,
+    stretch: Tensor,
 ) -> Direction:
     """Preconditioned conjugate gradients on Hessian x step = -gradient, until its error matters no more.
 
     It stops at a hundredth of the energy that it began with, or when what remains is below `enough` [b].
-    softest [b]: what is known of it from before.
+    stretch [b]: what is known of it from before.
     """
     step = torch.zeros_like(gradient)
     products = torch.zeros_like(enough, dtype=torch.int64)
@@ -48,7 +47,7 @@ def newton_direction(
     direction = solved
     energy = dot(residual, solved)
     first = energy.clone()
-    ritz = Ritz(len(gradient))
+    distances = _Distances(energy)
     for number in range(1, MOST_PRODUCTS + 1):
         bent = problem.curve(direction, penalties[which], which)
         bend = dot(direction, bent)
@@ -59,12 +58,11 @@ def newton_direction(
         residual = residual - short * bent
         solved = preconditioner.solve(residual, which)
         after = dot(residual, solved)
-        ritz.note(which, stride, after / energy)
+        distances.note(which, stride * energy / 2, after)
         going = (bend > 0) & (after > 0.01 * first[which]) & (number < MOST_PRODUCTS)
-        # Eigenvalues take longer than a small product, and matter only to what would stop here.
-        ending = which[~going | (after * softest[which] <= 2 * enough[which])]
-        softest[ending] = torch.maximum(softest[ending], ritz.softest(ending))
-        going &= after * softest[which] > 2 * enough[which]
+        ending = which[~going | (after * stretch[which] <= 2 * enough[which])]
+        stretch[ending] = torch.maximum(stretch[ending], distances.stretch(ending))
+        going &= after * stretch[which] > 2 * enough[which]
         if not going.any():
             break
         direction = solved + (after / energy).to(step.dtype)[:, None, None] * direction
@@ -72,36 +70,32 @@ def newton_direction(
         if not going.all():
             which, energy = which[going], energy[going]
             direction, residual = direction[going], residual[going]
-    return Direction(step, dot(gradient, step), softest, products)
+    return Direction(step, dot(gradient, step), stretch, products)
 
 
-class Ritz:
-    """Smallest eigenvalues of preconditioned Hessians, from the strides of conjugate gradients (Lanczos)."""
+class _Distances:
+    """How far off conjugate gradients' residuals were, by the preconditioner and by what became of them.
 
-    def __init__(self, count: int):
-        self.diagonal: list[list[float]] = [[] for _ in range(count)]
-        self.beside: list[list[float]] = [[] for _ in range(count)]
-        self.carried = [0.0] * count
+    Half the squared length of a residual in the inverse Hessian is what the steps after it take off the quadratic
+    that they minimise, so every direction shows in hindsight how far its earlier residuals really were.
+    """
 
-    def note(self, which: Tensor, stride: Tensor, ratio: Tensor) -> None:
-        """Take in one more iteration, with its strides and ratios of energies [a]."""
-        for i, own, share in zip(which.tolist(), stride.tolist(), ratio.tolist(), strict=True):
-            if own > 0:
-                self.diagonal[i].append(1 / own + self.carried[i])
-                self.carried[i] = share / own
-                self.beside[i].append(math.sqrt(max(share, 0.0)) / own)
+    def __init__(self, first: Tensor):
+        self.believed = [[energy / 2] for energy in first.tolist()]
+        self.taken: list[list[float]] = [[] for _ in self.believed]
 
-    def softest(self, which: Tensor) -> Tensor:
-        """One over the smallest [a], float64."""
-        from scipy.linalg import eigvalsh_tridiagonal
+    def note(self, which: Tensor, taken: Tensor, energy: Tensor) -> None:
+        """Take in what one more step took off [a], and the energy [a] of the residual after it."""
+        for i, off, left in zip(which.tolist(), taken.tolist(), energy.tolist(), strict=True):
+            self.taken[i].append(off)
+            self.believed[i].append(left / 2)
 
+    def stretch(self, which: Tensor) -> Tensor:
+        """The largest ratio seen of the real to the believed distance [a], float64."""
         found = []
         for i in which.tolist():
-            smallest = 1.0
-            if self.diagonal[i]:
-                beside = self.beside[i][:-1]
-                smallest = eigvalsh_tridiagonal(self.diagonal[i], beside, select="i", select_range=(0, 0))[0]
-            found.append(1 / max(smallest, 1e-30))
+            seen = np.cumsum([self.believed[i][-1], *self.taken[i][::-1]])[::-1]
+            found.append(float(np.max(seen / np.maximum(self.believed[i], 1e-300))))
         return torch.tensor(found, dtype=torch.float64, device=which.device)
 
 

@@ -30,10 +30,9 @@ from engine.logistic import Problem
 MOST_GROUPS = 4
 # Products of a Newton direction that no bracket would save.
 FEW = 3
-# What a multiplication costs in a product of brief rows, of float32 rows that may be rounded, of float32 and of
-# float64, relative to the first; and a product's fixed cost in such multiplications. Measured on one core of an EPYC
-# with AVX-512 and bfloat16.
-BRIEF, ROUNDED, SINGLE, DOUBLE = 1, 2, 4, 8
+# What a multiplication costs in a product of bfloat16, float32 and float64 rows, relative to the first; and a
+# product's fixed cost in such multiplications. Measured on one core of an EPYC with AVX-512 and bfloat16.
+BRIEF, SINGLE, DOUBLE = 1, 2, 8
 OVERHEAD = 1e8
 
 
@@ -72,7 +71,8 @@ class Preconditioner:
         """Take in how many products the Newton directions at the b penalties have cost."""
         design, problem = self.problem.design, self.problem
         speed = BRIEF if problem.rounded and design.brief is not None else self._exact()
-        price = 4 * design.n * design.width * problem.loss.classes * len(self.levels) * speed + OVERHEAD
+        rows, solving = 4 * design.n * speed, 2 * design.width * self._exact()
+        price = (rows + solving) * design.width * problem.loss.classes * len(self.levels) + OVERHEAD
         self.usual = self.usual or products
         self.excess += max(0.0, products - self.usual) * price
         self.wasted += max(0.0, products - FEW) * price
@@ -80,8 +80,7 @@ class Preconditioner:
     def _remaking(self, own: bool, penalties: int) -> float:
         """What remaking the brackets and the factors at so many penalties costs."""
         design, count = self.problem.design, self.problem.loss.classes if own else 1
-        speed = self._exact() if own or design.brief is None else ROUNDED
-        brackets = 2 * design.n * design.width**2 * speed
+        brackets = 1.5 * design.n * design.width**2 * self._exact()
         return count * (brackets + penalties * design.width**3 / 3 * DOUBLE)
 
     def _exact(self) -> int:
@@ -108,6 +107,10 @@ class Preconditioner:
         diagonal = matrices.diagonal(dim1=1, dim2=2)
         jitter = 1e-12 * diagonal.amax(1, keepdim=True)
         diagonal += penalty * self.problem.design.penalised
+        # Digits that float32 lacks would be lost where the penalty is a small part of the diagonal.
+        if penalty > 1e-4 * float(diagonal.max()):
+            matrices = matrices.to(self.dtype)
+            diagonal, jitter = matrices.diagonal(dim1=1, dim2=2), jitter.to(self.dtype)
         while True:
             diagonal += jitter
             factors, failed = torch.linalg.cholesky_ex(matrices)

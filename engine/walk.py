@@ -15,6 +15,8 @@ from engine.preconditioner import Preconditioner
 REACH = 30.0
 # Newton steps that may lower neither the gap nor the objective before rounding is blamed.
 PATIENCE = 3
+# How much of the last penalties' stretch the next begin with.
+FORGET = 0.9
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Path:
     def __init__(self, problem: Problem, solver: Solver, plan: Plan):
         self.problem, self.solver, self.in_flight = problem, solver, plan.in_flight
         self.preconditioner = Preconditioner(problem, plan.own_fits)
-        self.softest = 1.0
+        self.stretch = 1.0
 
     def walk(self, penalties: list[float], starts: list[Tensor]) -> list[Solved]:
         """Solves the falling penalties from `starts`: one each, or one for all, and then from each other."""
@@ -104,10 +106,10 @@ class Path:
         live = torch.arange(len(penalties), device=penalties.device)
         self.preconditioner.factors = []
         products, stale = torch.ones_like(live), torch.zeros_like(live)
-        softest = torch.full_like(at.value, max(1.0, self.softest / 2))
+        stretch = torch.full_like(at.value, max(1.0, FORGET * self.stretch))
         least = lowest = torch.full_like(at.value, math.inf)
         for iteration in range(self.solver.max_iterations + 1):
-            gap = self._gap(at, softest) if iteration else torch.full_like(softest, math.inf)
+            gap = self._gap(at, stretch) if iteration else torch.full_like(stretch, math.inf)
             better = (gap < least / 2) | (at.value < lowest * (1 - 16 * torch.finfo(at.theta.dtype).eps))
             stale = torch.where(better, 0, stale + 1)
             least, lowest = torch.minimum(gap, least), torch.minimum(at.value, lowest)
@@ -122,20 +124,20 @@ class Path:
                 self.problem.keep(on)
                 self.preconditioner.keep(on)
                 at = Point(at.theta[on], at.value[on], at.gradient[on])
-                live, products, penalties, softest = live[on], products[on], penalties[on], softest[on]
+                live, products, penalties, stretch = live[on], products[on], penalties[on], stretch[on]
                 stale, least, lowest = stale[on], least[on], lowest[on]
             if self.preconditioner.prepare(penalties):
-                softest = torch.ones_like(softest)
+                stretch = torch.ones_like(stretch)
             enough = 0.3 * self.solver.tolerance * at.value
-            along = newton_direction(self.problem, self.preconditioner, at.gradient, penalties, enough, softest)
+            along = newton_direction(self.problem, self.preconditioner, at.gradient, penalties, enough, stretch)
             at, readings = descend(self.problem, at, along, penalties)
-            softest = along.softest
+            stretch = along.stretch
             products += along.products + readings
             self.preconditioner.note(float(along.products.max()))
-        self.softest = float(softest.max())
+        self.stretch = float(stretch.max())
         return [ends[i] for i in range(len(ends))]
 
-    def _gap(self, at: Point, softest: Tensor) -> Tensor:
+    def _gap(self, at: Point, stretch: Tensor) -> Tensor:
         """Estimated (objective - optimum) / objective [b].
 
         Half the gradient's squared norm in the inverse Hessian, for which the preconditioner stands: times
@@ -143,7 +145,7 @@ class Path:
         """
         every = torch.arange(len(at.value), device=at.value.device)
         distance = dot(at.gradient, self.preconditioner.solve(at.gradient, every)) / 2
-        return (distance * softest * self.preconditioner.drift() / at.value).clamp_min(0)
+        return (distance * stretch * self.preconditioner.drift() / at.value).clamp_min(0)
 
 
 def _solved(at: Point, which: int, gap: float, iterations: int, products: int) -> Solved:

@@ -17,7 +17,7 @@ engine.metrics engine.models
 engine.images engine.runners
 engine.tensorrt_runner
 engine.features engine.finetune
-engine.rows engine.losses
+engine.rows engine.losses engine.products
 engine.design
 engine.logistic
 engine.preconditioner

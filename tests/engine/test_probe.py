@@ -27,6 +27,7 @@ from engine.probe import (
     probe,
     scores,
 )
+from engine.products import square, times_transposed
 from engine.rows import stacked_rows
 from engine.walk import Plan
 
@@ -123,6 +124,16 @@ def test_gradient_and_curvature_are_the_differences_of_the_objective(several: bo
     torch.testing.assert_close((near[1][0] - near[0][0]) / 2e-5, (gradient * along).sum((1, 2)), rtol=1e-7, atol=1e-7)
     torch.testing.assert_close((near[1][1] - near[0][1]) / 2e-5, bent, rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(problem.curve(along[1:], penalties[1:], torch.tensor([1])), bent[1:])
+
+
+def test_products_have_all_the_digits_of_their_type() -> None:
+    generator = torch.Generator().manual_seed(0)
+    left, right = (torch.randn(size, 300, generator=generator, dtype=torch.float64) for size in (50, 7))
+    exact, halves = left @ right.T, left.float()
+    torch.testing.assert_close(times_transposed(left, right), exact)
+    torch.testing.assert_close(times_transposed(halves, right.float()).double(), exact, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(times_transposed(halves.T.contiguous(), halves.T), square(halves), rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(square(left), left.T @ left)
 
 
 @pytest.mark.parametrize("several", [False, True], ids=["softmax", "sigmoid"])
@@ -393,7 +404,7 @@ def test_a_probe_chooses_on_val_and_refits_on_both() -> None:
     assert found.penalty == path.penalties[chosen]
     assert found.val_values[chosen] == found.val_values.max() == top1(labels[val], scores(path, chosen, rows[val]))
     refit = fit_path(rows, labels, [found.penalty])
-    np.testing.assert_allclose(found(rows), scores(refit, 0, rows), atol=1e-2)
+    np.testing.assert_allclose(found(rows), scores(refit, 0, rows), atol=3e-2)
     assert found.converged
     assert found.unconverged == 0
 
