@@ -8,13 +8,13 @@ Here each class has a matrix of that form, made in one of two ways:
 - Own: a bracket per class. It costs as many as there are classes, and is exact but for what couples the classes.
 
 Where classes are nearly separable, each class's curvature sits in rows of its own and the shared bracket needs
-hundreds of products for a Newton direction; on 480 rows of 96 features and 12 classes, up to 600 and more where
+hundreds of products for a Newton direction; on 480 rows of 96 features and 12 classes, 350 to over 600 where
 the classes' own take 10 to 30. So the walk begins with the shared one and goes over once the products that it
 wasted would have paid for the other: at worst it spends twice what the better choice would have cost.
 
 Softmax couples the classes: its Hessian does not see a change that all classes share, and the optimum has none.
 Unequal matrices would bring such a change in, where the Hessian has only the penalty to answer it, so directions
-are kept free of it, before and after solving. Without this, the classes' own brackets took 200 products for 30.
+are kept free of it, before and after solving. Without this, the classes' own brackets took 180 products for 27.
 
 With their own brackets, the curvature products are no longer rounded to bfloat16: what is left to conjugate
 gradients then are the soft directions, which rounding buries.

@@ -141,7 +141,7 @@ class Path:
         """Estimated (objective - optimum) / objective [b].
 
         Half the gradient's squared norm in the inverse Hessian, for which the preconditioner stands: times
-        the most by which it was seen to exceed the Hessian, and by which the curvature has moved since.
+        the most by which that was seen to fall short, and by which the curvature has moved since.
         """
         every = torch.arange(len(at.value), device=at.value.device)
         distance = dot(at.gradient, self.preconditioner.solve(at.gradient, every)) / 2
