@@ -111,10 +111,6 @@ class FrozenData:
         return goodness(self.metric)(self.val_judged, scores)
 
 
-# Where classes are nearly separable, weak penalties take a hundred Newton steps and minutes, and val does not choose
-# them; what is not solved within these steps is counted in the row as not converged.
-NEWTON_STEPS = 15
-
 Head = Callable[[NDArray[np.float32]], NDArray[Any]]
 Fit = Callable[[FrozenData, Any], tuple[Head, Mapping[str, Any]]]
 
@@ -153,7 +149,7 @@ def frozen_regime(fit: Fit) -> Callable[["Bench", Any], Regime]:
 
 def fit_probe(data: FrozenData, setting: ProbeSetting) -> tuple[Head, Mapping[str, Any]]:
     from engine.neighbours import few_shot
-    from engine.probe import KORNBLITH_PENALTIES, probe
+    from engine.probe import KORNBLITH_PENALTIES, Solver, probe
 
     rows, truth = data.train_rows, data.train_truth
     if setting.shots is not None:
@@ -167,9 +163,8 @@ def fit_probe(data: FrozenData, setting: ProbeSetting) -> tuple[Head, Mapping[st
         data.value,
         penalties=setting.penalties or KORNBLITH_PENALTIES,
         classes=data.classes,
-        standardise=setting.standardise,
         refit=setting.shots is None,
-        max_iterations=NEWTON_STEPS,
+        solver=Solver(standardise=setting.standardise),
     )
     return fitted, {
         "penalty": fitted.penalty,

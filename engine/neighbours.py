@@ -14,20 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from engine.errors import BadInput
-from engine.probe import (
-    ABSENT,
-    KORNBLITH_PENALTIES,
-    Metric,
-    Probe,
-    Rows,
-    check_penalties,
-    checked_labels,
-    checked_truth,
-    linear_scores,
-    refuse_unfinite,
-    stacked_rows,
-    strongest_best,
-)
+from engine.path import ABSENT, KORNBLITH_PENALTIES, check_penalties
+from engine.probe import Metric, Probe, linear_scores, strongest_best
+from engine.rows import Rows, checked_labels, checked_truth, refuse_unfinite, stacked_rows
 
 Distance = Literal["cosine", "euclidean"]
 Weighting = Literal["temperature", "uniform", "distance"]

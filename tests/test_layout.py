@@ -22,6 +22,13 @@ engine.tensorrt_runner
 engine.verdict engine.feature_files engine.tuning
 engine.features engine.finetune
 engine.feature_store
+engine.rows engine.losses engine.products
+engine.design
+engine.logistic
+engine.preconditioner
+engine.newton
+engine.walk
+engine.path
 engine.probe
 engine.neighbours
 export.contract export.parity export.samples

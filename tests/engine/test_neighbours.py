@@ -8,7 +8,7 @@ from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
 from engine.errors import BadInput
 from engine.neighbours import as_points, class_means, few_shot, fit_ridge_path, knn, nearest, ridge
-from engine.probe import ABSENT
+from engine.path import ABSENT
 
 
 def cloud(n: int, d: int, classes: int, seed: int = 0) -> tuple[NDArray, NDArray]:

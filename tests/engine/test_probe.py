@@ -11,17 +11,25 @@ from scipy.special import expit, log_softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from engine import probe as probes
+from engine import design as designs
+from engine import path as paths
+from engine.design import Design, Solver
 from engine.errors import BadInput
+from engine.logistic import Problem
+from engine.losses import Sigmoid, Softmax
+from engine.path import ABSENT
 from engine.probe import (
-    ABSENT,
     KORNBLITH_PENALTIES,
+    PathFit,
     choose_penalty,
     fit_path,
     fit_path_multilabel,
     probe,
     scores,
 )
+from engine.products import square, times_transposed
+from engine.rows import stacked_rows
+from engine.walk import Plan
 
 
 def blobs(n: int, d: int, classes: int, seed: int = 0, spread: float = 1.0) -> tuple[NDArray, NDArray]:
@@ -43,7 +51,7 @@ def objective(theta: NDArray, rows: NDArray, labels: NDArray, penalty: float, cl
     return value, np.concatenate([(residual.T @ rows + penalty * weights).ravel(), residual.sum(0)])
 
 
-def value_of(fit: probes.PathFit, index: int, rows: NDArray, labels: NDArray) -> float:
+def value_of(fit: PathFit, index: int, rows: NDArray, labels: NDArray) -> float:
     theta = np.concatenate([fit.weights[index].ravel(), fit.bias[index]]).astype(np.float64)
     return objective(theta, rows.astype(np.float64), labels, fit.penalties[index], len(fit.bias[index]))[0]
 
@@ -60,17 +68,20 @@ def top1(truth: NDArray, found: NDArray) -> float:
     return float((found.argmax(1) == truth).mean())
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, None])
 @pytest.mark.parametrize(("n", "d", "classes"), [(120, 8, 3), (60, 5, 2), (40, 60, 4)])
-def test_every_objective_is_scipys_minimum_to_a_millionth(n: int, d: int, classes: int) -> None:
+def test_every_objective_is_scipys_minimum_to_a_millionth(
+    n: int, d: int, classes: int, dtype: torch.dtype | None
+) -> None:
     rows, labels = blobs(n, d, classes)
-    fit = fit_path(rows, labels, KORNBLITH_PENALTIES[::4])
+    fit = fit_path(rows, labels, KORNBLITH_PENALTIES[::4], solver=Solver(dtype=dtype))
     assert fit.converged.all()
     for index, penalty in enumerate(fit.penalties):
         ours = value_of(fit, index, rows, labels)
         start = np.concatenate([fit.weights[index].ravel(), fit.bias[index]]).astype(np.float64)
         best = min(optimum(rows, labels, penalty, classes, start), optimum(rows, labels, penalty, classes, 0 * start))
-        assert ours <= best * (1 + 1e-6)
-        assert fit.objective[index] == pytest.approx(ours, rel=1e-6)
+        assert ours <= best * (1 + 2e-6)  # half of it the rounding of the weights to float32
+        assert fit.objective[index] == pytest.approx(ours, rel=2e-6)
 
 
 def test_multilabel_objectives_are_scipys_minima_to_a_millionth() -> None:
@@ -102,9 +113,8 @@ def test_multilabel_objectives_are_scipys_minima_to_a_millionth() -> None:
 def test_gradient_and_curvature_are_the_differences_of_the_objective(several: bool) -> None:
     rows, labels = blobs(40, 5, 3)
     truth = torch.from_numpy(labels[:, None] != np.arange(3))
-    loss = probes._Sigmoid(truth) if several else probes._Softmax(torch.from_numpy(labels), 3)
-    options = probes._Options(True, False, 1e-7, 100, "cpu", torch.float64, None)
-    problem = probes._Problem(probes._Design(probes.stacked_rows(rows), options), loss, True)
+    loss = Sigmoid(truth) if several else Softmax(torch.from_numpy(labels), 3)
+    problem = Problem(Design(stacked_rows(rows), Solver(), torch.float64), loss, True)
     generator = torch.Generator().manual_seed(0)
     theta, along = torch.randn(2, 2, 3, 6, generator=generator, dtype=torch.float64)
     penalties = torch.tensor([0.3, 4.0], dtype=torch.float64)
@@ -116,10 +126,70 @@ def test_gradient_and_curvature_are_the_differences_of_the_objective(several: bo
     torch.testing.assert_close(problem.curve(along[1:], penalties[1:], torch.tensor([1])), bent[1:])
 
 
+def test_products_have_all_the_digits_of_their_type() -> None:
+    generator = torch.Generator().manual_seed(0)
+    left, right = (torch.randn(size, 300, generator=generator, dtype=torch.float64) for size in (50, 7))
+    exact, halves = left @ right.T, left.float()
+    torch.testing.assert_close(times_transposed(left, right), exact)
+    torch.testing.assert_close(times_transposed(halves, right.float()).double(), exact, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(times_transposed(halves.T.contiguous(), halves.T), square(halves), rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(square(left), left.T @ left)
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["softmax", "sigmoid"])
+def test_a_class_s_own_bracket_is_its_block_of_the_hessian(several: bool) -> None:
+    rows, labels = blobs(40, 5, 3)
+    truth = torch.from_numpy(labels[:, None] != np.arange(3))
+    loss = Sigmoid(truth) if several else Softmax(torch.from_numpy(labels), 3)
+    problem = Problem(Design(stacked_rows(rows), Solver(), torch.float64), loss, True)
+    matrix = problem.design.kept
+    assert matrix is not None
+    theta = torch.randn(1, 3, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    problem.evaluate(theta, torch.tensor([0.0]).double())
+
+    def plain(theta: torch.Tensor) -> torch.Tensor:
+        logits = matrix @ theta.T
+        if several:
+            return torch.nn.functional.softplus(torch.where(truth, -1.0, 1.0) * logits).sum()
+        return torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels), reduction="sum")
+
+    hessian = torch.autograd.functional.hessian(plain, theta[0])
+    blocks = problem.own_brackets() * problem.class_curvature[0, :, None, None]
+    for number, block in enumerate(blocks):
+        torch.testing.assert_close(block, hessian[number, :, number])
+
+
+def nearly_separable(n: int = 480, d: int = 96, classes: int = 12) -> tuple[NDArray, NDArray]:
+    """Rows of a spectrum that falls by four orders and overlapping classes, like those of a small network."""
+    rng = np.random.default_rng(0)
+    labels = rng.permutation(np.arange(n) % classes)
+    latent = 0.5 * rng.standard_normal((classes, 16))[labels] + rng.standard_normal((n, 16))
+    hidden = np.maximum(latent @ rng.standard_normal((16, 64)) / 4, 0)
+    rows = np.maximum(hidden @ rng.standard_normal((64, d)) / 8, 0) + 1e-3 * rng.standard_normal((n, d))
+    return rows.astype(np.float32), labels
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, None])
+def test_nearly_separable_classes_converge_at_every_penalty_in_few_products(dtype: torch.dtype | None) -> None:
+    rows, labels = nearly_separable()
+    fit = fit_path(rows, labels, KORNBLITH_PENALTIES, solver=Solver(dtype=dtype))
+    assert fit.converged.all()
+    assert fit.products.mean() < 60
+
+
+def test_classes_own_brackets_save_most_products_and_change_no_objective(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, labels = nearly_separable()
+    own = fit_path(rows, labels, KORNBLITH_PENALTIES[10:20])
+    monkeypatch.setattr(paths, "Plan", lambda in_flight, keep_states, own_fits: Plan(in_flight, keep_states, False))
+    shared = fit_path(rows, labels, KORNBLITH_PENALTIES[10:20])
+    np.testing.assert_allclose(own.objective, shared.objective, rtol=1e-6)
+    assert own.products.sum() < shared.products.sum() / 3
+
+
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_scores_are_those_of_scikit_learn(fit_intercept: bool) -> None:
     rows, labels = blobs(150, 10, 4)
-    fit = fit_path(rows, labels, [0.1, 10.0], fit_intercept=fit_intercept, tolerance=1e-10)
+    fit = fit_path(rows, labels, [0.1, 10.0], solver=Solver(fit_intercept, tolerance=1e-10))
     for index, penalty in enumerate(fit.penalties):
         model = LogisticRegression(C=1 / penalty, tol=1e-8, max_iter=10_000, fit_intercept=fit_intercept)
         expected = model.fit(rows.astype(np.float64), labels).decision_function(rows)
@@ -133,7 +203,7 @@ def test_standardised_weights_serve_raw_rows() -> None:
     rows[:, 3] = 7
     scaled = StandardScaler().fit_transform(rows.astype(np.float64))
     model = LogisticRegression(C=0.5, tol=1e-8, max_iter=10_000).fit(scaled, labels)
-    found = scores(fit_path(rows, labels, [2.0], standardise=True, tolerance=1e-10), 0, rows)
+    found = scores(fit_path(rows, labels, [2.0], solver=Solver(standardise=True, tolerance=1e-10)), 0, rows)
     np.testing.assert_allclose(found - found.mean(1, keepdims=True), model.decision_function(scaled), atol=2e-3)
 
 
@@ -143,7 +213,7 @@ def test_separable_rows_at_the_weakest_penalty_are_finite_and_say_whether_they_c
     assert free.converged.all()
     assert np.isfinite(free.weights).all()
     assert (scores(free, 0, rows).argmax(1) == labels).all()
-    hurried = fit_path(rows, labels, [1e-6], max_iterations=2)
+    hurried = fit_path(rows, labels, [1e-6], solver=Solver(max_iterations=2))
     assert not hurried.converged.any()
     assert hurried.gap[0] > 1e-3
 
@@ -152,8 +222,8 @@ def test_separable_rows_at_the_weakest_penalty_are_finite_and_say_whether_they_c
 def test_the_reported_gap_is_of_the_order_of_the_true_one(seed: int) -> None:
     rows, labels = blobs(150, 5 + 20 * seed, 5, seed=seed, spread=0.5)
     labels[: 25 * seed] = 0
-    fit = fit_path(rows, labels, KORNBLITH_PENALTIES[::8], tolerance=1e-3)
-    exact = fit_path(rows, labels, KORNBLITH_PENALTIES[::8], tolerance=1e-11, dtype=torch.float64)
+    fit = fit_path(rows, labels, KORNBLITH_PENALTIES[::8], solver=Solver(tolerance=1e-3))
+    exact = fit_path(rows, labels, KORNBLITH_PENALTIES[::8], solver=Solver(tolerance=1e-11, dtype=torch.float64))
     assert fit.converged.all()
     assert (fit.objective <= exact.objective * 1.01).all()
     assert fit.products.sum() < exact.products.sum()
@@ -162,9 +232,9 @@ def test_the_reported_gap_is_of_the_order_of_the_true_one(seed: int) -> None:
 @pytest.mark.parametrize("fast", [False, True])
 def test_products_in_bfloat16_change_the_way_and_not_the_end(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     rows, labels = blobs(200, 30, 5)
-    exact = fit_path(rows, labels, KORNBLITH_PENALTIES[::6], tolerance=1e-10, dtype=torch.float64)
-    monkeypatch.setattr(probes, "bfloat16_is_fast", lambda device: fast)
-    fit = fit_path(rows, labels, KORNBLITH_PENALTIES[::6])
+    exact = fit_path(rows, labels, KORNBLITH_PENALTIES[::6], solver=Solver(tolerance=1e-10, dtype=torch.float64))
+    monkeypatch.setattr(designs, "bfloat16_is_fast", lambda device: fast)
+    fit = fit_path(rows, labels, KORNBLITH_PENALTIES[::6], solver=Solver(dtype=torch.float32))
     assert fit.converged.all()
     np.testing.assert_allclose(fit.objective, exact.objective, rtol=1e-6)
 
@@ -236,7 +306,10 @@ def test_a_memmap_beyond_the_memory_limit_gives_the_same_answer(tmp_path: Path, 
     fitter = fit_path_multilabel if several else fit_path
     truth = labels[:, None] == np.arange(3) if several else labels
     penalties = KORNBLITH_PENALTIES[::6]
-    whole, chunked = fitter(rows, truth, penalties), fitter(stored, truth, penalties, memory_limit=stored.nbytes // 2)
+    whole, chunked = (
+        fitter(rows, truth, penalties),
+        fitter(stored, truth, penalties, solver=Solver(memory_limit=stored.nbytes // 2)),
+    )
     assert whole.converged.all()
     assert chunked.converged.all()
     np.testing.assert_allclose(chunked.objective, whole.objective, rtol=1e-6)
@@ -245,7 +318,7 @@ def test_a_memmap_beyond_the_memory_limit_gives_the_same_answer(tmp_path: Path, 
 def test_states_that_do_not_fit_are_made_again() -> None:
     rows, labels = blobs(1_500, 6, 12)
     design_bytes = 4 * rows.size
-    tight = fit_path(rows, labels, [0.1, 1.0], memory_limit=2 * design_bytes)
+    tight = fit_path(rows, labels, [0.1, 1.0], solver=Solver(memory_limit=2 * design_bytes))
     np.testing.assert_allclose(tight.objective, fit_path(rows, labels, [0.1, 1.0]).objective, rtol=1e-6)
 
 
@@ -302,7 +375,7 @@ def test_other_bad_input_is_refused() -> None:
     with pytest.raises(BadInput, match="true of all rows or of none"):
         fit_path_multilabel(rows, np.ones((20, 2), bool), [1.0])
     with pytest.raises(BadInput, match="raise the limit"):
-        fit_path(rows, labels, [1.0], memory_limit=100)
+        fit_path(rows, labels, [1.0], solver=Solver(memory_limit=100))
     with pytest.raises(BadInput, match="rows of width 2 found; expected 3"):
         scores(fit_path(rows, labels, [1.0]), 0, rows[:, :2])
 
@@ -331,7 +404,7 @@ def test_a_probe_chooses_on_val_and_refits_on_both() -> None:
     assert found.penalty == path.penalties[chosen]
     assert found.val_values[chosen] == found.val_values.max() == top1(labels[val], scores(path, chosen, rows[val]))
     refit = fit_path(rows, labels, [found.penalty])
-    np.testing.assert_allclose(found(rows), scores(refit, 0, rows), atol=1e-2)
+    np.testing.assert_allclose(found(rows), scores(refit, 0, rows), atol=3e-2)
     assert found.converged
     assert found.unconverged == 0
 
@@ -339,7 +412,9 @@ def test_a_probe_chooses_on_val_and_refits_on_both() -> None:
 def test_a_probe_counts_what_did_not_converge() -> None:
     rows, labels = blobs(120, 10, 3)
     ticks = iter([10.0, 12.5])
-    hurried = probe(rows, labels, rows, labels, top1, [1e-6, 1e-5], max_iterations=1, clock=lambda: next(ticks))
+    hurried = probe(
+        rows, labels, rows, labels, top1, [1e-6, 1e-5], solver=Solver(max_iterations=1), clock=lambda: next(ticks)
+    )
     assert not hurried.converged
     assert hurried.unconverged == 2
     assert hurried.seconds == 2.5
