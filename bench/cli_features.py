@@ -1,4 +1,4 @@
-"""`featune extract` and `featune features`: parse, call one function, print."""
+"""`featune extract`, `featune probe` and `featune features`: parse, call one function, print."""
 
 import json
 import sys
@@ -78,6 +78,53 @@ def extract(
         for _, path, reason in made[0].features.skipped:
             print(f"skipped: {path}: {reason}")
         print("\n".join(made[0].features.verdict.lines()))
+
+
+@app.command(rich_help_panel=FEATURES)
+def probe(
+    model: Annotated[str, typer.Argument(metavar="MODEL|FEATURES", help="A timm name, or a folder of train.npz, ...")],
+    task: Annotated[str | None, typer.Argument(help="Folder, CSV, or prepared task; not for FEATURES.")] = None,
+    metric: Annotated[str, typer.Option(help="Of a folder or table; a prepared task has its own.")] = "top1",
+    regime: Annotated[str, typer.Option(help="probe, knn, ridge or means.")] = "probe",
+    shots: Annotated[int | None, typer.Option(min=1, help="Of each class in training, drawn by the seed.")] = None,
+    standardise: Annotated[bool, typer.Option("--standardise", help="Scale each feature by its spread.")] = False,
+    seed: Annotated[int, typer.Option(help="Of splits that are cut, and of draws.")] = 0,
+    root: Annotated[Path, typer.Option(help="Where prepared tasks lie.")] = Path("data"),
+    backend: Annotated[str, typer.Option(help="onnxruntime, torch, tensorrt or onnxruntime-tensorrt.")] = "onnxruntime",
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")] = "cpu",
+    checkpoint: Annotated[Path | None, typer.Option(help="Local weights, or a fine-tuned run's.")] = None,
+    untrained: Annotated[bool, typer.Option("--untrained", help="Random weights; nothing is fetched.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Score frozen features on a task: fitted on train, chosen on val, measured once on test, with its interval.
+
+    FEATURES are files that `featune extract MODEL DATA --split SPLIT --out FEATURES/SPLIT.npz` wrote.
+
+    Example: featune probe resnet50 images/flowers
+    """
+    with errors():
+        import dataclasses
+
+        from bench.probing import holds_features, probe_files, probe_model, source_of, study_of
+        from bench.regimes import ProbeSetting, regime_kind
+        from engine.errors import BadInput
+        from engine.store import plain
+        from export.command import spec_of_model
+
+        setting = regime_kind(regime).default
+        if isinstance(setting, ProbeSetting):
+            setting = dataclasses.replace(setting, shots=shots, standardise=standardise)
+        elif shots is not None or standardise:
+            raise BadInput(f"--shots and --standardise are of the regime probe, {regime} chosen")
+        if holds_features(model):
+            found = probe_files(Path(model), metric, regime, setting, seed)
+        elif task is None:
+            raise BadInput(f"{model}: no task given, and no folder with train.npz; give a folder of labelled images")
+        else:
+            spec = spec_of_model(model, checkpoint, untrained)
+            source = source_of(task, metric, root, seed)
+            found = probe_model(spec, source, regime, setting, study_of(backend, device, None, seed))
+        print(json.dumps(plain(found), indent=1) if as_json else "\n".join(found.lines()))
 
 
 @features_app.command("list")

@@ -240,21 +240,32 @@ def scratch_regime(bench: Bench, recipe: Recipe) -> Regime:
 
 @dataclasses.dataclass(frozen=True)
 class RegimeKind:
-    """setting: the dataclass that a study file fills. default: its values where the file says nothing."""
+    """setting: the dataclass that a study file fills. default: its values where the file says nothing.
+
+    fit: of a head on frozen features; None where the whole network is trained.
+    """
 
     make: Callable[[Bench, Any], Regime]
     default: Setting
-    frozen: bool
     says: str
+    fit: Fit | None = None
+
+    @property
+    def frozen(self) -> bool:
+        return self.fit is not None
+
+
+def _frozen(fit: Fit, default: Setting, says: str) -> RegimeKind:
+    return RegimeKind(frozen_regime(fit), default, says, fit)
 
 
 REGIMES: dict[str, RegimeKind] = {
-    "probe": RegimeKind(frozen_regime(fit_probe), ProbeSetting(), True, "logistic regression on frozen features"),
-    "knn": RegimeKind(frozen_regime(fit_knn), KnnSetting(), True, "nearest neighbours on frozen features"),
-    "ridge": RegimeKind(frozen_regime(fit_ridge), RidgeSetting(), True, "ridge classifier on frozen features"),
-    "means": RegimeKind(frozen_regime(fit_means), MeansSetting(), True, "nearest class mean on frozen features"),
-    "finetune": RegimeKind(finetune_regime, Recipe(), False, "all weights trained from the pre-trained ones"),
-    "scratch": RegimeKind(scratch_regime, SCRATCH, False, "all weights trained from random ones"),
+    "probe": _frozen(fit_probe, ProbeSetting(), "logistic regression on frozen features"),
+    "knn": _frozen(fit_knn, KnnSetting(), "nearest neighbours on frozen features"),
+    "ridge": _frozen(fit_ridge, RidgeSetting(), "ridge classifier on frozen features"),
+    "means": _frozen(fit_means, MeansSetting(), "nearest class mean on frozen features"),
+    "finetune": RegimeKind(finetune_regime, Recipe(), "all weights trained from the pre-trained ones"),
+    "scratch": RegimeKind(scratch_regime, SCRATCH, "all weights trained from random ones"),
 }
 
 

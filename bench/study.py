@@ -133,13 +133,21 @@ def described(study: Study, row: Row) -> Row:
 def measure(study: Study, cell: Cell) -> Row:
     """Measure one cell and save its row. Errors become rows; only interrupts and our own defects in saving escape."""
     began = time.perf_counter()
-    spec, task = study.spec(cell.model), study.task(cell.task)
+    task = study.task(cell.task)
     try:
-        value, interval_, n, scores, details = _value(study, cell, spec, task)
+        row, scores = measured(study, cell)
     except Exception as error:  # a failed cell is a row, not the end of the study
         message = str(error) if isinstance(error, FeatuneError) else "".join(traceback.format_exception(error))
         row = Row(cell, task.metric, None, task.counts["test"], error=message, seconds=time.perf_counter() - began)
         return study.runs.save(row)
+    return study.runs.save(row, scores)
+
+
+def measured(study: Study, cell: Cell) -> tuple[Row, Any]:
+    """(row, test scores [n, classes]) of one cell, with nothing saved; errors are raised."""
+    began = time.perf_counter()
+    spec, task = study.spec(cell.model), study.task(cell.task)
+    value, interval_, n, scores, details = _value(study, cell, spec, task)
     row = Row(
         cell=cell,
         metric=task.metric,
@@ -154,7 +162,7 @@ def measure(study: Study, cell: Cell) -> Row:
         details=details,
         environment=environment(study),
     )
-    return study.runs.save(row, scores)
+    return row, scores
 
 
 def _value(study: Study, cell: Cell, spec: ModelSpec, task: Task) -> tuple[float, tuple[float, float], int, Any, Any]:

@@ -59,7 +59,7 @@ bench.figures
 bench.report
 bench.pretrain
 bench.study
-bench.estimates bench.studyfile
+bench.estimates bench.studyfile bench.probing
 bench.demo
 bench.terminal
 bench.cli_study bench.cli_data bench.cli_export bench.cli_features

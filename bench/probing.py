@@ -1,0 +1,170 @@
+"""What `featune probe` does: one model, or files of features, on one task, with a head on frozen features."""
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.manifests import Source, prepare
+from bench.regimes import FrozenData, Setting, regime_kind
+from bench.splits import stratified_split
+from bench.stats import interval
+from bench.study import Study, measured
+from bench.tasks import check_metric
+from bench.usertables import PARQUET
+from engine.errors import BadInput
+from engine.images import Labelled
+from engine.metrics import METRICS
+from engine.models import ModelSpec
+from engine.store import cache_dir
+
+VAL_OF_TRAIN = {"train": 0.8, "val": 0.2}
+
+
+@dataclasses.dataclass(frozen=True)
+class Probed:
+    """One score. value, low, high: the metric on test and its 95 % interval. n: images of test.
+
+    details: what was chosen on val and how well it converged. seconds: in all.
+    """
+
+    model: str
+    task: str
+    regime: str
+    metric: str
+    value: float
+    low: float
+    high: float
+    n: int
+    details: Mapping[str, Any]
+    seconds: float
+
+    def lines(self) -> list[str]:
+        """For people: the score, what was chosen, and whether the fits converged."""
+        found = [
+            f"{self.model} on {self.task}: {self.metric} {self.value:.4f}, 95 % {self.low:.4f} to {self.high:.4f}, "
+            f"n = {self.n}"
+        ]
+        chosen = [f"{name} {self.details[name]:g}" for name in ("penalty", "neighbours") if name in self.details]
+        trained = f"{self.details['n_train']} images of train and {self.details['n_val']} of val"
+        found.append(f"{self.regime}: {', '.join([*chosen, trained])}")
+        if "converged" in self.details:
+            said = "converged" if self.details["converged"] else "NOT CONVERGED: the score may change with more work"
+            missed = self.details["unconverged_penalties"]
+            found.append(f"{said}; {f'{missed} penalties of the path did not' if missed else 'every penalty did'}")
+        spent = f", of which the probe {self.details['probe_seconds']:.1f}" if "probe_seconds" in self.details else ""
+        return [*found, f"{self.seconds:.1f} s{spent}"]
+
+
+def source_of(text: str, metric: str, root: Path, seed: int) -> Source:
+    """A folder of images, a CSV or Parquet table, a prepared task's folder, or its name under `root`."""
+    path = Path(text)
+    if path.suffix.lower() == ".csv" or path.suffix.lower() in PARQUET:
+        return Source(path.stem, csv=path, metric=metric, seed=seed)
+    for folder in (path, root / text):
+        if (folder / "task.json").exists():
+            return Source(folder.name, prepared=folder)
+    return Source(path.resolve().name, folder=path, metric=metric, seed=seed)
+
+
+def probe_model(spec: ModelSpec, source: Source, regime: str, setting: Setting, study: Study) -> Probed:
+    """The score of a model's frozen features on a task: fitted on train, chosen on val, measured once on test.
+
+    study: how and where to run; its models, tasks and regimes are replaced.
+    """
+    began = time.perf_counter()
+    _require_frozen(regime)
+    task = prepare(source, Path(study.out))
+    study = dataclasses.replace(study, models=(spec,), tasks=(task,), regimes={regime: (regime, setting)})
+    row, _ = measured(study, study.cells()[0])
+    assert row.value is not None
+    assert row.low is not None
+    assert row.high is not None
+    return Probed(
+        spec.name, task.name, regime, task.metric, row.value, row.low, row.high, row.n, row.details,
+        time.perf_counter() - began,
+    )  # fmt: skip
+
+
+def probe_files(folder: Path, metric: str, regime: str, setting: Setting, seed: int) -> Probed:
+    """The score of features that `featune extract --split ... --out FOLDER/SPLIT.npz` wrote.
+
+    folder: holds train.npz and test.npz, and val.npz or a fifth of train is cut off for it. test.npz is opened last.
+    """
+    began = time.perf_counter()
+    _require_frozen(regime)
+    train = _read(folder / "train.npz")
+    val = _read(folder / "val.npz") if (folder / "val.npz").exists() else None
+    if val is None:
+        train, val = _cut(train, seed)
+    several = any(len(row) != 1 for part in (train, val) for row in part.labels)
+    check_metric(metric, several)
+    classes = max(len(train.classes), 1 + max((max(row, default=-1) for row in train.labels), default=-1))
+    truths = [part.truth(classes, several) for part in (train, val)]
+    data = FrozenData(train.rows, truths[0], val.rows, truths[1], truths[1], classes, metric, seed)
+    fit = regime_kind(regime).fit
+    assert fit is not None
+    head, details = fit(data, setting)
+    test = _read(folder / "test.npz")
+    truth, scores = test.truth(classes, several), np.asarray(head(test.rows), dtype=np.float32)
+    low, high = interval(metric, truth, scores, seed=seed)
+    counts = {"n_train": len(train.rows), "n_val": len(val.rows)}
+    return Probed(
+        "features", str(folder), regime, metric, METRICS[metric](truth, scores), low, high, len(test.rows),
+        counts | dict(details), time.perf_counter() - began,
+    )  # fmt: skip
+
+
+def holds_features(text: str) -> bool:
+    return (Path(text) / "train.npz").is_file()
+
+
+def study_of(backend: str, device: str, out: Path | None, seed: int) -> Study:
+    """A study without content: where and how to run."""
+    out = out or cache_dir() / "probe"
+    return Study("probe", (), (), {}, str(out), str(cache_dir()), (seed,), backend, device)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    rows: NDArray[np.float32]
+    labels: tuple[tuple[int, ...], ...]
+    classes: tuple[str, ...]
+    paths: tuple[str, ...]
+
+    def truth(self, classes: int, several: bool) -> NDArray[Any]:
+        return Labelled("", self.paths, self.labels).truth(classes, several)
+
+
+def _read(path: Path) -> _Part:
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            rows, label, path_column = held["rows"], held["label"], held["path"]
+            classes = tuple(map(str, held["classes"]))
+    except FileNotFoundError as error:
+        raise BadInput(f"{path}: no such file; write it with `featune extract --split {path.stem} --out`") from error
+    except (KeyError, ValueError, OSError) as error:
+        raise BadInput(f"{path}: {error}; expected what `featune extract --out` writes") from error
+    labels = tuple(tuple(int(number) for number in str(text).split()) for text in label)
+    if not any(labels):
+        raise BadInput(f"{path}: no image has a label; extract from labelled data")
+    return _Part(rows, labels, classes, tuple(map(str, path_column)))
+
+
+def _cut(train: _Part, seed: int) -> tuple[_Part, _Part]:
+    place = {path: i for i, path in enumerate(train.paths)}
+    cut = stratified_split(Labelled("", train.paths, train.labels), VAL_OF_TRAIN, seed)
+    parts = []
+    for items in cut.values():
+        chosen = [place[path] for path in items.paths]
+        parts.append(_Part(train.rows[chosen], items.labels, train.classes, items.paths))
+    return parts[0], parts[1]
+
+
+def _require_frozen(regime: str) -> None:
+    if not regime_kind(regime).frozen:
+        raise BadInput(f"{regime} trains the network; `featune probe` fits heads: probe, knn, ridge, means")
