@@ -13,6 +13,7 @@ from engine.errors import BadImages, BadInput
 Decoder = Literal["fast", "exact"]
 DECODERS = ("fast", "exact")
 Path = str | os.PathLike[str]
+LONGEST = 1000  # times the short side: a line of 1 x 60,000 pixels would become one of 256 x 15 million
 SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 
 
@@ -39,6 +40,9 @@ def image_of(data: bytes, path: Path) -> Image.Image:
     """The first frame of an encoded image in RGB; `path` is for the error, BadImages."""
     try:
         with Image.open(io.BytesIO(data)) as image:
+            if max(image.size) > LONGEST * min(image.size):
+                reason = f"{image.width} x {image.height} pixels, too long to be scaled by its short side"
+                raise BadImages([(str(path), reason)])
             if image.mode in SIXTEEN_BIT:
                 # Pillow would clip 16-bit grey to 255 instead of scaling it.
                 return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)).convert("RGB")
@@ -51,6 +55,8 @@ def image_of(data: bytes, path: Path) -> Image.Image:
     except Image.DecompressionBombError as error:
         reason = f"more pixels than the limit of {pixel_limit():,}; if it is what it should be, raise --max-pixels"
         raise BadImages([(str(path), reason)]) from error
+    except BadImages:
+        raise
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, ...
         raise BadImages([(str(path), f"{type(error).__name__}: {error}")]) from error
 

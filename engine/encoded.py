@@ -6,6 +6,7 @@ The address of a range is `FILE::OFFSET+SIZE`, `shard-0000.tar::1536+20480` for 
 import hashlib
 import os
 import re
+import stat
 
 Path = str | os.PathLike[str]
 RANGE = re.compile(r"(.+)::(\d+)\+(\d+)", re.DOTALL)
@@ -31,7 +32,7 @@ def file_of(path: Path) -> str:
 def encoded(path: Path) -> bytes:
     """The bytes at an address. Raises OSError for what cannot be read, or for a file that ends before its range."""
     file, offset, size = parts(path)
-    with open(file, "rb", buffering=0) as opened:
+    with open(file, "rb", buffering=0, opener=_opened) as opened:
         if size is None:
             return opened.read()
         opened.seek(offset)
@@ -39,6 +40,15 @@ def encoded(path: Path) -> bytes:
     if len(found) < size:
         raise OSError(f"{size} bytes expected from {offset} on, {len(found)} found; the file is not the one indexed")
     return found
+
+
+def _opened(file: str, flags: int) -> int:
+    """A regular file alone: a pipe would be waited for, and some devices never end."""
+    handle = os.open(file, flags | getattr(os, "O_NONBLOCK", 0))
+    if stat.S_ISREG(os.fstat(handle).st_mode):
+        return handle
+    os.close(handle)
+    raise OSError("a folder, pipe or device, no file")
 
 
 def bytes_digest(path: Path) -> str:

@@ -68,6 +68,8 @@ class Part:
             self.done, self.rows, self.bad = 0, 0, []
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if not self.done:  # or a count that is of other rows would vouch for the new ones
+                _with(path, ".part.json").unlink(missing_ok=True)
             self.file = open(part, "r+b" if self.done else "wb")  # noqa: SIM115, closed by close()
         except OSError as error:
             raise BadInput(f"cannot write {part}: {error.strerror}; choose another folder") from error
@@ -77,6 +79,11 @@ class Part:
 
     def append(self, stop: int, rows: Rows, bad: Sequence[tuple[int, str]]) -> None:
         """The rows of the images up to `stop`, and those that have none."""
+        if len(rows) + len(bad) != stop - self.done:
+            raise BadInput(
+                f"{len(rows)} rows found for {stop - self.done - len(bad)} images in {self.path}; "
+                "the runner must give one row for each image"
+            )
         if len(rows):
             rows = np.ascontiguousarray(rows)
             if self.rows and (rows.shape[1], rows.dtype.str) != (self.width, self.dtype):
@@ -91,6 +98,14 @@ class Part:
         self.bad += bad
         if time.monotonic() - self._saved > self.save_seconds:
             self.save()
+
+    def rewind(self, index: int) -> None:
+        """Forget the images from `index` on, which is one that is done."""
+        self.bad = [each for each in self.bad if each[0] < index]
+        self.done, self.rows = index, index - len(self.bad)
+        self.file.truncate(self._size())
+        self.file.seek(0, os.SEEK_END)
+        self.save()  # the count on the disk is of rows that are gone
 
     def save(self) -> None:
         """All that was appended is on the disk when this returns."""
@@ -112,6 +127,12 @@ class Part:
         write_json(_with(self.path, ".json"), {**record, **shape, "sha256": file_digest(part)})
         os.replace(part, _with(self.path, ".npy"))
         _with(self.path, ".part.json").unlink()
+
+    def discard(self) -> None:
+        """Remove what there is."""
+        self.close()
+        for suffix in (".part.json", ".part"):
+            _with(self.path, suffix).unlink(missing_ok=True)
 
     def close(self) -> None:
         self.file.close()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from engine.decoding import Decoder
+from engine.decoding import Decoder, read_image
 from engine.errors import BadImages, BadInput
 from engine.feature_files import Part, Rows, Stored, open_stored
 from engine.features import DEFAULT, Account, Features, Options, Progress, check_complete
@@ -95,7 +95,7 @@ class FeatureStore:
         """
         if not len(items):
             raise BadInput("no images to take features of; check the task's folder or CSV")
-        wanted = list({each.key.name: each for each in wanted}.values())
+        asked, wanted = wanted, list({each.key.name: each for each in wanted}.values())
         if len({each.key.decoder for each in wanted} | {each.key.images for each in wanted}) > 2:
             raise BadInput("one pass has one decoder and one set of images; extract the others by themselves")
         views = _keeping(wanted) if options.keep_views else []
@@ -103,24 +103,32 @@ class FeatureStore:
         with contextlib.ExitStack() as stack:
             for name in sorted(each.key.name for each in [*wanted, *views]):  # one order, or two could wait for ever
                 stack.enter_context(locked(self.root / name))
-            found = {each.key.name: self.load(each.key, len(items)) for each in [*wanted, *views]}
+            found = {each.key.name: self._current(each.key, items) for each in [*wanted, *views]}
             absent = [each for each in [*wanted, *views] if found[each.key.name] is None]
             if absent:
                 self._compute(items, absent, options, account, progress)
                 found |= {each.key.name: self.load(each.key, len(items)) for each in absent}
         verdict = account.verdict(len(items))
         made = []
-        for each in wanted:
+        for each in asked:
             stored = found[each.key.name]
             assert stored is not None
-            check_complete(stored.skipped, items, len(stored.rows), options.on_error)
-            made.append(Features(stored.rows, stored.kept, stored.skipped, verdict))
+            skipped = [(index, items.paths[index], reason) for index, _, reason in stored.skipped]
+            check_complete(skipped, items, len(stored.rows), options.on_error)
+            made.append(Features(stored.rows, stored.kept, skipped, verdict))
         return made
 
     def load(self, key: FeatureKey, n: int) -> Stored | None:
         """The key's file, or None where there is no complete and undamaged one of n images."""
         stored = open_stored(self.root / key.name)
         return stored if stored is not None and stored.record["images"] == n else None
+
+    def _current(self, key: FeatureKey, items: Labelled) -> Stored | None:
+        """The key's file, unless it skipped an image that can be read by now: the limit of pixels may be another."""
+        stored = self.load(key, len(items))
+        if stored is None or readable(items, [index for index, _, _ in stored.skipped]):
+            return None
+        return stored
 
     def _compute(
         self,
@@ -134,50 +142,82 @@ class FeatureStore:
             parts = [Part(self.root / each.key.name, options.save_seconds) for each in absent]
             for part in parts:
                 stack.callback(part.close)
+            better = readable(items, sorted({index for part in parts for index, _ in part.bad}))
+            for part in parts:
+                if again := better.intersection(index for index, _ in part.bad):
+                    part.rewind(min(again))
             if any(part.done < len(items) for part in parts):
-                threads = 1 if torch.device(options.device).type == "cpu" else account.setting.workers
-                streams = [
-                    Stream(each.key.view, Fitting(stack.enter_context(each.open(threads)), account.note), part.done)
-                    for each, part in zip(absent, parts, strict=True)
-                ]
-                squares = self._squares(items, [each.key for each in absent])
-                search = Search(options.setting(), self._remembered(absent, options))
-                for chunk in search.chunks(items, streams, squares, options.device):
-                    account.setting = search.setting
-                    account.count(chunk.stop - chunk.start, chunk.seconds)
-                    with account.writing():
-                        for part, rows in zip(parts, chunk.rows, strict=True):
-                            if part.done < chunk.stop:
-                                part.append(chunk.stop, rows, [(i, why) for i, why in chunk.bad if i >= part.done])
-                    if progress:
-                        progress(chunk.stop, len(items))
+                self._fill(parts, items, absent, options, account, progress)
             for part in parts:
                 part.save()
-            bad = [(index, items.paths[index], reason) for index, reason in parts[0].bad]
-            check_complete(bad, items, parts[0].rows, options.on_error)
+            skipped = [[(index, items.paths[index], reason) for index, reason in part.bad] for part in parts]
+            for part, bad in zip(parts, skipped, strict=True):
+                check_complete(bad, items, part.rows, options.on_error)
             verdict = account.verdict(len(items)).record()
-            for each, part in zip(absent, parts, strict=True):
+            for each, part, bad in zip(absent, parts, skipped, strict=True):
                 record = {"key": plain(each.key), "label": each.label, "skipped": bad, "pass": verdict}
                 part.finish(record | {"made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
+
+    def _fill(
+        self,
+        parts: Sequence[Part],
+        items: Labelled,
+        absent: Sequence[Wanted],
+        options: Options,
+        account: "Account",
+        progress: Progress | None,
+    ) -> None:
+        """One pass for the rows that the parts lack. Raises BadInput where an image changed meanwhile."""
+        threads = 1 if torch.device(options.device).type == "cpu" else account.setting.workers
+        with contextlib.ExitStack() as stack:
+            streams = [
+                Stream(each.key.view, Fitting(stack.enter_context(each.open(threads)), account.note), part.done)
+                for each, part in zip(absent, parts, strict=True)
+            ]
+            stored = self._stored_views(items, [each.key for each in absent])
+            squares = stored_squares(items, stored) if stored else decoded_squares(items, absent[0].key.decoder)
+            search = Search(options.setting(), self._remembered(absent, options))
+            for chunk in search.chunks(items, streams, squares, options.device):
+                account.setting = search.setting
+                account.count(chunk.stop - chunk.start, chunk.seconds)
+                with account.writing():
+                    for part, rows in zip(parts, chunk.rows, strict=True):
+                        if part.done < chunk.stop:
+                            part.append(chunk.stop, rows, [(i, why) for i, why in chunk.bad if i >= part.done])
+                if progress:
+                    progress(chunk.stop, len(items))
+        # The key was made of the files' bytes before they were decoded.
+        if not stored and dataclasses.replace(items).content_digest != absent[0].key.images:
+            for part in parts:
+                part.discard()
+            raise BadInput("images were changed while they were read; nothing was kept, run again")
 
     def _remembered(self, absent: Sequence[Wanted], options: Options) -> Path | None:
         """Where the best setting is remembered; None where the user has set it."""
         if options.batch is not None or options.workers is not None:
             return None
-        return setting_file(
-            self.root / "settings", [each.key.model + each.key.artefact for each in absent], options.device
-        )
+        models = [each.key.model + each.key.artefact for each in absent]
+        return setting_file(self.root / "settings", models, options.device)
 
-    def _squares(self, items: Labelled, keys: Sequence[FeatureKey]) -> Squares:
-        """From the stored views where all of them are there, else from the files."""
-        stored = {}
+    def _stored_views(self, items: Labelled, keys: Sequence[FeatureKey]) -> dict[View, Stored]:
+        """The files of decoded views, if all are there, else none."""
+        stored: dict[View, Stored] = {}
         for key in keys:
-            view_key = views_key(key)
-            found = self.load(view_key, len(items)) if view_key.view not in stored and key != view_key else None
+            found = None if key == views_key(key) else stored.get(key.view) or self._current(views_key(key), items)
             if found is None:
-                return decoded_squares(items, keys[0].decoder)
+                return {}
             stored[key.view] = found
-        return stored_squares(items, stored)
+        return stored
+
+
+def readable(items: Labelled, indices: Sequence[int]) -> set[int]:
+    """Those of the images that can be read now: what was wrong with them has passed."""
+    found = set()
+    for index in indices:
+        with contextlib.suppress(BadImages):
+            read_image(items.file(index))
+            found.add(index)
+    return found
 
 
 def views_key(key: FeatureKey) -> FeatureKey:

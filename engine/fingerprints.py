@@ -16,6 +16,8 @@ UNREADABLE = "unreadable"  # the pass over the images reports it with its reason
 SETTLED_NS = 2_000_000_000
 State = tuple[int, int, int, int]  # size, modified, changed, inode
 READERS = 16  # a cold disk answers many readers at once
+AT_ONCE = 4096  # files; what is known of all of a million would take a gigabyte
+INTEGER = 2**63 - 1  # the largest that SQLite holds; some file systems number their inodes beyond it
 
 
 def content_digests(addresses: Sequence[str]) -> list[str]:
@@ -24,19 +26,28 @@ def content_digests(addresses: Sequence[str]) -> list[str]:
     What was read before is remembered with the file's size, times and inode in `fingerprints.sqlite` of the cache;
     any write to a file changes its ctime, which no program can set back.
     """
+    found = [UNREADABLE] * len(addresses)
+    order = sorted(range(len(addresses)), key=addresses.__getitem__)  # neighbours in the table, too
+    with _memory() as memory, ThreadPoolExecutor(READERS) as pool:
+        for at in range(0, len(order), AT_ONCE):
+            places = order[at : at + AT_ONCE]
+            for place, sha256 in zip(places, _digests([addresses[i] for i in places], memory, pool), strict=True):
+                found[place] = sha256
+    return found
+
+
+def _digests(addresses: Sequence[str], memory: sqlite3.Connection | None, pool: ThreadPoolExecutor) -> list[str]:
     found = [_state(address) for address in addresses]
-    with _memory() as memory:
-        known = _remembered(memory, addresses)
-        wanted = [i for i, state in enumerate(found) if state is not None and known.get(addresses[i], ())[1:] != state]
-        with ThreadPoolExecutor(READERS) as pool:
-            read = dict(zip(wanted, pool.map(lambda i: _read(addresses[i]), wanted), strict=True))
-        now = time.time_ns()
-        settled = [
-            (addresses[i], read[i], *state)
-            for i in wanted
-            if (state := found[i]) and read[i] != UNREADABLE and now - max(state[1], state[2]) > SETTLED_NS
-        ]
-        _remember(memory, settled)
+    known = _remembered(memory, addresses)
+    wanted = [i for i, state in enumerate(found) if state is not None and known.get(addresses[i], ())[1:] != state]
+    read = dict(zip(wanted, pool.map(lambda i: _read(addresses[i]), wanted), strict=True))
+    now = time.time_ns()
+    settled = [
+        (addresses[i], read[i], *state)
+        for i in wanted
+        if (state := found[i]) and read[i] != UNREADABLE and now - max(state[1], state[2]) > SETTLED_NS
+    ]
+    _remember(memory, settled)
     return [UNREADABLE if state is None else read.get(i) or known[addresses[i]][0] for i, state in enumerate(found)]
 
 
@@ -45,7 +56,7 @@ def _state(address: str) -> State | None:
         status = os.stat(file_of(address))
     except OSError:
         return None
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino & INTEGER
 
 
 def _read(address: str) -> str:
@@ -85,12 +96,12 @@ def _remembered(
     try:
         rows = memory.execute("select * from files where address between ? and ?", (min(wanted), max(wanted)))
         return {row[0]: row[1:] for row in rows if row[0] in wanted}
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeError):  # a name that is no UTF-8
         return {}
 
 
 def _remember(memory: sqlite3.Connection | None, rows: Sequence[tuple[str | int, ...]]) -> None:
     if memory is None or not rows:
         return
-    with contextlib.suppress(sqlite3.Error), memory:
+    with contextlib.suppress(sqlite3.Error, UnicodeError), memory:
         memory.executemany("insert or replace into files values (?, ?, ?, ?, ?, ?)", rows)

@@ -207,11 +207,11 @@ def _run_on_gpu(batches: Iterator[_Loaded], streams: Sequence[Stream], device: s
         marks.append(_mark(main))
         rows = []
         for stream in streams:
-            if stream.start >= loaded.stop or not len(loaded.kept):
+            seen = int(np.searchsorted(loaded.kept, stream.start))
+            if seen == len(loaded.kept):  # none that is good, or new to this stream
                 rows.append(torch.empty((0, 0)))
                 continue
             resident[stream.view].record_stream(main)
-            seen = int(np.searchsorted(loaded.kept, stream.start))
             made = stream.runner(resident[stream.view][seen:])
             rows.append(torch.empty(made.shape, dtype=made.dtype, pin_memory=True).copy_(made, non_blocking=True))
         marks.append(_mark(main))

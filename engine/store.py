@@ -69,7 +69,8 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     with written_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        # Names of files are bytes, and those that are no UTF-8 come back as they were.
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def write_json(path: str | os.PathLike[str], value: object) -> None:
@@ -79,7 +80,7 @@ def write_json(path: str | os.PathLike[str], value: object) -> None:
 def read_json(path: str | os.PathLike[str]) -> Any | None:
     """The file's value, or None where it is absent or not JSON; what is missing can be made again."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8", errors="surrogateescape"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
 

@@ -73,3 +73,12 @@ def test_every_format_is_read(suffix: str, tmp_path: Path) -> None:
     image = read_image(path)
     assert (image.mode, image.size) == ("RGB", (500, 333))
     assert np.asarray(image).mean() > 30  # the first frame, not the black one
+
+
+@pytest.mark.parametrize("size", [(1, 1001), (2002, 2)])
+def test_a_line_that_would_fill_the_memory_once_scaled_is_refused(size: tuple[int, int], tmp_path: Path) -> None:
+    Image.new("RGB", size).save(tmp_path / "line.png")
+    with pytest.raises(BadImages, match=f"{size[0]} x {size[1]} pixels, too long"):
+        read_image(tmp_path / "line.png")
+    Image.new("RGB", (2, 2000)).save(tmp_path / "line.png")
+    assert read_image(tmp_path / "line.png").size == (2, 2000)

@@ -1,6 +1,7 @@
 """An image's bytes by its address: a file, or a range of bytes in one."""
 
 import hashlib
+import os
 import tarfile
 from pathlib import Path
 
@@ -52,6 +53,13 @@ def test_a_digest_is_of_the_range_alone_and_sees_the_file_change(tmp_path: Path)
     with pytest.raises(OSError, match="30 bytes expected"):
         bytes_digest(f"{file}::2+30")
     assert content_digests([f"{file}::2+30", f"{tmp_path}/none.tar::0+1"]) == ["unreadable"] * 2
+
+
+def test_a_pipe_is_no_file_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(OSError, match="no file"):
+        encoded(tmp_path / "pipe.jpg")
+    assert content_digests([str(tmp_path / "pipe.jpg")]) == ["unreadable"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,9 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from torch import Tensor
 
+import engine.feature_store
+from engine.decoding import limit_pixels, pixel_limit
 from engine.errors import BadImages, BadInput
+from engine.feature_files import Part
 from engine.feature_store import FeatureKey, FeatureStore, Wanted
 from engine.features import Options, extract
 from engine.images import Labelled
@@ -246,3 +251,100 @@ def test_a_folder_and_a_model_are_enough_in_a_notebook(items: Labelled, spec: Mo
 def test_a_runner_without_its_view_is_refused(items: Labelled) -> None:
     with pytest.raises(BadInput, match="give `view`"):
         extract(means, items)
+
+
+@contextmanager
+def pixels_limited_to(most: int) -> Iterator[None]:
+    before = pixel_limit()
+    assert before is not None
+    limit_pixels(most)
+    try:
+        yield
+    finally:
+        limit_pixels(before)
+
+
+def test_an_image_that_can_be_read_again_is_no_longer_skipped(items: Labelled, tmp_path: Path) -> None:
+    Image.new("RGB", (100, 100)).save(items.file(4))
+    store, key, skip = FeatureStore(tmp_path), key_of(items), Options(on_error="skip", batch=2)
+    with pixels_limited_to(6000):
+        first = store.extract(items, [Wanted(key, Opened())], options=skip)[0]
+    assert [path for _, path, _ in first.skipped] == ["04.png"]
+    second = store.extract(items, [Wanted(key, Opened())], options=skip)[0]
+    assert second.skipped == []
+    assert np.array_equal(second.rows, extract(means, items, VIEW).rows)
+
+
+def test_an_image_that_stopped_a_pass_is_tried_again(items: Labelled, tmp_path: Path) -> None:
+    Image.new("RGB", (100, 100)).save(items.file(4))
+    store, key = FeatureStore(tmp_path), key_of(items)
+    with pixels_limited_to(6000), pytest.raises(BadImages, match=r"04\.png: more pixels"):
+        store.rows(key, items, Opened())
+    assert np.array_equal(store.rows(key, items, Opened()), extract(means, items, VIEW).rows)
+
+
+def test_a_model_that_joins_a_half_done_one_keeps_its_own_list_of_skipped_images(
+    items: Labelled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, key, skip = FeatureStore(tmp_path), key_of(items), Options(on_error="skip", batch=2)
+    good = extract(means, items, VIEW).rows
+    part = Part(tmp_path / key.name, 0)
+    part.append(4, good[[0, 1, 3]], [(2, "no longer so")])
+    part.save()
+    part.close()
+    monkeypatch.setattr(engine.feature_store, "readable", lambda items, indices: set())
+    other = dataclasses.replace(key, model="other")
+    first, second = store.extract(items, [Wanted(key, Opened()), Wanted(other, Opened())], options=skip)
+    assert first.kept.tolist() == [0, 1, *range(3, 11)]
+    assert np.array_equal(first.rows, good[first.kept])
+    assert second.skipped == []
+    assert np.array_equal(second.rows, good)
+
+
+def test_images_that_change_during_the_pass_leave_nothing_behind(items: Labelled, tmp_path: Path) -> None:
+    @contextmanager
+    def opened(threads: int) -> Iterator[Runner]:
+        items.file(10).write_bytes(items.file(0).read_bytes())
+        yield means
+
+    with pytest.raises(BadInput, match="changed while they were read"):
+        FeatureStore(tmp_path).rows(key_of(items), items, opened)
+    assert {path.suffix for path in tmp_path.iterdir()} <= {".lock", ""}
+
+
+def test_a_runner_that_gives_too_few_rows_is_refused(items: Labelled, tmp_path: Path) -> None:
+    @contextmanager
+    def opened(threads: int) -> Iterator[Runner]:
+        yield lambda images: means(images)[1:]
+
+    with pytest.raises(BadInput, match="one row for each image"):
+        FeatureStore(tmp_path).rows(key_of(items), items, opened)
+
+
+def test_a_model_asked_for_twice_is_given_twice(items: Labelled, tmp_path: Path) -> None:
+    wanted = Wanted(key_of(items), opened := Opened())
+    found = FeatureStore(tmp_path).extract(items, [wanted, wanted])
+    assert len(found) == 2
+    assert opened.opened == 1
+
+
+def test_stored_views_serve_two_models_that_share_a_view(items: Labelled, tmp_path: Path) -> None:
+    store, key = FeatureStore(tmp_path), key_of(items)
+    store.extract(items, [Wanted(key, Opened())], options=Options(keep_views=True))
+    later = [Wanted(dataclasses.replace(key, model=name), Opened()) for name in ("second", "third")]
+    found = store.extract(items, later)
+    assert found[0].verdict.seconds.decode == 0
+    assert np.array_equal(found[0].rows, found[1].rows)
+
+
+def test_names_that_are_no_utf8_are_read_and_listed(items: Labelled, tmp_path: Path) -> None:
+    odd = os.fsdecode(b"caf\xe9.png")
+    try:
+        os.replace(items.file(4), Path(items.root, odd))
+    except OSError:
+        pytest.skip("this file system refuses such names")
+    Path(items.root, odd).write_bytes(b"no image")
+    named = dataclasses.replace(items, paths=(*items.paths[:4], odd, *items.paths[5:]))
+    found = FeatureStore(tmp_path).extract(named, [Wanted(key_of(named), Opened())], options=Options(on_error="skip"))
+    again = FeatureStore(tmp_path).extract(named, [Wanted(key_of(named), Opened())], options=Options(on_error="skip"))
+    assert found[0].skipped == again[0].skipped == [(4, odd, "not an image of a known format")]

@@ -3,6 +3,8 @@ import os
 import sqlite3
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -98,3 +100,34 @@ def test_a_table_of_another_shape_is_not_believed(files: list[str], tmp_path: Pa
     with sqlite3.connect(tmp_path / "cache" / "fingerprints.sqlite") as other:
         other.execute("create table files (name text)")
     assert content_digests(files) == expected(files)
+
+
+def test_names_and_inodes_that_sqlite_does_not_hold_are_no_error(
+    files: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    odd = os.fsdecode(bytes(tmp_path) + b"/caf\xe9.bin")
+    try:
+        Path(odd).write_bytes(b"odd")
+    except OSError:
+        pytest.skip("this file system refuses such names")
+    assert content_digests([*files, odd]) == expected([*files, odd])
+    real = os.stat
+
+    def large(address: str, **more: Any) -> Any:
+        found = real(address, **more)
+        return found if more else SimpleNamespace(st_size=1, st_mtime_ns=1, st_ctime_ns=1, st_ino=2**63 + 5)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", large)
+        found = content_digests(files)
+    assert found == expected(files)
+
+
+def test_many_files_come_in_their_own_order(
+    files: list[str], reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine.fingerprints, "AT_ONCE", 2)
+    order = [files[i] for i in (3, 0, 4, 0, 1, 2)]
+    for _ in range(2):
+        assert content_digests(order) == expected(order)
+    assert len(reads) == 5 or len(reads) == 6  # the one that comes twice may be read twice, in one go
