@@ -1,15 +1,18 @@
 """The ONNX file: what it computes, what it says of itself, and what it must not contain."""
 
 import dataclasses
-import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from PIL import Image
 
 from engine.errors import BadInput, ParityFailed
+from engine.features import extract
+from engine.images import Labelled
 from engine.models import ModelSpec, feature_model, source_model, spec_from_entry, state_digest
 from engine.runners import onnxruntime_runner
 from export.backends import open_artefact
@@ -32,17 +35,21 @@ def copied(path: Path, folder: Path) -> Path:
     return folder / path.name
 
 
-def test_plain_onnxruntime_in_ten_lines_gives_the_same_features(right: Path, lively: ModelSpec, sample: Sample) -> None:
-    """The README's example: nothing of Featune is needed to use an artefact."""
-    import onnxruntime
+def test_the_readmes_ten_lines_of_plain_onnxruntime_give_the_same_features(
+    right: Path, lively: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of Featune is needed to use an artefact; the lines are run as the README has them."""
+    from sklearn.datasets import load_sample_image
 
-    session = onnxruntime.InferenceSession(right, providers=["CPUExecutionProvider"])
-    images = sample.images.numpy()  # uint8 [b, 3, side, side], RGB
-    features = session.run(["features"], {"images": images})[0]
-    wanted = feature_model(lively)(sample.images).detach().numpy()
-    np.testing.assert_allclose(features, wanted, rtol=1e-4, atol=1e-5)
-    contract = json.loads(session.get_modelmeta().custom_metadata_map["featune"])
-    assert contract["input"]["side"] == images.shape[-1] == 32
+    Image.fromarray(load_sample_image("china.jpg")).save(tmp_path / "photo.jpg")
+    (tmp_path / "resnet50.onnx").write_bytes(right.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    lines = Path(__file__).parents[2].joinpath("README.md").read_text().split("```python\n")[1].split("```")[0]
+    assert len([line for line in lines.splitlines() if line.strip()]) <= 10
+    names: dict[str, Any] = {}
+    exec(lines, names)
+    expected = extract(lively, Labelled("", ("photo.jpg",), ((),)), decoder="exact").rows
+    np.testing.assert_allclose(names["features"], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_contract_tells_all_that_is_needed_to_use_and_to_remake_the_file(right: Path, lively: ModelSpec) -> None:
