@@ -129,12 +129,13 @@ def first_and_last(graph: Path) -> list[str]:
     return list(dict.fromkeys([*names[:1], *names[-1:]]))
 
 
-class _Reader:
-    """The images in batches, as ONNX Runtime's calibrators ask for them."""
+class Batches:
+    """The images in batches, as ONNX Runtime's calibrators ask for them: all of one size, or they cannot be joined."""
 
     def __init__(self, images: NDArray[np.uint8], name: str):
+        size = max(size for size in range(1, BATCH + 1) if len(images) % size == 0)
         self.batches: Iterator[dict[str, NDArray[np.uint8]]] = iter(
-            [{name: images[start : start + BATCH]} for start in range(0, len(images), BATCH)]
+            [{name: images[start : start + size]} for start in range(0, len(images), size)]
         )
 
     def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
@@ -203,7 +204,7 @@ def _calibrate(source: Path, images: NDArray[np.uint8], calibration: str, ranges
     from onnxruntime.quantization.calibrate import create_calibrator
     from onnxruntime.quantization.quantize import save_tensors_data
 
-    reader = type("Reader", (_Reader, CalibrationDataReader), {})(images, "images")
+    reader = type("Reader", (Batches, CalibrationDataReader), {})(images, "images")
     options = {
         # ONNX Runtime's own 128 bins are as many as it quantises to, and so cut off nothing.
         "entropy": {"num_bins": 512, "num_quantized_bins": 128},

@@ -16,7 +16,7 @@ from export.contract import contract_of, read_graph
 from export.gate import judge, require_passing
 from export.graph import graph_from_spec
 from export.halves import SENSITIVE, emulated, halved
-from export.int8 import first_and_last, products_of_activations, relative_speed
+from export.int8 import Batches, first_and_last, products_of_activations, relative_speed
 from export.parity import REQUIRED, parity
 from export.precision import stand_in, variant
 from export.samples import Sample, own_sample
@@ -144,6 +144,18 @@ def test_each_target_gets_the_quantisation_that_it_computes(right: Path, sample:
             assert all(constants[name].dtype == np.float32 for name in biases)
             assert not proto.graph.node[-1].domain
     assert zero_types == {"cpu": {"uint8"}, "tensorrt": {"int8"}}
+
+
+@pytest.mark.parametrize("count", [1, 8, 12, 13, 64])
+def test_calibration_sees_every_image_once_in_batches_of_one_size(count: int) -> None:
+    """ONNX Runtime joins the batches of a calibration; of two sizes, most networks' cannot be joined."""
+    images = np.arange(count, dtype=np.uint8).reshape(count, 1, 1, 1)
+    reader = Batches(images, "images")
+    batches = []
+    while (found := reader.get_next()) is not None:
+        batches.append(found["images"])
+    assert len({len(batch) for batch in batches}) == 1
+    assert np.array_equal(np.concatenate(batches), images)
 
 
 def test_attentions_products_stay_out_of_int8(transformer: Path) -> None:
