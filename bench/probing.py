@@ -105,7 +105,7 @@ def probe_files(folder: Path, metric: str, regime: str, setting: Setting, seed: 
     check_metric(metric, several)
     classes = max(len(train.classes), 1 + max((max(row, default=-1) for row in train.labels), default=-1))
     truths = [part.truth(classes, several) for part in (train, val)]
-    data = FrozenData(train.rows, truths[0], val.rows, truths[1], truths[1], classes, metric, seed)
+    data = FrozenData(train.rows, truths[0], truths[0], val.rows, truths[1], truths[1], classes, metric, seed)
     fit = regime_kind(regime).fit
     assert fit is not None
     head, details = fit(data, setting)

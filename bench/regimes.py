@@ -94,11 +94,13 @@ SCRATCH = Recipe(epochs=40)
 class FrozenData:
     """Features and truth of train and val, what every head on frozen features is fitted from.
 
-    val_judged: val's truth for the metric, with -1 where nobody can say; the truths for fitting have no such mark.
+    judged: the truth with -1 where nobody can say, which logistic regression leaves out and the metric too; other
+    heads are fitted with those as false.
     """
 
     train_rows: NDArray[np.float32]
     train_truth: NDArray[Any]
+    train_judged: NDArray[Any]
     val_rows: NDArray[np.float32]
     val_truth: NDArray[Any]
     val_judged: NDArray[Any]
@@ -135,8 +137,8 @@ def frozen_regime(fit: Fit) -> Callable[["Bench", Any], Regime]:
             features = stored_features(bench, spec, train)
             classes = len(task.classes)
             data = FrozenData(
-                features(train), train.truth(classes, task.multilabel),
-                features(val), val.truth(classes, task.multilabel), val.truth(classes, task.multilabel, masked=True),
+                features(train), *_truths(train, task),
+                features(val), *_truths(val, task),
                 classes, task.metric, seed,
             )  # fmt: skip
             head, details = fit(data, setting)
@@ -147,19 +149,25 @@ def frozen_regime(fit: Fit) -> Callable[["Bench", Any], Regime]:
     return make
 
 
+def _truths(items: Labelled, task: Task) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The truth, and the truth with -1 where nobody can say."""
+    classes = len(task.classes)
+    return items.truth(classes, task.multilabel), items.truth(classes, task.multilabel, masked=True)
+
+
 def fit_probe(data: FrozenData, setting: ProbeSetting) -> tuple[Head, Mapping[str, Any]]:
     from engine.neighbours import few_shot
     from engine.probe import KORNBLITH_PENALTIES, Solver, probe
 
-    rows, truth = data.train_rows, data.train_truth
+    rows, truth = data.train_rows, data.train_judged
     if setting.shots is not None:
-        chosen = few_shot(truth, setting.shots, draws=1, seed=data.seed)[0]
+        chosen = few_shot(data.train_truth, setting.shots, draws=1, seed=data.seed)[0]
         rows, truth = rows[chosen], truth[chosen]
     fitted = probe(
         rows,
         truth,
         data.val_rows,
-        data.val_truth,
+        data.val_judged,
         data.value,
         penalties=setting.penalties or KORNBLITH_PENALTIES,
         classes=data.classes,

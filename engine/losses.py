@@ -77,12 +77,12 @@ class Softmax:
 
 
 class Sigmoid:
-    """Binary cross-entropy of truth, bool [n, k], summed over classes."""
+    """Binary cross-entropy of truth, bool [n, k], summed over classes; where `known` is given, over its pairs."""
 
     coupled = False
 
-    def __init__(self, truth: Tensor):
-        self.truth, self.classes = truth, truth.shape[1]
+    def __init__(self, truth: Tensor, known: Tensor | None = None):
+        self.truth, self.known, self.classes = truth, known, truth.shape[1]
 
     def measure(self, logits: Tensor, where: slice) -> Measured:
         sign = torch.where(self.truth[where, None, :], -1.0, 1.0).to(logits.dtype)
@@ -90,6 +90,9 @@ class Sigmoid:
         losses = torch.nn.functional.softplus(margin, threshold=80)
         wrong = torch.sigmoid(margin)
         state = wrong * torch.sigmoid(-margin)
+        if self.known is not None:
+            counts = self.known[where, None, :]
+            losses, wrong, state = losses * counts, wrong * counts, state * counts
         return Measured(losses.sum((0, 2), dtype=torch.float64), wrong * sign, state, state.mean(2), state.sum(0))
 
     def curve(self, state: Tensor, change: Tensor, where: slice) -> Tensor:
@@ -99,7 +102,8 @@ class Sigmoid:
         return state
 
     def prior(self) -> Tensor:
-        share = self.truth.double().mean(0)
+        known = self.truth.new_ones(self.truth.shape) if self.known is None else self.known
+        share = self.truth.double().sum(0) / known.sum(0)
         return torch.log(share / (1 - share))
 
 

@@ -18,7 +18,7 @@ from engine.errors import BadInput
 from engine.logistic import Problem
 from engine.losses import Loss, Sigmoid, Softmax
 from engine.preconditioner import MOST_GROUPS
-from engine.rows import Rows, Stacked, checked_labels, checked_truth, stacked_rows
+from engine.rows import Rows, Stacked, checked_labels, judged_truth, stacked_rows
 from engine.walk import Path, Plan, Solved
 
 # 45 log-spaced values from 1e-6 to 1e5, on the sum of the losses. Source: Chen et al. 2020 (SimCLR), where
@@ -98,19 +98,22 @@ def fit_path_multilabel(
 ) -> PathFit:
     """One binary logistic regression per column of truth, bool [n, k]; the rest as in `fit_path`.
 
-    The objective is summed over classes. A class that is true (or false) of every row gets zero weights
-    and -ABSENT (or ABSENT) as bias.
+    Truth may be int with -1 where nobody can say: that pair of row and class has no part in the fit. The objective is
+    summed over classes. A class that is true (or false) of every row gets zero weights and -ABSENT (or ABSENT) as bias.
     """
     stacked = stacked_rows(rows)
-    target = checked_truth(truth, len(stacked))
-    share = target.mean(0)
+    found = judged_truth(truth, len(stacked))
+    known = found != -1
+    target = (found != 0) & known
+    share = target.sum(0) / np.maximum(known.sum(0), 1)
     mixed = np.flatnonzero((share > 0) & (share < 1))
     if len(mixed) == 0:
         raise BadInput(
             f"every one of {target.shape[1]} classes is true of all rows or of none; "
             "expected a class with both; check the truth"
         )
-    loss = Sigmoid(torch.from_numpy(target[:, mixed]).to(solver.device))
+    judged = None if known.all() else torch.from_numpy(known[:, mixed]).to(solver.device)
+    loss = Sigmoid(torch.from_numpy(target[:, mixed]).to(solver.device), judged)
     task = _Task(loss, mixed, np.where(share > 0.5, -ABSENT, ABSENT))
     return _fit(stacked, task, np.asarray(penalties, float), start, solver)
 

@@ -63,12 +63,18 @@ def checked_labels(labels: ArrayLike, rows: int, classes: int | None) -> NDArray
 
 
 def checked_truth(truth: ArrayLike, rows: int) -> NDArray:
+    """Truth, bool [n, k]."""
+    return judged_truth(truth, rows, (0, 1)).astype(bool)
+
+
+def judged_truth(truth: ArrayLike, rows: int, values: tuple[int, ...] = (-1, 0, 1)) -> NDArray:
+    """Truth [n, k] of 0 and 1, and of -1 where nobody can say."""
     found = np.asarray(truth)
     if found.ndim != 2 or len(found) != rows:
         raise BadInput(f"truth of shape {found.shape} found; expected [{rows}, k], one row each; check the split")
-    if found.dtype != bool and not np.isin(found, (0, 1)).all():
-        raise BadInput("truth with values other than 0 and 1 found; expected bool [n, k]; binarise it")
-    return found.astype(bool)
+    if found.dtype != bool and not np.isin(found, values).all():
+        raise BadInput(f"truth with values other than {values} found; expected bool [n, k]; binarise it")
+    return found
 
 
 def refuse_unfinite(bad: list[int], count: int) -> None:

@@ -64,7 +64,7 @@ def test_what_nobody_can_judge_has_no_say_in_the_choice(
     made = prepare(Source("t", csv=folder / "t.csv", metric="map"), tmp_path / "tasks")
     val = made.load("val")
     truth, judged = (val.truth(2, True, masked=masked) for masked in (False, True))
-    data = FrozenData(*[np.zeros(1, dtype=np.float32)] * 2, np.zeros(1), truth, judged, 2, "map", 0)
+    data = FrozenData(*[np.zeros(1, dtype=np.float32)] * 3, np.zeros(1), truth, judged, 2, "map", 0)
     calls_reds_blue = np.where(judged != 0, 5.0, -5.0)
     assert METRICS["map"](truth, calls_reds_blue) < 1
     assert data.value(truth, calls_reds_blue) == METRICS["map"](judged, calls_reds_blue) == 1

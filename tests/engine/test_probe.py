@@ -420,6 +420,21 @@ def test_a_probe_counts_what_did_not_converge() -> None:
     assert hurried.seconds == 2.5
 
 
+def test_pairs_that_nobody_can_judge_have_no_part_in_the_fit() -> None:
+    rng = np.random.default_rng(4)
+    rows, truth = rng.normal(size=(60, 5)), rng.random((60, 3)) < 0.4
+    unknown = rng.random((60, 3)) < 0.2
+    judged = np.where(unknown, -1, truth)
+    exact = Solver(tolerance=1e-12)
+    fit = fit_path_multilabel(rows, judged, [0.3, 3.0], solver=exact)
+    for k in range(3):  # each class alone, without the rows that nobody can judge
+        alone = fit_path_multilabel(rows[~unknown[:, k]], truth[~unknown[:, k], k : k + 1], [0.3, 3.0], solver=exact)
+        np.testing.assert_allclose(fit.weights[:, k], alone.weights[:, 0], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(fit.bias[:, k], alone.bias[:, 0], rtol=1e-4, atol=1e-6)
+    with pytest.raises(BadInput, match="values other than"):
+        fit_path_multilabel(rows, np.where(unknown, 2, truth), [1.0])
+
+
 def test_a_multilabel_probe_scores_every_class() -> None:
     rows, labels = blobs(200, 10, 3)
     truth = np.stack([labels == 0, labels != 1], 1)
