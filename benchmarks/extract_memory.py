@@ -4,7 +4,8 @@
 
 Generated JPEG files of 64 x 48 pixels, hard links of some hundred distinct ones under different names, and an untrained
 model. Each measurement is a process of its own that does what the command does, from listing the folder to the
-verified file, and then asks once more (`again`); its peak is VmHWM. The second table is without images: rows of 1024 numbers appended, made safe and finished.
+verified file, and then asks once more (`again`); its peak is VmHWM. The second table is without images: rows of 1024
+numbers appended, made safe and finished.
 """
 
 import argparse
