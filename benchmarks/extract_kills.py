@@ -89,7 +89,7 @@ class Run:
 
     def digest(self) -> str:
         (file,) = self.features.glob("*.npy")
-        assert not list(self.features.glob("*.part*")), "something unfinished was left"
+        assert not list(self.features.glob("*.part")), "something unfinished was left"
         return file_digest(file)
 
     def safe(self) -> int:
