@@ -55,12 +55,15 @@ def extract(
     with errors():
         from bench.data import Request
         from bench.extraction import Models, exported_to, extract_models
+        from bench.stored import format_of
         from engine.decoding import check_decoder, limit_pixels
         from engine.features import Options, check_on_error
         from export.wanted import How
 
         if max_pixels is not None:
             limit_pixels(max_pixels)
+        if out is not None:
+            format_of(out)  # before the work
         request = Request(data, split, input_key, target_key, class_map, limit, root, download)
         how = How(backend, device, precision, check_decoder(decoder), allow_fallback)
         options = Options(batch, workers, device, check_on_error(on_error), keep_views)

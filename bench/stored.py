@@ -111,14 +111,20 @@ def export_features(root: Path, key: str, out: Path, kind: str | None = None) ->
 
     label: the class's number, or numbers separated by spaces, empty where there is none; classes: their names.
     """
-    kind = kind or out.suffix.lstrip(".")
-    if kind not in WRITERS:
-        raise BadInput(f"{out}: no format {kind!r} to export features to; one of {', '.join(WRITERS)}")
+    kind = format_of(out, kind)
     stored = opened(root, key)
     items = read_json(root / f"{stored.record['key']['images']}{ITEMS}")
     columns = _columns(stored, items)
     with written_whole(out) as temporary:
         WRITERS[kind](temporary, stored, columns, items["classes"] if items else [])
+
+
+def format_of(out: Path, kind: str | None = None) -> str:
+    """The format to write, by the file's suffix unless named."""
+    kind = kind or out.suffix.lstrip(".")
+    if kind not in WRITERS:
+        raise BadInput(f"{out}: no format {kind!r} to export features to; one of {', '.join(WRITERS)}")
+    return kind
 
 
 @dataclasses.dataclass(frozen=True)
