@@ -29,6 +29,7 @@ class Timed:
 @pytest.fixture
 def many(items: Labelled, monkeypatch: pytest.MonkeyPatch) -> Labelled:
     monkeypatch.setattr(engine.tuning, "LEAST", 100)
+    monkeypatch.setattr(engine.tuning, "CPU_BATCHES", (8, 4, 16, 32))
     return items.take([i % 11 for i in range(150)])
 
 
