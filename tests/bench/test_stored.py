@@ -14,6 +14,7 @@ def test_names_that_are_no_utf8_are_exported(tmp_path: Path) -> None:
     odd = os.fsdecode(b"caf\xe9.png")
     part = Part(tmp_path / "key", save_seconds=60)
     part.append(2, np.eye(2, dtype=np.float32), [])
+    part.save()
     part.finish({"skipped": [], "key": {"images": "these"}})
     items = {"root": "/photos", "paths": ["café.png", odd], "labels": [[0], [1]], "classes": ["a", "b"]}
     write_json(tmp_path / f"these{ITEMS}", items)
