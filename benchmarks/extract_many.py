@@ -59,7 +59,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["FEATUNE_CACHE_DIR"] = f"{folder}/cache"
         print(
-            "| case | models | images | apart, s | together, s | ratio (each round) | of CPU time | images' share apart |"
+            "| case | models | images | apart, s | together, s | ratio, each round | in CPU time | decoding, apart |"
         )
         print("|---|---:|---:|---:|---:|---:|---:|---:|")
         for name in given.cases.split(","):
