@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import operator
+import posixpath
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from bench.raw import class_folders, folder_items
 from bench.tasks import SPLITS, load_task
 from bench.usertables import CLASS, Table, items_of_table, read_table
 from engine.errors import BadInput, nearest
-from engine.images import IMAGE_SUFFIXES
+from engine.images import IMAGE_SUFFIXES, image_files
 
 
 def chosen_splits(request: Request, found: Iterable[str]) -> list[str]:
@@ -43,7 +44,8 @@ def read_folder(request: Request, folder: Path) -> Data:
         there[wanted.split] = folder / wanted.split
     splits = [there[name] for name in chosen_splits(wanted, there)] or [folder]
     if any(_has_images(path) for path in splits):
-        paths = (image.relative_to(folder).as_posix() for path in splits for image in _images(path))
+        within = [(path.relative_to(folder).as_posix(), path) for path in splits]
+        paths = (posixpath.normpath(f"{name}/{image}") for name, path in within for image in image_files(path))
         return Data(request.name, unlabelled(folder.absolute(), paths))
     classes = tuple(sorted({name for path in there.values() or splits for name in class_folders(path)}))
     items = functools.reduce(operator.add, (folder_items(folder, path, classes) for path in splits))
@@ -76,10 +78,6 @@ def _plain(request: Request) -> Request:
     """The request with its split under the name that this house gives it."""
     synonyms: Mapping[str, str] = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
     return dataclasses.replace(request, split=synonyms.get(request.split or "", request.split))
-
-
-def _images(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
 
 
 def _has_images(folder: Path) -> bool:

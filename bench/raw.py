@@ -15,7 +15,7 @@ from PIL import Image
 from engine.decoding import read_image
 from engine.encoded import file_of
 from engine.errors import BadInput
-from engine.images import IMAGE_SUFFIXES, Labelled
+from engine.images import Labelled, image_files
 
 EVALUATION = 0.2  # Fang et al.'s code holds out int(0.2 n) of each class
 
@@ -99,10 +99,9 @@ def folder_items(root: Path, folder: Path, classes: Sequence[str]) -> Labelled:
     paths, labels = [], []
     for number, name in enumerate(classes):
         members = folder / name
-        found = members.rglob("*") if members.is_dir() else ()
-        for path in sorted(p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")):
-            paths.append(path.relative_to(root).as_posix())
-            labels.append((number,))
+        found = image_files(members) if members.is_dir() else []
+        paths += [f"{members.relative_to(root).as_posix()}/{path}" for path in found]
+        labels += [(number,)] * len(found)
     return Labelled(str(root.absolute()), tuple(paths), tuple(labels))
 
 

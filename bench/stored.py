@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -169,7 +170,9 @@ def _write_parquet(path: Path, stored: Stored, columns: _Columns | None, classes
     rows = stored.rows
     table = {"features": pa.FixedSizeListArray.from_arrays(pa.array(np.ravel(rows)), rows.shape[1])}
     if columns:
-        table = {"path": pa.array(columns.paths), "label": pa.array(columns.labels)} | table
+        # Parquet holds UTF-8 alone: what a name has of other bytes is written \xNN.
+        paths = [os.fsencode(path).decode(errors="backslashreplace") for path in columns.paths]
+        table = {"path": pa.array(paths), "label": pa.array(columns.labels)} | table
     note = {"featune": json.dumps(stored.record["key"]), "classes": json.dumps(list(classes))}
     pyarrow.parquet.write_table(pa.table(table).replace_schema_metadata(note), path)
 

@@ -4,11 +4,12 @@ Rows of unfinished work lie in `<key>.part`, with a `<key>.part.json` that count
 The part has room for the header of an .npy file before its rows, so that finishing writes only that.
 """
 
+import contextlib
 import dataclasses
 import io
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,8 @@ class Part:
                     "the runner gives rows of changing width"
                 )
             self.width, self.dtype = rows.shape[1], rows.dtype.str
-            self.file.write(rows.data)
+            with self._writing():
+                self.file.write(rows.data)
             self.rows += len(rows)
         self.done = stop
         self.bad += bad
@@ -109,8 +111,9 @@ class Part:
 
     def save(self) -> None:
         """All that was appended is on the disk when this returns."""
-        self.file.flush()
-        os.fsync(self.file.fileno())
+        with self._writing():
+            self.file.flush()
+            os.fsync(self.file.fileno())
         record = {"done": self.done, "rows": self.rows, "width": self.width, "dtype": self.dtype, "bad": self.bad}
         write_json(_with(self.path, ".part.json"), record)
         self._saved = time.monotonic()
@@ -136,6 +139,15 @@ class Part:
 
     def close(self) -> None:
         self.file.close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise BadInput(
+                f"cannot write {self.path}: {error.strerror}; make room and run again, it goes on where it was"
+            ) from error
 
     def _size(self) -> int:
         return HEADER + self.rows * self.width * (np.dtype(self.dtype).itemsize if self.dtype else 0)

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -97,10 +98,29 @@ def folder_items(folder: Path) -> Labelled:
     """Every image file below a folder, in sorted order, without labels. Raises BadInput where there is none."""
     if not folder.is_dir():
         raise BadInput(f"{folder}: no such folder; give the folder that holds the images")
-    paths = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    paths = image_files(folder)
     if not paths:
         raise BadInput(f"{folder} holds no image files; expected {', '.join(IMAGE_SUFFIXES)}")
     return Labelled(str(folder), tuple(paths), ((),) * len(paths))
+
+
+def image_files(folder: Path) -> list[str]:
+    """The image files below a folder, seen from it, sorted as paths are, without hidden ones.
+
+    Raises BadInput for a folder below that cannot be listed: its images would be missing in silence.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise BadInput(f"{error.filename}: cannot be listed: {error.strerror}; change its permissions or remove it")
+
+    found = []
+    for place, folders, files in os.walk(folder, onerror=refuse):
+        prefix = os.path.relpath(place, folder) + "/" if place != os.fspath(folder) else ""
+        for name in itertools.chain(folders, files):  # a folder named like an image is reported as no image
+            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."):
+                found.append(prefix + name)
+    # Text alone, for a million of Path objects takes half a gigabyte.
+    return sorted(found, key=lambda path: path.replace("/", "\0"))
 
 
 def processors() -> int:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from engine.errors import BadInput
 from engine.feature_files import Part, open_stored
 from engine.store import file_digest
 
@@ -84,6 +86,20 @@ def test_a_part_goes_back_to_an_image_and_forgets_the_later_ones(tmp_path: Path)
     stored = open_stored(tmp_path / "key")
     assert stored is not None
     assert np.array_equal(stored.rows, ROWS)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_a_full_disk_is_an_error_that_says_so_and_what_was_safe_stays(tmp_path: Path) -> None:
+    part = Part(tmp_path / "key", save_seconds=-1)
+    part.append(4, ROWS[:4], [])
+    with open("/dev/full", "wb", buffering=0) as full:
+        disk, part.file = part.file, full  # type: ignore[assignment]
+        with pytest.raises(BadInput, match="No space left on device; make room"):
+            part.append(8, ROWS[4:8], [])
+    disk.close()
+    again = Part(tmp_path / "key", save_seconds=60)
+    again.close()
+    assert again.done == 4
 
 
 HOME = str(Path(__file__).parents[2])

@@ -10,7 +10,7 @@ from PIL import Image
 from engine.batches import batches
 from engine.decoding import read_image
 from engine.errors import BadImages, BadInput
-from engine.images import Labelled
+from engine.images import IMAGE_SUFFIXES, Labelled, image_files
 from engine.models import View
 from engine.views import Augmentation, eval_view, train_view
 
@@ -129,3 +129,31 @@ def test_truth_has_a_column_for_each_class_where_several_hold() -> None:
 def test_paths_without_labels_are_refused() -> None:
     with pytest.raises(BadInput, match="2 paths and 1 labels"):
         Labelled("", ("a", "b"), ((0,),))
+
+
+def test_image_files_are_listed_in_the_order_of_paths(tmp_path: Path) -> None:
+    names = ["b/1.jpg", "b-2/1.JPG", "b/c/1.png", "a.jpg", "b.jpg", ".hidden.jpg", "b/notes.txt", "b/d.jpg/1.webp"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    expected = sorted(
+        path.relative_to(tmp_path)
+        for path in tmp_path.rglob("*")
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    )
+    assert image_files(tmp_path) == [path.as_posix() for path in expected]
+    assert "b/d.jpg" in image_files(tmp_path)  # a folder, that a pass reports
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "closed").mkdir()
+    real = os.scandir
+
+    def scandir(path: str) -> object:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(BadInput, match="closed: cannot be listed: Permission denied"):
+        image_files(tmp_path)
