@@ -36,16 +36,15 @@ def export_command(
     with errors():
         from engine.errors import BadInput
         from engine.store import plain
-        from export.command import export_model, verdict_lines
+        from export.command import Product, checked_target, export_model, spec_of_model, verdict_lines
 
         try:
             least, usual, most = (int(number) for number in batches.split(","))
         except ValueError:
             raise BadInput(f"--batches {batches!r} found, three numbers such as 1,64,256 expected") from None
-        made = export_model(
-            model, precision=precision, to=to, target=target, data=data, out=out, checkpoint=checkpoint,
-            logits=logits, untrained=untrained, batches=(least, usual, most), refittable=refittable, device=device,
-        )  # fmt: skip
+        product = Product(precision, to, target, logits, (least, usual, most), refittable, device)
+        checked_target(product)
+        made = export_model(spec_of_model(model, checkpoint, untrained), product, data=data, out=out)
         print(json.dumps(plain(made), indent=1) if as_json else "\n".join(verdict_lines(made.path, made.verdict)))
 
 

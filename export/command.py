@@ -36,56 +36,67 @@ class Export:
     verdict: dict[str, Any]
 
 
-def export_model(
-    model: str,
-    *,
-    precision: str = "fp32",
-    to: str = "onnx",
-    target: str | None = None,
-    data: Path | None = None,
-    out: Path | None = None,
-    checkpoint: Path | None = None,
-    logits: bool = False,
-    untrained: bool = False,
-    batches: tuple[int, int, int] = (1, 64, 256),
-    refittable: bool = False,
-    device: str = "cuda",
-) -> Export:
-    """Make an artefact of a timm model or checkpoint and judge it on real images.
+@dataclasses.dataclass(frozen=True)
+class Product:
+    """What to make of a model. to: onnx, or tensorrt for a plan of this GPU. target: whose int8, by `to` unless given.
+
+    logits: the source task's too. batches: least, usual and most of a plan; refittable: its weights can be replaced.
+    """
+
+    precision: str = "fp32"
+    to: str = "onnx"
+    target: str | None = None
+    logits: bool = False
+    batches: tuple[int, int, int] = (1, 64, 256)
+    refittable: bool = False
+    device: str = "cuda"
+
+
+def export_model(spec: ModelSpec, product: Product, *, data: Path | None = None, out: Path | None = None) -> Export:
+    """Make an artefact of a model and judge it on real images.
 
     data: a folder of the user's images; without it the project's sample set. Raises ParityFailed, with the report,
     where it is not its model; the file then stays for a look, and no runner opens it.
     """
-    if to not in ("onnx", "tensorrt"):
-        raise BadInput(f"no format named {to!r}; onnx or tensorrt")
-    target = target or ("tensorrt" if to == "tensorrt" else "cpu")
-    check_precision(precision, target)
-    if to == "tensorrt":
-        from engine.tensorrt_runner import library
-
-        library()  # before minutes of work on a machine that cannot finish it
-    spec = spec_of_model(model, checkpoint, untrained)
+    target = checked_target(product)
     sample = sample_of(spec, data)
-    stem = spec.name.replace("/", "_") if precision == "fp32" else f"{spec.name.replace('/', '_')}.{precision}-{target}"
-    path = out or Path(f"{stem}.{'plan' if to == 'tensorrt' else 'onnx'}")
+    stem = (
+        spec.name.replace("/", "_")
+        if product.precision == "fp32"
+        else f"{spec.name.replace('/', '_')}.{product.precision}-{target}"
+    )
+    path = out or Path(f"{stem}.{'plan' if product.to == 'tensorrt' else 'onnx'}")
     graph = path.with_suffix(".onnx")
-    verdict = exported(spec, graph, sample, precision=precision, target=target, logits=logits)
+    verdict = exported(spec, graph, sample, precision=product.precision, target=target, logits=product.logits)
     if not verdict.passed:
         raise ParityFailed(f"{spec.name} {verdict.precision}: {verdict.report}; {graph} is kept and refused")
-    if precision == "int8" and verdict.speed is not None and verdict.speed < 1:
+    if product.precision == "int8" and verdict.speed is not None and verdict.speed < 1:
         log.warning("%s int8 runs %.2f times as fast as fp32 on this CPU; keep fp32", spec.name, verdict.speed)
-    if to == "onnx":
+    if product.to == "onnx":
         return Export(
             str(graph), spec.name, verdict.precision, target, graph.stat().st_size, dataclasses.asdict(verdict)
         )
     from engine.tensorrt_runner import BuildSettings
 
-    settings = BuildSettings(batches=batches, refittable=refittable)
-    gate = gate_of_plan(spec, lambda: sample.images, verdict.precision, device)
-    made = plan_from_graph(graph, cache_dir() / "plans", settings, gate, device=device)
+    settings = BuildSettings(batches=product.batches, refittable=product.refittable)
+    gate = gate_of_plan(spec, lambda: sample.images, verdict.precision, product.device)
+    made = plan_from_graph(graph, cache_dir() / "plans", settings, gate, device=product.device)
     header, blob = read_plan(made)
     write_plan(path, header, blob)
     return Export(str(path), spec.name, header.precision, target, path.stat().st_size, header.verdict)
+
+
+def checked_target(product: Product) -> str:
+    """The target of a product that this machine can make, before minutes of work on one that it cannot."""
+    if product.to not in ("onnx", "tensorrt"):
+        raise BadInput(f"no format named {product.to!r}; onnx or tensorrt")
+    target = product.target or ("tensorrt" if product.to == "tensorrt" else "cpu")
+    check_precision(product.precision, target)
+    if product.to == "tensorrt":
+        from engine.tensorrt_runner import library
+
+        library()
+    return target
 
 
 def verify(
