@@ -98,14 +98,22 @@ class Design:
         return shift.to(self.dtype), scale.to(self.dtype)
 
     def _prepared(self, where: slice) -> Tensor:
-        return (self._read(where) - self.shift) * self.scale
+        """These rows, centred and scaled, with their column of ones: one copy beside what is read."""
+        read = self._read(where)
+        prepared = read.new_empty(len(read), self.raw_width + self.solver.fit_intercept)
+        features = torch.sub(read, self.shift, out=prepared[:, : self.raw_width])
+        if self.solver.standardise:
+            features *= self.scale
+        if self.solver.fit_intercept:
+            prepared[:, -1] = 1
+        return prepared
 
     def _whole(self) -> Tensor:
         """All of the matrix, rotated if it is wide."""
         ones = int(self.solver.fit_intercept)
         whole = self.shift.new_empty(self.n, self.raw_width + ones)
         for where in self._slices():
-            whole[where] = self._with_ones(self._prepared(where))
+            whole[where] = self._prepared(where)
         if self.n >= self.raw_width:
             return whole
         self.basis, corner = torch.linalg.qr(whole[:, : self.raw_width].T)
@@ -119,7 +127,7 @@ class Design:
     def chunks(self, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
         """Slices of the rows with their part of the matrix [c, width]."""
         for where in self._slices():
-            part = self.kept[where] if self.kept is not None else self._with_ones(self._prepared(where))
+            part = self.kept[where] if self.kept is not None else self._prepared(where)
             yield where, part.to(dtype)
 
     def brief_chunks(self, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:

@@ -79,7 +79,7 @@ class Problem:
         weights = (self.row_curvature / self.row_curvature.mean(0).clamp_min(1e-30)).mean(1).sqrt()
         total = self._square_zeros(1)[0]
         for where, chunk in self.design.chunks(weights.dtype):
-            total += square(chunk * weights[where, None])
+            total += self._squared(chunk * weights[where, None])
         return total
 
     def own_brackets(self) -> Tensor:
@@ -89,8 +89,12 @@ class Problem:
             state = self.states[number] if self.keep_states else self._state(chunk, where)
             share = self.loss.curvature(state, where) / self.class_curvature
             for bracket, weights in zip(total, share.mean(1).sqrt().T.to(total.dtype), strict=True):
-                bracket += square(chunk * weights[:, None])
+                bracket += self._squared(chunk * weights[:, None])
         return total
+
+    def _squared(self, chunk: Tensor) -> Tensor:
+        # Rows that are read in chunks are so for want of memory, of which numpy's BLAS keeps some for each thread.
+        return chunk.T @ chunk if self.design.kept is None else square(chunk)
 
     def _square_zeros(self, count: int) -> Tensor:
         width = self.design.width
