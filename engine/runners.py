@@ -40,7 +40,10 @@ def torch_runner(model: nn.Module, device: str = "cpu") -> Iterator[Runner]:
     """
     require_device(device)
     # Convolutions on this CPU and on tensor cores are laid out by channels last.
-    model = model.eval().to(torch.device(device)).to(memory_format=torch.channels_last)
+    model = model.eval().to(torch.device(device))
+    for parameter in model.parameters():
+        if parameter.ndim == 4:  # `Module.to` would refuse a model that has convolutions over three dimensions too
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def run(images: Tensor, /) -> Tensor:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from engine.errors import BadInput, Missing
 from engine.models import ModelSpec, feature_model, spec_from_entry
@@ -131,3 +132,16 @@ def test_a_vision_transformer_keeps_the_contract_too(tmp_path: Path) -> None:
     graph = graph_from_spec(spec, tmp_path / "vit.onnx")
     with onnxruntime_runner(graph) as run, torch_runner(feature_model(spec)) as t:
         assert torch.nn.functional.cosine_similarity(run(images(5)), t(images(5))).min() > 0.99999
+
+
+def test_a_model_with_convolutions_over_three_dimensions_runs_in_torch() -> None:
+    class Deep(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.flat, self.deep = torch.nn.Conv2d(3, 4, 3), torch.nn.Conv3d(1, 2, 3)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.deep(self.flat(images.float())[:, None]).mean((3, 4)).flatten(1)
+
+    with torch_runner(Deep()) as runner:
+        assert runner(torch.zeros(2, 3, 8, 8, dtype=torch.uint8)).shape == (2, 4)
