@@ -58,9 +58,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         os.environ["FEATUNE_CACHE_DIR"] = f"{folder}/cache"
-        print(
-            "| case | models | images | apart, s | together, s | ratio, each round | in CPU time | decoding, apart |"
-        )
+        print("| case | models | images | apart, s | together, s | ratio, each round | in CPU time | decoding, apart |")
         print("|---|---:|---:|---:|---:|---:|---:|---:|")
         for name in given.cases.split(","):
             case = CASES[name]
