@@ -31,7 +31,7 @@ from engine.store import file_digest
 
 MODEL = "mobilenetv3_small_050"
 DISTINCT = 300  # generated images, where there is no folder of real ones
-PHASES = ("start: imports, digests, session", "rows, none of this run safe", "rows, some of this run safe", "the end")
+PHASES = ("start: imports, digests, session", "rows, none of them safe", "rows, some of them safe", "file there")
 
 
 def main() -> int:
