@@ -20,6 +20,7 @@ from engine.errors import BadInput
 from engine.store import file_digest, read_json, write_json
 
 Rows = NDArray[Any]
+FIRST_SECONDS = 0.5  # until the first safe point
 HEADER = 128  # bytes of the header of an .npy file of rows
 SUFFIXES = (".npy", ".json", ".part", ".part.json")
 
@@ -76,7 +77,8 @@ class Part:
             raise BadInput(f"cannot write {part}: {error.strerror}; choose another folder") from error
         self.file.truncate(self._size())
         self.file.seek(0, os.SEEK_END)
-        self._saved = time.monotonic()
+        # The first safe point comes soon, so that a run which is killed again and again gets on.
+        self._due = time.monotonic() + min(FIRST_SECONDS, save_seconds)
 
     def append(self, stop: int, rows: Rows, bad: Sequence[tuple[int, str]]) -> None:
         """The rows of the images up to `stop`, and those that have none."""
@@ -98,7 +100,7 @@ class Part:
             self.rows += len(rows)
         self.done = stop
         self.bad += bad
-        if time.monotonic() - self._saved > self.save_seconds:
+        if time.monotonic() > self._due:
             self.save()
 
     def rewind(self, index: int) -> None:
@@ -116,7 +118,7 @@ class Part:
             os.fsync(self.file.fileno())
         record = {"done": self.done, "rows": self.rows, "width": self.width, "dtype": self.dtype, "bad": self.bad}
         write_json(_with(self.path, ".part.json"), record)
-        self._saved = time.monotonic()
+        self._due = time.monotonic() + self.save_seconds
 
     def finish(self, record: Mapping[str, Any]) -> None:
         """Give the rows their header, their record and, last, their name; killed in between, it is done again."""

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ class FeatureKey:
 
     model: `ModelSpec.digest`. images: `Labelled.content_digest`, the bytes of every file in order; labels
     do not touch features. backend: what computed them. artefact: digest of the graph file, empty for torch.
-    output: "features", or "logits" of the source task. decoder: which way the views were made.
+    output: "features", or "logits" of the source task. decoder: which way the views were made, by `rules`, a number
+    that is raised when that way changes; versions of libraries are recorded with the rows and have no part in the key.
     """
 
     model: str
@@ -44,6 +46,7 @@ class FeatureKey:
     artefact: str = ""
     decoder: Decoder = "fast"
     output: str = "features"
+    rules: int = 1
 
     @property
     def name(self) -> str:
@@ -147,7 +150,12 @@ class FeatureStore:
                 if again := better.intersection(index for index, _ in part.bad):
                     part.rewind(min(again))
             if any(part.done < len(items) for part in parts):
-                self._fill(parts, items, absent, options, account, progress)
+                try:
+                    self._fill(parts, items, absent, options, account, progress)
+                except KeyboardInterrupt:
+                    for part in parts:
+                        part.save()
+                    raise
             for part in parts:
                 part.save()
             skipped = [[(index, items.paths[index], reason) for index, reason in part.bad] for part in parts]
@@ -156,6 +164,7 @@ class FeatureStore:
             verdict = account.verdict(len(items)).record()
             for each, part, bad in zip(absent, parts, skipped, strict=True):
                 record = {"key": plain(each.key), "label": each.label, "skipped": bad, "pass": verdict}
+                record["versions"] = {name: version(name) for name in ("pillow", "torch", "timm")}
                 part.finish(record | {"made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
 
     def _fill(
