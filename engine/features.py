@@ -23,7 +23,7 @@ from engine.verdict import Verdict
 
 Progress = Callable[[int, int], None]  # images done, images in all
 OnError = Literal["stop", "skip"]
-CPU_BATCH, GPU_BATCH = 8, 128  # images; beyond 8 no model of the zoo gets faster on one thread
+CPU_BATCH, GPU_BATCH = 8, 128  # images; beyond 8 none of three models got faster on one thread, benchmarks/extract.md
 
 
 @dataclasses.dataclass(frozen=True)

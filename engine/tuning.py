@@ -11,7 +11,7 @@ from engine.passes import Chunk, Setting, Squares, Stream, chunks
 from engine.store import digest, read_json, write_json
 
 # Beside the usual one, which another must beat. ONNX Runtime keeps the memory of the largest batch that it has seen,
-# and beyond 8 images no model gets faster on one thread: larger ones would cost memory for nothing.
+# and beyond 8 images none of three models got faster on one thread: larger ones would cost memory for nothing.
 CPU_BATCHES = (4, 2)
 GPU_BATCHES = (256, 512, 64)
 GAIN = 1.02  # less is noise
