@@ -90,9 +90,10 @@ def models_command(
         from rich.console import Console
         from rich.table import Table
 
-        table = Table("model", "side", "M params", "G MACs", "top-1", "ReaL", "V2", "licence")
+        table = Table("model", "side", "M params", "G MACs", "top-1", "ReaL", "V2", "zoo", "licence")
         for each in found:
             shares = [f"{100 * share:.2f}" if share is not None else "" for share in (each.top1, each.real, each.v2)]
             sizes = [f"{size:.2f}" if size is not None else "" for size in (each.million_parameters, each.gmacs)]
-            table.add_row(each.model, str(each.side), *sizes, *shares, each.licence)
+            exports = {True: "exports", False: "fails", None: ""}[each.exports]
+            table.add_row(each.model, str(each.side), *sizes, *shares, exports, each.licence)
         Console(width=None if sys.stdout.isatty() else 140).print(table)

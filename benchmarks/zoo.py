@@ -27,11 +27,12 @@ from engine.runners import onnxruntime_runner, torch_runner
 from engine.store import read_json, write_json, write_text
 from export.backends import exported
 from export.graph import graph_from_spec
+from export.known import ZOO
 from export.parity import compare, failures
 from export.samples import own_sample
 
 # One or two of each family, the small ones; the family is the module of timm that holds it.
-ZOO = """
+ARCHITECTURES = """
 beit_base_patch16_224 botnet26t_256 cait_xxs24_224 coat_lite_tiny coatnet_nano_rw_224 convit_tiny convmixer_768_32
 convnext_atto convnextv2_atto crossvit_tiny_240 cspresnet50 darknet53 davit_tiny deit_tiny_patch16_224
 deit_tiny_distilled_patch16_224 densenet121 dla34 dla46_c dpn48b edgenext_xx_small efficientformer_l1
@@ -64,7 +65,7 @@ def main() -> None:
     arguments.add_argument("--out", type=Path, default=Path("docs/zoo.md"))
     given = arguments.parse_args()
     torch.set_num_threads(1)
-    for name in fnmatch.filter(ZOO.split(), given.only):
+    for name in fnmatch.filter(ARCHITECTURES.split(), given.only):
         path = given.rows / f"{name}.json"
         known = read_json(path)
         if known is None or (lacks_int8(known) and given.int8 != "none"):
@@ -72,6 +73,7 @@ def main() -> None:
             write_json(path, row(name, given.int8) if known is None else known | {"int8": int8_alone(name)})
             write_text(given.out, table(given.rows))
     write_text(given.out, table(given.rows))
+    write_text(ZOO, summary(given.rows))
 
 
 def lacks_int8(found: dict[str, Any]) -> bool:
@@ -189,13 +191,23 @@ def table(folder: Path) -> str:
     return "\n".join([*lines, *map(line, rows)]) + "\n"
 
 
+def summary(folder: Path) -> str:
+    """What `featune models` says of each architecture."""
+    rows = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    return "architecture,fp32\n" + "".join(f"{each['name']},{fp32(each)}\n" for each in rows)
+
+
+def fp32(found: dict[str, Any]) -> str:
+    return "passed" if found.get("passed") else "refused" if "worst_cosine" in found else "fails"
+
+
 def line(found: dict[str, Any]) -> str:
     int8 = found.get("int8") or {}
     note = " ".join(filter(None, (found.get("error"), found.get("upstream"), int8.get("error"))))
     cells = [
         found["name"],
         found["family"],
-        "passed" if found.get("passed") else "refused" if "worst_cosine" in found else "fails",
+        fp32(found),
         f"{1 - found['worst_cosine']:.1e}" if "worst_cosine" in found else "",
         f"{found['seconds']:.1f}" if "seconds" in found else "",
         f"{found['bytes'] / 1e6:.1f}" if "bytes" in found else "",

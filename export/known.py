@@ -9,6 +9,7 @@ from pathlib import Path
 from engine.errors import BadInput, nearest
 
 RESULTS = Path(__file__).with_name("timm_results.csv")
+ZOO = Path(__file__).with_name("zoo.csv")  # written by benchmarks/zoo.py
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,6 +17,7 @@ class Known:
     """One set of timm weights. top1, real, v2: published fractions at that side, None where not published.
 
     million_parameters: with the source classifier. gmacs: 1e9 multiply-adds for one image, None unless asked for.
+    exports: whether the zoo exported this architecture exactly (docs/zoo.md), None where it was not tried.
     """
 
     model: str
@@ -26,6 +28,7 @@ class Known:
     top1: float | None
     real: float | None
     v2: float | None
+    exports: bool | None = None
 
 
 def known_models(pattern: str = "*", macs: bool = False) -> list[Known]:
@@ -53,6 +56,13 @@ def published() -> dict[tuple[str, int], dict[str, float | None]]:
     return found
 
 
+@functools.cache
+def zoo() -> dict[str, bool]:
+    """Which architectures passed fp32 parity with random weights."""
+    with open(ZOO, newline="", encoding="utf-8") as file:
+        return {row["architecture"]: row["fp32"] == "passed" for row in csv.DictReader(file)}
+
+
 def cost(architecture: str, side: int) -> tuple[float, float]:
     """1e6 parameters and 1e9 multiply-adds of one image, counted on a model without memory (torch's meta device)."""
     import timm
@@ -78,4 +88,5 @@ def _known(name: str, macs: bool) -> Known:
     parameters, gmacs = (row.get("million_parameters"), None) if row and not macs else (None, None)
     if macs:
         parameters, gmacs = cost(name, side)
-    return Known(name, side, config.license or "", parameters, gmacs, row.get("top1"), row.get("real"), row.get("v2"))
+    shares = row.get("top1"), row.get("real"), row.get("v2")
+    return Known(name, side, config.license or "", parameters, gmacs, *shares, zoo().get(name.partition(".")[0]))

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from typer.testing import CliRunner
 
@@ -15,7 +16,7 @@ from engine.models import ModelSpec, classifier, fresh_classifier, state_digest
 from export.command import body_of_tuned, spec_of_contract, spec_of_model
 from export.contract import contract_of
 from export.gate import judge
-from export.known import known_models, published
+from export.known import known_models, published, zoo
 from export.samples import Sample, folder_sample, own_sample
 
 
@@ -156,6 +157,13 @@ def test_published_accuracies_are_joined_on_model_and_size() -> None:
     # timm's own table: convnext_tiny.fb_in22k_ft_in1k is 82.900 at 224 and 78.950 at 288.
     assert rows["convnext_tiny.fb_in22k_ft_in1k", 224]["top1"] == pytest.approx(0.829)
     assert rows["convnext_tiny.fb_in22k_ft_in1k", 288]["top1"] == pytest.approx(0.7895)
+
+
+def test_known_models_say_whether_the_zoo_exports_them() -> None:
+    assert known_models("resnet18.a1_in1k")[0].exports is True
+    untried = next(name for name in timm.list_models() if name not in zoo() and timm.list_pretrained(f"{name}.*"))
+    assert known_models(f"{untried}.*")[0].exports is None
+    assert len(zoo()) >= 60
 
 
 def test_known_models_have_licence_size_and_published_accuracy() -> None:
