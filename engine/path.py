@@ -6,7 +6,7 @@ by Newton steps, whose directions come from conjugate gradients: products with t
 Hessian's size. `engine.preconditioner` tells what keeps those few.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ ABSENT = -1e4
 SOLVER = Solver()
 # Rows x columns x classes below which a product's fixed cost exceeds that of float64.
 SMALL = 2e6
+FINER = 0.1  # of the tolerance, for problems that are solved in float64
 # Columns of a product that make it efficient.
 COLUMNS = 24
 MOST_IN_FLIGHT = 12
@@ -136,6 +137,9 @@ def _fit(stack: Stacked, task: _Task, penalties: NDArray, start: PathFit | None,
     check_penalties(penalties)
     falling = np.unique(penalties)[::-1]
     design = Design(stack, solver, solver.dtype or _dtype(stack, task.loss.classes, solver))
+    asked = solver.tolerance
+    if design.dtype == torch.float64:  # small: exactness costs next to nothing
+        solver = replace(solver, tolerance=asked * FINER)
     plan = _plan(design, task.loss.classes, len(falling), solver)
     problem = Problem(design, task.loss, plan.keep_states)
     first = torch.zeros(task.loss.classes, design.width, dtype=design.dtype, device=solver.device)
@@ -147,7 +151,7 @@ def _fit(stack: Stacked, task: _Task, penalties: NDArray, start: PathFit | None,
         starts = [theta - theta.mean(0) for theta in starts]
     solved = Path(problem, solver, plan).walk(falling.tolist(), starts)
     order = [int(np.flatnonzero(falling == penalty)[0]) for penalty in penalties]
-    return _assembled([solved[i] for i in order], penalties, design, task, solver.tolerance)
+    return _assembled([solved[i] for i in order], penalties, design, task, asked)
 
 
 def _assembled(solved: list[Solved], penalties: NDArray, design: Design, task: _Task, tolerance: float) -> PathFit:
