@@ -126,7 +126,7 @@ def probe(
         else:
             spec = spec_of_model(model, checkpoint, untrained)
             source = source_of(task, metric, root, seed)
-            found = probe_model(spec, source, regime, setting, study_of(backend, device, None, seed))
+            found = probe_model(spec, source, regime, setting, study_of(backend, device, seed))
         print(json.dumps(plain(found), indent=1) if as_json else "\n".join(found.lines()))
 
 

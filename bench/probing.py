@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.manifests import Source, prepare
+from bench.manifests import VAL_OF_TRAIN, Source, prepare
 from bench.regimes import FrozenData, Setting, regime_kind
 from bench.splits import stratified_split
 from bench.stats import interval
@@ -21,8 +21,6 @@ from engine.images import Labelled
 from engine.metrics import METRICS
 from engine.models import ModelSpec
 from engine.store import cache_dir
-
-VAL_OF_TRAIN = {"train": 0.8, "val": 0.2}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,10 +121,9 @@ def holds_features(text: str) -> bool:
     return (Path(text) / "train.npz").is_file()
 
 
-def study_of(backend: str, device: str, out: Path | None, seed: int) -> Study:
+def study_of(backend: str, device: str, seed: int) -> Study:
     """A study without content: where and how to run."""
-    out = out or cache_dir() / "probe"
-    return Study("probe", (), (), {}, str(out), str(cache_dir()), (seed,), backend, device)
+    return Study("probe", (), (), {}, str(cache_dir() / "probe"), str(cache_dir()), (seed,), backend, device)
 
 
 @dataclasses.dataclass(frozen=True)

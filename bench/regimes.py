@@ -293,10 +293,10 @@ def goodness(metric: str) -> Callable[[NDArray[Any], NDArray[Any]], float]:
 def stored_features(bench: Bench, spec: ModelSpec, sample: Labelled) -> Callable[[Labelled], NDArray[np.float32]]:
     """A function from items to their stored feature rows [n, width]; `sample` is what parity is checked on."""
     store = FeatureStore(bench.cache / "features")
-    how = How(bench.backend, bench.device)
+    base = wanted_of_spec(spec, sample, How(bench.backend, bench.device), bench.cache)
 
     def features(items: Labelled) -> NDArray[np.float32]:
-        wanted = wanted_of_spec(spec, items, how, bench.cache, sample)
+        wanted = dataclasses.replace(base, key=dataclasses.replace(base.key, images=items.content_digest))
         return store.extract(items, [wanted], options=Options(workers=bench.threads, device=bench.device))[0].rows
 
     return features

@@ -2,7 +2,7 @@
 
 import io
 import os
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -11,7 +11,7 @@ from engine.encoded import encoded
 from engine.errors import BadImages, BadInput
 
 Decoder = Literal["fast", "exact"]
-DECODERS = ("fast", "exact")
+DECODERS = get_args(Decoder)
 Path = str | os.PathLike[str]
 LONGEST = 1000  # times the short side: a line of 1 x 60,000 pixels would become one of 256 x 15 million
 SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N", "I")

@@ -28,6 +28,7 @@ class Search:
 
     def __init__(self, usual: Setting, remembered: Path | None):
         self.setting, self.remembered = usual, remembered
+        self._fastest = 0.0
 
     def chunks(
         self, items: Labelled, streams: Sequence[Stream], squares: Squares, device: str = "cpu"
@@ -60,7 +61,6 @@ class Search:
             found.append(Setting(usual.batch, usual.workers // 2))
         if sum(each.batch * each.workers * ROUNDS for each in found) > SHARE * (count - first):
             return
-        self._fastest = 0.0
         yield from found
         write_json(self.remembered, dataclasses.asdict(self.setting) | {"images_per_second": round(self._fastest, 1)})
 

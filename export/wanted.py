@@ -34,16 +34,13 @@ class How:
     allow_fallback: bool = False
 
 
-def wanted_of_spec(spec: ModelSpec, items: Labelled, how: How, cache: Path, sample: Labelled | None = None) -> Wanted:
-    """The file of features of a spec; the graph of its backend is made in the cache, and checked, where absent.
-
-    sample: what the graph is checked on, by default images of the items.
-    """
+def wanted_of_spec(spec: ModelSpec, items: Labelled, how: How, cache: Path) -> Wanted:
+    """The file of features of a spec; its graph is made in the cache, and checked on the items, where absent."""
     check_backend(how.backend)
     graph = ""
 
     def images() -> Tensor:
-        return sample_images(sample or items, spec.view, CALIBRATION if how.precision in ("int8", "auto") else SAMPLE)
+        return sample_images(items, spec.view, CALIBRATION if how.precision in ("int8", "auto") else SAMPLE)
 
     if how.backend != "torch":
         target = "cpu" if how.backend == "onnxruntime" else "tensorrt"
