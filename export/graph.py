@@ -18,11 +18,12 @@ from engine.models import ModelSpec, Normalise, classifier, feature_model, featu
 from engine.store import digest, file_digest, plain, written_whole
 from export.contract import CONTRACT, set_entry
 from export.departure import LAYER
+from export.unread import without_unread
 
 OPSET = 20  # what torch exports by default, and within what ONNX Runtime (<= 26) and TensorRT 10 and 11 parse
 IR = 10  # onnx itself would write 14, ONNX Runtime 1.31 takes at most 13
 MAKERS = ("torch", "timm", "onnx", "onnxscript")
-REVISION = 2  # of the graphs that this module makes; part of their names
+REVISION = 3  # of the graphs that this module makes; part of their names
 # A protobuf message ends at 2 GiB; 128 MiB are left for the graph around the weights.
 EXTERNAL_ABOVE = 2**31 - 2**27
 DESCRIPTIVE = ("name", "family", "checkpoint", "source_top1", "source_n")  # of a spec; no number depends on them
@@ -143,6 +144,8 @@ def _exported(spec: ModelSpec, model: nn.Module, example: Tensor, outputs: list[
     except Exception as error:  # the exporter raises many kinds
         raise FeatuneError(f"{spec.name} does not export to ONNX: {str(error)[:500]}") from error
     assert program is not None
+    if optimise:
+        without_unread(program.model)
     return program
 
 
