@@ -153,8 +153,7 @@ def measure(study: Study, cell: Cell) -> Row:
 def measured(study: Study, cell: Cell) -> tuple[Row, Any]:
     """(row, test scores [n, classes]) of one cell, with nothing saved; errors are raised."""
     began = time.perf_counter()
-    task = study.task(cell.task)
-    spec = study.spec(cell.model).with_channels(task.channels)
+    spec, task = study.spec(cell.model), study.task(cell.task)
     value, interval_, n, scores, details = _value(study, cell, spec, task)
     row = Row(
         cell=cell,

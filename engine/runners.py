@@ -84,7 +84,7 @@ def onnxruntime_runner(
     def run(images: Tensor, /) -> Tensor:
         check_images(images)
         if isinstance(shape[-1], int) and tuple(images.shape[1:]) != tuple(shape[1:]):
-            expected = f"{shape[1]} channels, {shape[2]} x {shape[3]}"
+            expected = f"{shape[2]} x {shape[3]} and {shape[1]} channels"
             raise BadInput(f"{graph} takes images of {expected}, found {tuple(images.shape)}")
         images = images.contiguous()  # a bound pointer says nothing of strides
         if kind == "cpu":
