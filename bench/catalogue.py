@@ -52,8 +52,8 @@ def _fang() -> tuple[Entry, ...]:
         Entry(
             "hpa", "Human Protein Atlas (Kaggle 2018)", 28, "f1_macro",
             {"train": 22_582, "val": 5_664, "test": 2_826},
-            "the split file of Fang et al.; test: its test_val. Four stains in one RGBA file, yellow as alpha: "
-            "what reads three channels sees red, green, blue",
+            "the split file of Fang et al.; test: its test_val. Four channels: red, green and blue stains, and "
+            "yellow in the place of alpha",
             "Kaggle rules; HPA CC BY-SA (not verified)",
             (*_kaggle("human-protein-atlas-image-classification", "hpa"),
              "unzip -q DIR/hpa/train.zip -d DIR/hpa/train  # if there is a train.zip inside",

@@ -68,7 +68,8 @@ def prepare(
         if as_json:
             print(json.dumps(described(made), indent=1, ensure_ascii=False))
             return
-        print(f"{made.name}: {len(made.classes)} classes, {counts(made.counts)}, metric {made.metric}")
+        channels = f", {made.channels} channels" if made.channels != 3 else ""
+        print(f"{made.name}: {len(made.classes)} classes, {counts(made.counts)}, metric {made.metric}{channels}")
         print(f"source: {made.source}")
         for note in made.notes:
             print(f"note: {note}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bench.terminal import Json, errors
+from bench.terminal import InChans, Json, errors
 
 EXPORT = "Export"
 app = typer.Typer()
@@ -22,6 +22,7 @@ def export_command(
     data: Annotated[Path | None, typer.Option(help="A folder of your images. [default: two photographs]")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The file to write. [default: MODEL.onnx]")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Local weights, or a fine-tuned run's.")] = None,
+    in_chans: InChans = None,
     logits: Annotated[bool, typer.Option("--logits", help="The source task's logits too.")] = False,
     untrained: Annotated[bool, typer.Option("--untrained", help="Random weights; nothing is fetched.")] = False,
     batches: Annotated[str, typer.Option(help="Least, usual and most of a plan.")] = "1,64,256",
@@ -44,7 +45,8 @@ def export_command(
             raise BadInput(f"--batches {batches!r} found, three numbers such as 1,64,256 expected") from None
         product = Product(precision, to, target, logits, (least, usual, most), refittable, device)
         checked_target(product)
-        made = export_model(spec_of_model(model, checkpoint, untrained), product, data=data, out=out)
+        spec = spec_of_model(model, checkpoint, untrained)
+        made = export_model(spec.with_channels(in_chans or spec.view.channels), product, data=data, out=out)
         print(json.dumps(plain(made), indent=1) if as_json else "\n".join(verdict_lines(made.path, made.verdict)))
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bench.terminal import Json, Quiet, errors, progress_of
+from bench.terminal import InChans, Json, Quiet, errors, progress_of
 
 FEATURES = "Features"
 app = typer.Typer()
@@ -29,6 +29,7 @@ def extract(
     limit: Annotated[int | None, typer.Option(min=1, help="The first so many images.")] = None,
     root: Annotated[Path | None, typer.Option(help="Where named data lie. [default: data]")] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch named data that are not there.")] = False,
+    in_chans: InChans = None,
     backend: Annotated[str, typer.Option(help="onnxruntime, torch, tensorrt or onnxruntime-tensorrt.")] = "onnxruntime",
     precision: Annotated[str, typer.Option(help="fp32, fp16, bf16, int8, or auto.")] = "fp32",
     device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")] = "cpu",
@@ -64,7 +65,7 @@ def extract(
             limit_pixels(max_pixels)
         if out is not None:
             format_of(out)  # before the work
-        request = Request(data, split, input_key, target_key, class_map, limit, root, download)
+        request = Request(data, split, input_key, target_key, class_map, limit, root, download, in_chans)
         how = How(backend, device, precision, check_decoder(decoder), allow_fallback)
         options = Options(batch, workers, device, check_on_error(on_error), keep_views)
         chosen = Models(models.split(","), checkpoint, untrained)
@@ -93,6 +94,7 @@ def probe(
     standardise: Annotated[bool, typer.Option("--standardise", help="Scale each feature by its spread.")] = False,
     seed: Annotated[int, typer.Option(help="Of splits that are cut, and of draws.")] = 0,
     root: Annotated[Path, typer.Option(help="Where prepared tasks lie.")] = Path("data"),
+    in_chans: InChans = None,
     backend: Annotated[str, typer.Option(help="onnxruntime, torch, tensorrt or onnxruntime-tensorrt.")] = "onnxruntime",
     device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")] = "cpu",
     checkpoint: Annotated[Path | None, typer.Option(help="Local weights, or a fine-tuned run's.")] = None,
@@ -125,7 +127,7 @@ def probe(
             raise BadInput(f"{model}: no task given, and no folder with train.npz; give a folder of labelled images")
         else:
             spec = spec_of_model(model, checkpoint, untrained)
-            source = source_of(task, metric, root, seed)
+            source = source_of(task, metric, root, seed, in_chans)
             found = probe_model(spec, source, regime, setting, study_of(backend, device, seed))
         print(json.dumps(plain(found), indent=1) if as_json else "\n".join(found.lines()))
 

@@ -22,7 +22,8 @@ class Request:
     input_key, target_key: the columns, fields or extensions of image and label; several target keys separated by
     commas are fields of 0 and 1, one per class; an empty target_key leaves the labels out. class_map: a text file
     of class names in order, or a pickled {name: number}. limit: the first so many images. root: where named
-    sources lie or are downloaded to; each has its own default. download: fetch what is not there.
+    sources lie or are downloaded to; each has its own default. download: fetch what is not there. channels: as
+    which the images are read, by default as a prepared task says, else 3.
     """
 
     text: str
@@ -33,6 +34,7 @@ class Request:
     limit: int | None = None
     root: Path | None = None
     download: bool = False
+    channels: int | None = None
 
     @property
     def name(self) -> str:

@@ -54,7 +54,8 @@ def known_estimates(study: Study) -> list[Estimate]:
 
 def measure_pair(study: Study, pair: Pair) -> list[Estimate]:
     """Measure and save what the study asks of one model on one task and does not have. Errors become estimates."""
-    inputs = _Inputs(study, study.spec(pair[0]), study.task(pair[1]))
+    task = study.task(pair[1])
+    inputs = _Inputs(study, study.spec(pair[0]).with_channels(task.channels), task)
     return [_measured(inputs, one) for one in _waiting(study) if (one.model, one.task) == pair]
 
 
@@ -170,7 +171,7 @@ def _waiting(study: Study) -> list[Estimate]:
 
 
 def _inputs(study: Study, spec: ModelSpec, task: Task, name: str) -> str:
-    return digest([spec.digest, task.digest, name, study.backend, study.device])
+    return digest([spec.with_channels(task.channels).digest, task.digest, name, study.backend, study.device])
 
 
 def _undefined(task: Task, name: str) -> str | None:

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from bench.raw import class_folders, folder_items, require_files
 from bench.splits import shared_images, straddling_groups, stratified_split
@@ -26,7 +26,8 @@ class Source:
     """Where a user's task lies: a folder of images, a table, or a task that was prepared before.
 
     csv: a table of paths and labels, CSV or Parquet. seed cuts what has no splits. duplicates: what to do about
-    images that two splits share. prepared: a folder with task.json; its metric is its own.
+    images that two splits share. prepared: a folder with task.json; its metric is its own. channels: as which the
+    images are read, by default as a prepared task says, else 3.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Source:
     seed: int = 0
     duplicates: Literal["warn", "refuse"] = "warn"
     prepared: Path | None = None
+    channels: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +68,9 @@ def look(source: Source) -> Layout:
         _refuse_weights(source, layout)
         return layout
     layout = read_csv(source) if source.csv else read_folder(source)
+    if source.channels is not None:
+        seen = {split: dataclasses.replace(items, channels=source.channels) for split, items in layout.splits.items()}
+        layout = dataclasses.replace(layout, splits=seen)
     _refuse_weights(source, layout)
     check_metric(source.metric, layout.multilabel)
     _check_ignored(source, layout)
@@ -81,16 +86,18 @@ def prepare(source: Source, out: Path) -> Task:
     """
     layout = look(source)
     if source.prepared:
-        return dataclasses.replace(load_task(source.prepared), name=source.name)
+        task = load_task(source.prepared)
+        return dataclasses.replace(task, name=source.name, channels=source.channels or task.channels)
     folder = out / source.name
     check_images(folder, layout.splits.values())
     notes = describe_shared(shared_images(layout.splits))
     if notes and source.duplicates == "refuse":
         raise BadInput(f"{source.name}: {notes[0]}; remove them from one of the splits, or set duplicates: warn")
-    root = layout.splits["train"].root
+    train = layout.splits["train"]
     task = Task(
-        source.name, layout.classes, source.metric, {}, str(folder), root, layout.note, layout.multilabel, notes=notes
-    )
+        source.name, layout.classes, source.metric, {}, str(folder), train.root, layout.note, layout.multilabel,
+        notes=notes, channels=train.channels,
+    )  # fmt: skip
     return save_task(task, layout.splits)
 
 
@@ -243,20 +250,22 @@ def check_images(folder: Path, splits: Iterable[Labelled]) -> None:
     """Decode every file once; a record of their bytes spares the next run the work."""
     parts = list(splits)
     record = folder / "checked.json"
-    digests = {"digests": [items.content_digest for items in parts]}
+    channels = [items.channels for items in parts]
+    digests: dict[str, Any] = {"digests": [items.content_digest for items in parts]}
+    digests |= {"channels": channels} if set(channels) != {3} else {}
     if read_json(record) == digests:
         return
-    files = [items.file(i) for items in parts for i in range(len(items))]
+    files = [(items.file(i), items.channels) for items in parts for i in range(len(items))]
     with ThreadPoolExecutor() as pool:
-        problems = [problem for found in pool.map(_problems, files) for problem in found]
+        problems = [problem for found in pool.map(lambda file: _problems(*file), files) for problem in found]
     if problems:
         raise BadImages(problems)
     write_json(record, digests)
 
 
-def _problems(path: Path) -> tuple[tuple[str, str], ...]:
+def _problems(path: Path, channels: int) -> tuple[tuple[str, str], ...]:
     try:
-        read_image(path)
+        read_image(path, channels)
         return ()
     except BadImages as error:
         return error.problems

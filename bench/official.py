@@ -54,8 +54,9 @@ def prepare_official(
     different = {split: items for split, items in splits.items() if variant != "released" or split != "val"}
     notes = (*found.notes, *describe_shared(shared_images(different)))
     task = Task(
-        title, found.classes, facts.metric, {}, str(folder), splits["test"].root, note, facts.multilabel, notes=notes
-    )
+        title, found.classes, facts.metric, {}, str(folder), splits["test"].root, note, facts.multilabel, notes=notes,
+        channels=splits["test"].channels,
+    )  # fmt: skip
     return save_task(task, splits)
 
 
@@ -94,4 +95,5 @@ def _with_val(found: Found) -> tuple[dict[str, Labelled], str]:
 def described(task: Task) -> dict[str, object]:
     """What `featune prepare` prints of a task."""
     shown = {"task": task.name, "classes": len(task.classes), "metric": task.metric, **dict(task.counts)}
+    shown["channels"] = task.channels
     return shown | {"folder": task.folder, "source": task.source, "notes": list(task.notes)}

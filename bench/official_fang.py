@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from bench.entries import DEFAULT
 from bench.raw import (
     Found,
     Loader,
@@ -267,7 +268,8 @@ def _stained(root: Path, rows: Sequence[Mapping[str, str]], variant: str, made: 
     single = [root / "train" / f"{row['Id']}_red.png" for row in rows]
     sources = [whole if whole.exists() else red for whole, red in zip(merged, single, strict=True)]
     labels = [tuple(sorted({int(number) for number in row["Target"].split()})) for row in rows]
-    items = items_of(root, [path.relative_to(root).as_posix() for path in sources], labels)
+    channels = 4 if variant == DEFAULT else 3
+    items = items_of(root, [path.relative_to(root).as_posix() for path in sources], labels, channels=channels)
     require_files(items)
     names = [f"{row['Id']}.png" for row in rows]
     return write_copies(items, made, names, lambda i: stain(read_stains(sources[i]), variant), sources)

@@ -38,6 +38,7 @@ def pretrain(
     `<folder>/<name>.safetensors` holds the weights, `<name>.json` vouches for them. A killed training goes on
     from its checkpoint and ends at the same weights.
     """
+    spec = spec.with_channels(train_items.channels)
     untrained = spec.with_random_weights(seed)
     key = digest([untrained.digest, train_items.content_digest, train_items.labels, val_items.content_digest, recipe])
     path, record = folder / f"{spec.name}.safetensors", folder / f"{spec.name}.json"

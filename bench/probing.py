@@ -58,15 +58,18 @@ class Probed:
         return [*found, f"{self.seconds:.1f} s{spent}"]
 
 
-def source_of(text: str, metric: str, root: Path, seed: int) -> Source:
-    """A folder of images, a CSV or Parquet table, a prepared task's folder, or its name under `root`."""
+def source_of(text: str, metric: str, root: Path, seed: int, channels: int | None = None) -> Source:
+    """A folder of images, a CSV or Parquet table, a prepared task's folder, or its name under `root`.
+
+    channels: as which the images are read, over what a prepared task says.
+    """
     path = Path(text)
     if path.suffix.lower() == ".csv" or path.suffix.lower() in PARQUET:
-        return Source(path.stem, csv=path, metric=metric, seed=seed)
+        return Source(path.stem, csv=path, metric=metric, seed=seed, channels=channels)
     for folder in (path, root / text):
         if (folder / "task.json").exists():
-            return Source(folder.name, prepared=folder)
-    return Source(path.resolve().name, folder=path, metric=metric, seed=seed)
+            return Source(folder.name, prepared=folder, channels=channels)
+    return Source(path.resolve().name, folder=path, metric=metric, seed=seed, channels=channels)
 
 
 def probe_model(spec: ModelSpec, source: Source, regime: str, setting: Setting, study: Study) -> Probed:

@@ -39,6 +39,8 @@ def open_data(request: Request) -> Data:
     data = _read(request)
     if request.limit is not None:
         data = dataclasses.replace(data, items=data.items.take(range(min(request.limit, len(data.items)))))
+    if request.channels is not None:
+        data = dataclasses.replace(data, items=dataclasses.replace(data.items, channels=request.channels))
     if request.class_map is not None:
         data = with_class_map(data, request.class_map)
     if not len(data.items):

@@ -74,7 +74,13 @@ class Study:
     def _inputs(self, spec: ModelSpec, task: Task, regime: str) -> str:
         kind, setting = self.regimes[regime]
         backend = self.backend if REGIMES[kind].frozen else "torch"
+        spec = spec.with_channels(task.channels)
         return digest([spec.digest, task.digest, kind, plain(setting), backend, self.device])
+
+    def graphs(self) -> list[tuple[ModelSpec, Task]]:
+        """Each model with the channels of the tasks, once for each number of them, and a task that has them."""
+        tasks = {task.channels: task for task in reversed(self.tasks)}
+        return [(spec.with_channels(task.channels), task) for spec in self.models for task in tasks.values()]
 
     def spec(self, name: str) -> ModelSpec:
         return next(spec for spec in self.models if spec.name == name)
@@ -110,8 +116,9 @@ def run_whole(study: Study, execute: Executor, progress: Progress) -> tuple[list
     if study.threads:
         limit_threads(study.threads)  # throughput is measured in this process
     with progress.stage("export and parity") as advance:
-        for done, _ in enumerate(execute(functools.partial(export_graph, study), study.models), 1):
-            advance(done, len(study.models))
+        graphs = study.graphs()
+        for done, _ in enumerate(execute(functools.partial(export_graph, study), graphs), 1):
+            advance(done, len(graphs))
     with progress.stage("throughput") as advance:
         found = speeds(study, on_speed=advance)
     with progress.stage("cells") as advance:
@@ -180,19 +187,20 @@ def _value(study: Study, cell: Cell, spec: ModelSpec, task: Task) -> tuple[float
     return value, (low, high), len(test), scores, {"n_train": len(train), "n_val": len(val), **scorer.details}
 
 
-def export_graph(study: Study, spec: ModelSpec) -> str | None:
-    """Make and check the model's graph before its cells ask for it; the error in words where that fails."""
+def export_graph(study: Study, pair: tuple[ModelSpec, Task]) -> str | None:
+    """Make and check a model's graph before its cells ask for it; the error in words where that fails."""
+    spec, task = pair
     if study.backend == "torch":
         return None
     try:
-        artefact(spec, Path(study.cache), _sampler(study.tasks[0].load("train"), spec))
+        artefact(spec, Path(study.cache), _sampler(task.load("train"), spec))
         return None
     except FeatuneError as error:
         return str(error)
 
 
 def speeds(study: Study, *, on_speed: Callable[[int, int], None] | None = None) -> list[Speed]:
-    """Each model's throughput on each backend, on the first task's train images; measured once, then kept.
+    """Each model's throughput on each backend, on the first task's train images and channels; measured once, kept.
 
     To be run while nothing else does. A backend that fails is left out here and reported by its cells.
     """
@@ -215,7 +223,8 @@ def known_speeds(study: Study) -> list[Speed]:
 
 
 def _pairs(study: Study) -> list[tuple[ModelSpec, str]]:
-    return [(spec, backend) for spec in study.models for backend in dict.fromkeys(("torch", study.backend))]
+    backends = dict.fromkeys(("torch", study.backend))
+    return [(spec.with_channels(study.tasks[0].channels), backend) for spec in study.models for backend in backends]
 
 
 def _speed_path(study: Study, spec: ModelSpec, backend: str) -> Path:

@@ -20,7 +20,8 @@ from engine.views import Augmentation
 from export.backends import check_backend
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
+Statistics = Annotated[list[float], Field(min_length=1, max_length=4)]  # of each channel
+Channels = Annotated[int, Field(ge=1, le=4)]
 
 
 class _Entry(BaseModel):
@@ -37,8 +38,9 @@ class ModelEntry(_Entry):
     checkpoint: str | None = None
     pretrained: bool = True
     side: Annotated[int, Field(ge=8)] | None = None
-    mean: Triple | None = None
-    std: Triple | None = None
+    in_chans: Channels | None = None
+    mean: Statistics | None = None
+    std: Statistics | None = None
     crop_pct: Annotated[float, Field(gt=0, le=1)] | None = None
     crop_mode: Literal["center", "squash", "border"] | None = None
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"] | None = None
@@ -57,7 +59,8 @@ class ModelEntry(_Entry):
 class TaskEntry(_Entry):
     """A folder of images, a table of them, or what `featune prepare` wrote; `seed` cuts what has no splits.
 
-    `task: pets` with `data: DIR` means the prepared folder DIR/pets.
+    `task: pets` with `data: DIR` means the prepared folder DIR/pets. `in_chans`: as which the images are read, over
+    what a prepared task says.
     """
 
     name: str | None = None
@@ -70,6 +73,7 @@ class TaskEntry(_Entry):
     metric: str = "top1"
     seed: int = 0
     duplicates: Literal["warn", "refuse"] = "warn"
+    in_chans: Channels | None = None
 
     @model_validator(mode="after")
     def _one_place(self) -> "TaskEntry":
@@ -158,9 +162,14 @@ def read_study(path: Path, out: Path | None = None, *, device: str | None = None
 
 
 def prepared(study: Study, sources: list[Source]) -> Study:
-    """The study with its tasks' CSVs written and every image checked."""
+    """The study with its tasks' CSVs written and every image checked.
+
+    Raises BadInput for a model whose `in_chans` is not a task's.
+    """
     tasks = tuple(prepare(source, Path(study.out, "tasks")) for source in sources)
-    return dataclasses.replace(study, tasks=tasks)
+    study = dataclasses.replace(study, tasks=tasks)
+    study.cells()  # meets every model with every task
+    return study
 
 
 def _parsed(path: Path) -> StudyEntry:
@@ -211,6 +220,7 @@ def _source(given: TaskEntry, folder: Path) -> Source:
         seed=given.seed,
         duplicates=given.duplicates,
         prepared=folder / ready if ready else None,
+        channels=given.in_chans,
     )
 
 

@@ -25,7 +25,8 @@ class Task:
     where the task is multi-label). root: where the paths start. counts: images per split, as prepared.
     source: where the images are from and how they were split. notes: what the user should know of them, such as
     images that two splits share. digest: names the images' bytes, their labels and the splits, so that a result
-    of other data is never taken for this one's.
+    of other data is never taken for this one's. channels: as which the images are read, see engine/decoding.py; they
+    are in the digest of the models that see them (`ModelSpec.with_channels`).
     """
 
     name: str
@@ -38,6 +39,7 @@ class Task:
     multilabel: bool = False
     digest: str = ""
     notes: tuple[str, ...] = ()
+    channels: int = 3
 
     def load(self, split: str) -> Labelled:
         """The split's images, in the order of its CSV. Raises BadInput for a count other than the declared one."""
@@ -53,7 +55,7 @@ class Task:
             for column, (name, kind) in EXTRAS.items()
             if column in columns
         }
-        return Labelled(self.root, tuple(columns["path"]), labels, **more)
+        return Labelled(self.root, tuple(columns["path"]), labels, channels=self.channels, **more)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

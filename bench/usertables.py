@@ -36,7 +36,7 @@ def items_of_table(file: Path, table: Table) -> tuple[Labelled, tuple[str, ...],
     absent = [column for column in needed if column not in table]
     if absent:
         raise BadInput(f"{file}: no column {' and '.join(absent)}; found {', '.join(table) or 'nothing'}")
-    more: dict[str, tuple[Any, ...]] = {}
+    more: dict[str, Any] = {}
     if marked:
         labels, more["ignore"] = _of_marks(file, table, marked)
         classes = tuple(column.removeprefix(CLASS) for column in marked)

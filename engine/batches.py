@@ -24,14 +24,15 @@ def batches(
     start: int = 0,
     make: Callable[[int], Pixels] | None = None,
 ) -> Iterator[Tensor]:
-    """The images from number `start` on, in order: uint8 [b, 3, side, side], b = size but for the last.
+    """The images from number `start` on, in order: uint8 [b, channels, side, side], b = size but for the last.
 
     `make` gives image i's pixels; by default its eval view. Threads decode ahead, two batches at most,
     and the order is the items' for any size and any number of workers.
     Raises BadImages at the end of the pass, naming every unreadable file; no batch follows the first of them.
     """
+    items.require_channels(view.channels)
     square = eval_view(view)
-    produce = make or (lambda index: square(read_image(items.file(index))))
+    produce = make or (lambda index: square(read_image(items.file(index), items.channels)))
     bad: list[tuple[str, str]] = []
     ahead: collections.deque[list[Future[Pixels]]] = collections.deque()
     starts = iter(range(start, len(items), size))

@@ -224,13 +224,13 @@ def readable(items: Labelled, indices: Sequence[int]) -> set[int]:
     found = set()
     for index in indices:
         with contextlib.suppress(BadImages):
-            read_image(items.file(index))
+            read_image(items.file(index), items.channels)
             found.add(index)
     return found
 
 
 def views_key(key: FeatureKey) -> FeatureKey:
-    """Of the file of decoded views that the key's features are made from: its rows are uint8 [3 * side * side]."""
+    """Of the file of decoded views that the key's features are made from: rows uint8 [channels * side * side]."""
     return FeatureKey("", key.view, key.images, "views", precision="uint8", decoder=key.decoder, output="views")
 
 
@@ -246,7 +246,7 @@ def stored_squares(items: Labelled, stored: dict[View, Stored]) -> Squares:
         found = []
         for view in views:
             rows, kept = files[view]
-            found.append(rows[int(np.searchsorted(kept, index))].reshape(3, view.side, view.side))
+            found.append(rows[int(np.searchsorted(kept, index))].reshape(view.channels, view.side, view.side))
         seconds.read += time.perf_counter() - began
         return found
 

@@ -83,6 +83,7 @@ def extract(
         if isinstance(model, str):
             model = spec_from_string(model)
         if isinstance(model, ModelSpec):
+            model = model.with_channels(items.channels)
             view = model.view
             runner = stack.enter_context(torch_runner(feature_model(model), options.device))
         else:

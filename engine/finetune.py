@@ -104,6 +104,7 @@ def finetune(
     validation: the value of scores on `val_items`. work: a folder for checkpoints, by which a killed
     training goes on. Raises FeatuneError where every rate diverges.
     """
+    spec = spec.with_channels(train_items.channels)
     rates, tried = recipe.learning_rates, {}
 
     def fit(items: Labelled, rate: float, label: str) -> nn.Module:
@@ -216,8 +217,8 @@ class _Decoded:
     def __getitem__(self, index: int) -> Image.Image:
         image = self.kept.get(index)
         if image is None:
-            image = read_image(self.items.file(index))
-            size = image.width * image.height * 3
+            image = read_image(self.items.file(index), self.items.channels)
+            size = image.width * image.height * self.items.channels
             if size <= self.room:
                 self.room -= size
                 self.kept[index] = image
@@ -233,7 +234,7 @@ def _augmented(
     position: int,
     per_epoch: int,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """(indices [b], uint8 images [b, 3, side, side]) of one epoch's batches from number `position` on."""
+    """(indices [b], uint8 images [b, channels, side, side]) of one epoch's batches from number `position` on."""
     order = order[: per_epoch * recipe.batch]
 
     def make(place: int) -> Pixels:

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.decoding import check_channels
 from engine.errors import BadInput
 from engine.fingerprints import content_digests
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+COLUMNS = ("paths", "labels", "ignore", "groups", "weights")  # of Labelled: an entry per image each
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Labelled:
     image; one each unless the task is multi-label. Each of the others is empty or has an entry per image.
     ignore: classes of which nobody can say whether they hold (VOC's "difficult"), left out by metrics that can.
     groups: what must stay on one side of a split (a patient, a place). weights: how much an image counts.
+    channels: as which the files are read, all of them: 1 to 4, see engine/decoding.py.
     """
 
     root: str
@@ -34,8 +37,10 @@ class Labelled:
     ignore: tuple[tuple[int, ...], ...] = ()
     groups: tuple[str, ...] = ()
     weights: tuple[float, ...] = ()
+    channels: int = 3
 
     def __post_init__(self) -> None:
+        check_channels(self.channels)
         if len(self.paths) != len(self.labels):
             raise BadInput(f"{len(self.paths)} paths and {len(self.labels)} labels; expected as many of each")
         for name in ("ignore", "groups", "weights"):
@@ -47,6 +52,14 @@ class Labelled:
 
     def file(self, index: int) -> Path:
         return Path(self.root, self.paths[index])
+
+    def require_channels(self, channels: int) -> None:
+        """Raises BadInput where a model of images of so many channels is to see these."""
+        if channels != self.channels:
+            raise BadInput(
+                f"the model takes images of {channels} channel(s), the data under {self.root} is of {self.channels}; "
+                f"choose a model of {self.channels}, or have the images read as {channels} with --in-chans"
+            )
 
     def truth(self, classes: int, multilabel: bool = False, *, masked: bool = False) -> NDArray[Any]:
         """int64 [n], or bool [n, classes] where the task is multi-label.
@@ -69,20 +82,22 @@ class Labelled:
         def taken(column: tuple[Any, ...]) -> tuple[Any, ...]:
             return tuple(column[i] for i in indices) if column else ()
 
-        columns = (self.paths, self.labels, self.ignore, self.groups, self.weights)
-        return Labelled(self.root, *map(taken, columns))
+        columns: dict[str, Any] = {name: taken(getattr(self, name)) for name in COLUMNS}
+        return dataclasses.replace(self, **columns)
 
     def __add__(self, other: "Labelled") -> "Labelled":
         """Both, one after the other; paths become absolute where the roots differ."""
-        columns: list[tuple[Any, ...]] = [self.labels + other.labels]
+        if self.channels != other.channels:
+            raise BadInput(f"images of {self.channels} and of {other.channels} channels; expected the same of both")
+        columns: dict[str, Any] = {"labels": self.labels + other.labels}
         for name, absent in (("ignore", ()), ("groups", ""), ("weights", 1.0)):
             mine, others = getattr(self, name), getattr(other, name)
             filled = (mine or (absent,) * len(self)) + (others or (absent,) * len(other))
-            columns.append(filled if mine or others else ())
+            columns[name] = filled if mine or others else ()
         if self.root == other.root:
-            return Labelled(self.root, self.paths + other.paths, *columns)
+            return dataclasses.replace(self, paths=self.paths + other.paths, **columns)
         paths = [str(items.file(i).absolute()) for items in (self, other) for i in range(len(items))]
-        return Labelled("/", tuple(paths), *columns)
+        return dataclasses.replace(self, root="/", paths=tuple(paths), **columns)
 
     @functools.cached_property
     def content_digest(self) -> str:

@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import statistics
 import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.errors import BadInput, Missing, nearest
-from engine.store import cache_dir, digest, file_digest, read_json, write_json
+from engine.store import added, cache_dir, digest, file_digest, read_json, write_json
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -30,21 +31,24 @@ class View:
     """How an image file becomes the square that the model sees, by timm's rules.
 
     side: pixels. crop_pct: the square's share of the resized shorter side. EXIF orientation is not
-    applied, as in timm and torchvision, so that published accuracies hold.
+    applied, as in timm and torchvision, so that published accuracies hold. channels: of the square; 3 are red,
+    green and blue, other numbers are what the data declares (`Labelled.channels`).
     """
 
     side: int
     crop_pct: float = 0.875
     crop_mode: str = "center"
     interpolation: str = "bilinear"
+    channels: int = added(3)
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelSpec:
     """All that a model's features depend on.
 
-    name: what the reports call it. architecture: a timm name, or `module:function` of a factory.
-    kwargs: keyword arguments of that constructor, as sorted pairs. checkpoint: a local weight file.
+    name: what the reports call it. architecture: a timm name, or `module:function` of a factory. mean, std: of each
+    channel of the view. kwargs: keyword arguments of that constructor, as sorted pairs; `in_chans` among them fixes
+    the channels. checkpoint: a local weight file.
     weights: SHA-256 of the checkpoint, `hub:<identifier>` for timm's own weights, `factory:<digest>` where the
     factory loads them itself, or `random:<seed>`.
     tap: for modules that are not timm's, the node whose output is the feature (mean over space);
@@ -55,8 +59,8 @@ class ModelSpec:
     name: str
     architecture: str
     view: View
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     weights: str
     kwargs: tuple[tuple[str, Any], ...] = ()
     checkpoint: str | None = None
@@ -89,22 +93,55 @@ class ModelSpec:
             )
         return dataclasses.replace(self, checkpoint=None, weights=f"{RANDOM}{seed}")
 
+    def with_channels(self, channels: int) -> "ModelSpec":
+        """The same model for images of so many channels, as timm makes it with `in_chans`.
+
+        The first convolution's weights are timm's adaption of the pretrained ones: summed for one channel, else
+        repeated in their order and scaled by 3 / channels. Every channel gets the average of the three means and
+        standard deviations. Raises BadInput where `in_chans` of the entry says another number, or for a factory
+        without that parameter.
+        Source: timm.models._manipulate.adapt_input_conv, timm.data.loader.adapt_to_chs.
+        """
+        if channels == self.view.channels:
+            return self
+        if "in_chans" in dict(self.kwargs):
+            raise BadInput(
+                f"{self.name} has in_chans {self.view.channels}, images of {channels} channel(s) found; leave in_chans "
+                "out of the model, or declare the images' channels with --in-chans or the task's in_chans"
+            )
+        made = dataclasses.replace(
+            self,
+            view=dataclasses.replace(self.view, channels=channels),
+            mean=_of_channels(self.mean, channels),
+            std=_of_channels(self.std, channels),
+            kwargs=tuple(sorted([*self.kwargs, ("in_chans", channels)])),
+        )
+        if made.is_factory:
+            _check_arguments(made)
+            if made.weights.startswith(FACTORY):
+                return dataclasses.replace(made, weights=_own_weights(made.digest, lambda: classifier(made)))
+        return made
+
 
 def spec_from_entry(entry: Mapping[str, Any], folder: Path = Path()) -> ModelSpec:
     """A spec from a study file's entry, or from `{"architecture": "resnet18"}` alone.
 
-    Keys: architecture or factory; name, checkpoint, kwargs, side, mean, std, crop_pct, crop_mode,
-    interpolation, tap, family, source_top1, source_n, pretrained (true). Relative paths are seen from `folder`.
+    Keys: architecture or factory; name, checkpoint, kwargs, side, in_chans, mean, std, crop_pct, crop_mode,
+    interpolation, tap, family, source_top1, source_n, pretrained (true). in_chans becomes one of the kwargs.
+    Relative paths are seen from `folder`.
     Raises BadInput for an unknown architecture (nearest names) or a missing file.
     """
     factory = entry.get("factory")
     architecture = _resolved_factory(factory, folder) if factory else str(entry["architecture"])
     config = {} if factory else _pretrained_config(architecture)
     kwargs = dict(entry.get("kwargs") or {})
+    if entry.get("in_chans"):
+        kwargs["in_chans"] = entry["in_chans"]
     checkpoint = (folder / entry["checkpoint"]) if entry.get("checkpoint") else None
     if checkpoint is not None and not checkpoint.is_file():
         raise BadInput(f"{checkpoint}: no such weight file; give `checkpoint` as a path seen from {folder.resolve()}")
-    side = entry.get("side") or kwargs.get("img_size") or config.get("input_size", (3, 224, 224))[-1]
+    size = config.get("input_size", (3, 224, 224))
+    side, channels = entry.get("side") or kwargs.get("img_size") or size[-1], int(kwargs.get("in_chans") or size[0])
     spec = ModelSpec(
         name=str(entry.get("name") or config.get("resolved_name") or architecture),
         architecture=config.get("resolved_name", architecture),
@@ -113,9 +150,10 @@ def spec_from_entry(entry: Mapping[str, Any], folder: Path = Path()) -> ModelSpe
             crop_pct=float(entry.get("crop_pct") or config.get("crop_pct") or 0.875),
             crop_mode=str(entry.get("crop_mode") or config.get("crop_mode") or "center"),
             interpolation=str(entry.get("interpolation") or config.get("interpolation") or "bicubic"),
+            channels=channels,
         ),
-        mean=_triple(entry.get("mean") or config.get("mean") or IMAGENET_MEAN),
-        std=_triple(entry.get("std") or config.get("std") or IMAGENET_STD),
+        mean=_statistics(entry.get("mean"), config.get("mean") or IMAGENET_MEAN, channels),
+        std=_statistics(entry.get("std"), config.get("std") or IMAGENET_STD, channels),
         weights=FACTORY if factory and checkpoint is None else _weights_name(entry, checkpoint, config),
         kwargs=tuple(sorted(kwargs.items())),
         checkpoint=str(checkpoint.resolve()) if checkpoint else None,
@@ -135,7 +173,7 @@ def spec_from_string(name: str) -> ModelSpec:
 
 
 def classifier(spec: ModelSpec) -> nn.Module:
-    """The model as it was trained, normalised float images [b, 3, side, side] to source logits, in eval mode."""
+    """The model as it was trained, normalised float images [b, channels, side, side] to source logits, in eval mode."""
     seed = int(spec.weights.partition(":")[2]) if spec.weights.startswith(RANDOM) else 0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # also where weights are loaded over these: a factory may leave some as drawn
@@ -143,7 +181,7 @@ def classifier(spec: ModelSpec) -> nn.Module:
     if spec.checkpoint is not None:
         if file_digest(spec.checkpoint) != spec.weights:
             raise BadInput(f"{spec.checkpoint} has changed since {spec.name} was resolved; start again")
-        load_weights(model, Path(spec.checkpoint))
+        load_weights(model, Path(spec.checkpoint), spec.view.channels)
     return model.eval()
 
 
@@ -167,25 +205,27 @@ class Normalise(nn.Module):
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, mean: tuple[float, float, float], std: tuple[float, float, float]):
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]):
         super().__init__()
         deviation = torch.tensor(std, dtype=torch.float64)
-        scale = (1 / (255 * deviation)).float().view(1, 3, 1, 1)
-        shift = (-torch.tensor(mean, dtype=torch.float64) / deviation).float().view(1, 3, 1, 1)
+        scale = (1 / (255 * deviation)).float().view(1, -1, 1, 1)
+        shift = (-torch.tensor(mean, dtype=torch.float64) / deviation).float().view(1, -1, 1, 1)
         self.register_buffer("scale", scale, persistent=False)
         self.register_buffer("shift", shift, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
+        if images.shape[1] != self.scale.shape[1]:  # one channel would be spread over all of them
+            raise BadInput(f"the model takes images of {self.scale.shape[1]} channels, found {images.shape[1]}")
         return images.float() * self.scale + self.shift
 
 
 def feature_model(spec: ModelSpec) -> nn.Sequential:
-    """uint8 images [b, 3, side, side] to float32 features [b, width], in eval mode."""
+    """uint8 images [b, channels, side, side] to float32 features [b, width], in eval mode."""
     return nn.Sequential(Normalise(spec.mean, spec.std), body(spec)).eval()
 
 
 def source_model(spec: ModelSpec) -> nn.Module:
-    """uint8 images [b, 3, side, side] to the logits of the source task, in eval mode."""
+    """uint8 images [b, channels, side, side] to the logits of the source task, in eval mode."""
     return nn.Sequential(Normalise(spec.mean, spec.std), classifier(spec)).eval()
 
 
@@ -197,22 +237,22 @@ def fresh_classifier(spec: ModelSpec, classes: int, seed: int) -> nn.Module:
     features = feature_model(spec)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        head = nn.Linear(feature_width(features, spec.view.side), classes)
+        head = nn.Linear(feature_width(features, spec.view.side, spec.view.channels), classes)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     return nn.Sequential(*features, head)
 
 
 @torch.inference_mode()
-def feature_width(features: nn.Module, side: int) -> int:
+def feature_width(features: nn.Module, side: int, channels: int = 3) -> int:
     """Columns of the feature rows. Raises BadInput where the module does not give [b, width]."""
     device = next((p.device for p in features.parameters()), torch.device("cpu"))
     try:
-        rows = features.eval()(torch.zeros(1, 3, side, side, dtype=torch.uint8, device=device))
+        rows = features.eval()(torch.zeros(1, channels, side, side, dtype=torch.uint8, device=device))
     except (AssertionError, RuntimeError, ValueError) as error:
         raise BadInput(
-            f"the model refuses images of {side} x {side} ({error}); set `side`, and `kwargs: {{img_size: ...}}` "
-            "where the architecture fixes it"
+            f"the model refuses images of {side} x {side} and {channels} channels ({error}); set `side`, and "
+            "`kwargs: {img_size: ...}` where the architecture fixes it, or `in_chans`"
         ) from error
     if not isinstance(rows, Tensor) or rows.ndim != 2:
         shape = tuple(rows.shape) if isinstance(rows, Tensor) else type(rows).__name__
@@ -229,9 +269,10 @@ def state_digest(model: nn.Module) -> str:
     return sha.hexdigest()
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
+def load_weights(model: nn.Module, path: Path, channels: int = 3) -> None:
     """Fill the model from a weight file (.pth, .pt, .safetensors), strictly and without running its code.
 
+    channels: of the model's images. A file of a model of 3 is adapted to others as timm adapts its own weights.
     Raises BadInput naming the keys and shapes that do not fit.
     """
     import timm.models
@@ -244,6 +285,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
             "save a state dict with torch.save or safetensors"
         ) from error
     own = model.state_dict()
+    state |= _adapted_input(model, state, own, channels) if channels != 3 else {}
     wrong = [f"missing {key}" for key in own.keys() - state.keys()]
     wrong += [f"unexpected {key}" for key in state.keys() - own.keys()]
     wrong += [
@@ -255,6 +297,22 @@ def load_weights(model: nn.Module, path: Path) -> None:
         shown = "; ".join(sorted(wrong)[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
         raise BadInput(f"{path} does not fit the architecture: {shown}; check `architecture` and `kwargs`")
     model.load_state_dict(state, strict=True)
+
+
+def _adapted_input(
+    model: nn.Module, state: Mapping[str, Tensor], own: Mapping[str, Tensor], channels: int
+) -> dict[str, Tensor]:
+    """A timm model's first convolutions, of a file of 3 channels, for images of others; what fits stays as it is."""
+    from timm.models._manipulate import adapt_input_conv
+
+    first = (getattr(model, "pretrained_cfg", None) or {}).get("first_conv") or ()
+    found = {}
+    for name in [f"{layer}.weight" for layer in ([first] if isinstance(first, str) else first)]:
+        # A stem that folds space into channels has several times as many of each.
+        if name in own and name in state and state[name].shape[1] * channels == 3 * own[name].shape[1]:
+            with contextlib.suppress(NotImplementedError):  # its shape is reported as one that does not fit
+                found[name] = adapt_input_conv(channels, state[name])
+    return found
 
 
 class _Tapped(nn.Module):
@@ -285,6 +343,7 @@ def _without_last_linear(model: nn.Module, spec: ModelSpec) -> nn.Module:
 
 def _constructed(spec: ModelSpec) -> nn.Module:
     if spec.is_factory:
+        _check_arguments(spec)
         model = _factory(spec.architecture)(**dict(spec.kwargs))
         if not isinstance(model, nn.Module):
             raise BadInput(f"{spec.architecture} returned {type(model).__name__}, expected a torch.nn.Module")
@@ -400,11 +459,41 @@ def _module(name: str) -> ModuleType:
     return module
 
 
-def _triple(values: Any) -> tuple[float, float, float]:
-    numbers = tuple(float(value) for value in values)
-    if len(numbers) != 3:
-        raise BadInput(f"mean and std need 3 numbers, found {len(numbers)}")
+def _check_arguments(spec: ModelSpec) -> None:
+    """Raises BadInput where a factory does not take the spec's keyword arguments."""
+    try:
+        inspect.signature(_factory(spec.architecture)).bind_partial(**dict(spec.kwargs))
+    except TypeError as error:
+        raise BadInput(
+            f"{spec.name}: its factory takes no such argument ({error}); give {spec.architecture} that parameter"
+        ) from error
+    except ValueError:  # a callable without a signature; it is called and sees
+        pass
+
+
+_OWN_WEIGHTS: dict[str, str] = {}  # names of those that factories load, by the digest of the spec that asked
+
+
+def _own_weights(asked: str, build: Callable[[], nn.Module]) -> str:
+    """A study asks once for each of its cells."""
+    if asked not in _OWN_WEIGHTS:
+        _OWN_WEIGHTS[asked] = f"{FACTORY}{state_digest(build())}"
+    return _OWN_WEIGHTS[asked]
+
+
+def _statistics(given: Any, usual: Any, channels: int) -> tuple[float, ...]:
+    """mean or std of an entry, one number for each channel; by default the pretrained model's."""
+    if given is None:
+        return _of_channels(tuple(float(value) for value in usual), channels)
+    numbers = tuple(float(value) for value in given)
+    if len(numbers) != channels:
+        raise BadInput(f"mean and std need {channels} numbers, as many as in_chans, found {len(numbers)}")
     return numbers
+
+
+def _of_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    """The values, or as many of their average: which channel is which colour is not known."""
+    return values if len(values) == channels else (statistics.fmean(values),) * channels
 
 
 def _first_line(error: BaseException) -> str:

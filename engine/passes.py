@@ -78,7 +78,7 @@ class Chunk:
 
 
 class Squares(Protocol):
-    """Gives image i in each of the views, uint8 [3, side, side]. Raises BadImages."""
+    """Gives image i in each of the views, uint8 [channels, side, side]. Raises BadImages."""
 
     def __call__(self, index: int, views: Sequence[View], seconds: Seconds, /) -> list[Pixels]: ...
 
@@ -91,7 +91,7 @@ def decoded_squares(items: Labelled, decoder: Decoder) -> Squares:
         began = time.perf_counter()
         data = read_bytes(path)
         was_read = time.perf_counter()
-        image = image_of(data, path)
+        image = image_of(data, path, items.channels)
         was_decoded = time.perf_counter()
         pixels = None
         found = []
@@ -120,6 +120,8 @@ def chunks(
     stop: int | None = None,
 ) -> Iterator[Chunk]:
     """Every chunk of the images `first` to `stop` in order, from the first one that any stream wants."""
+    for stream in streams:
+        items.require_channels(stream.view.channels)
     first = max(first, min(stream.start for stream in streams))
     stop = min(len(items), stop or len(items))
     starts = range(first, stop, setting.batch)
@@ -134,7 +136,7 @@ def chunks(
 
 @dataclasses.dataclass(frozen=True)
 class _Loaded:
-    """Decoded images of a chunk. images: uint8 [b, 3, side, side] for each distinct view. kept: their indices."""
+    """Decoded images of a chunk. images: uint8 [b, channels, side, side] for each view. kept: their indices."""
 
     start: int
     stop: int
@@ -161,7 +163,7 @@ def _loaded(
     stop = min(start + batch, stop)
     views = list(dict.fromkeys(stream.view for stream in streams if stream.start < stop))
     images = {
-        view: torch.empty((stop - start, 3, view.side, view.side), dtype=torch.uint8, pin_memory=pinned)
+        view: torch.empty((stop - start, view.channels, view.side, view.side), dtype=torch.uint8, pin_memory=pinned)
         for view in views
     }
     seconds = Seconds()

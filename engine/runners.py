@@ -1,6 +1,6 @@
 """The Runner contract and the backends that keep it: torch and ONNX Runtime.
 
-A runner is one call: uint8 images [b, 3, side, side] to float32 rows [b, width] on the same device, for
+A runner is one call: uint8 images [b, channels, side, side] to float32 rows [b, width] on the same device, for
 any b from 1 up. The rows are the caller's. Work on a GPU is queued; the caller synchronizes. Opening a
 runner raises where what was asked for is not what would run; nothing falls back in silence.
 """
@@ -83,8 +83,9 @@ def onnxruntime_runner(
 
     def run(images: Tensor, /) -> Tensor:
         check_images(images)
-        if isinstance(shape[-1], int) and tuple(images.shape[2:]) != tuple(shape[2:]):
-            raise BadInput(f"{graph} takes images of {shape[2]} x {shape[3]}, found {tuple(images.shape)}")
+        if isinstance(shape[-1], int) and tuple(images.shape[1:]) != tuple(shape[1:]):
+            expected = f"{shape[2]} x {shape[3]} and {shape[1]} channels"
+            raise BadInput(f"{graph} takes images of {expected}, found {tuple(images.shape)}")
         images = images.contiguous()  # a bound pointer says nothing of strides
         if kind == "cpu":
             return torch.from_numpy(session.run([output], {name: images.numpy()})[0])
@@ -210,8 +211,9 @@ def _require_one_onnxruntime() -> None:
 
 
 def check_images(images: Tensor) -> None:
-    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
-        raise BadInput(f"a runner takes uint8 images [b, 3, side, side], found {images.dtype} {tuple(images.shape)}")
+    if images.dtype != torch.uint8 or images.ndim != 4:
+        found = f"{images.dtype} {tuple(images.shape)}"
+        raise BadInput(f"a runner takes uint8 images [b, channels, side, side], found {found}")
 
 
 def require_device(device: str) -> None:

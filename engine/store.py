@@ -15,10 +15,20 @@ from filelock import FileLock
 from engine.errors import BadInput
 
 
+def added(default: Any) -> Any:
+    """A dataclass field that came later: `plain` leaves it out at its default, so that older names still hold."""
+    return dataclasses.field(default=default, metadata={"added": True})
+
+
 def plain(value: object) -> Any:
     """The value in JSON's types: dataclasses become objects, tuples lists, paths text."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        found = {field: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return {
+            field.name: plain(item)
+            for field, item in found.items()
+            if not (field.metadata.get("added") and item == field.default)
+        }
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -114,6 +114,7 @@ class Engine:
         self.input = inputs[0]
         least, _, most = engine.get_tensor_profile_shape(self.input, 0)
         self.batches = (int(least[0]), int(most[0]))
+        self.image = tuple(int(size) for size in most[1:])
 
     def __call__(self, images: Tensor, stream: int, output: str | None = None) -> Tensor:
         """Queue one batch on a CUDA stream, given by its handle; the float32 rows of one output, first unless named.
@@ -123,6 +124,8 @@ class Engine:
         low, high = self.batches
         if not low <= len(images) <= high:
             raise BadInput(f"{self.name} takes batches of {low} to {high}, found {len(images)}; use --batch {high}")
+        if tuple(images.shape[1:]) != self.image:
+            raise BadInput(f"{self.name} takes images [channels, side, side] of {self.image}, found {images.shape[1:]}")
         wanted = output or self.outputs[0]
         if wanted not in self.outputs:
             raise BadInput(f"{self.name} has no output {wanted!r}, only {', '.join(self.outputs)}")

@@ -20,17 +20,23 @@ Pixels = NDArray[np.uint8]
 
 @functools.cache
 def eval_view(view: View) -> Callable[[Image.Image], Pixels]:
-    """timm's own evaluation transform up to the last step before normalisation: uint8 [3, side, side]."""
+    """timm's own evaluation transform up to the last step before normalisation: uint8 [channels, side, side].
+
+    Channels other than red, green and blue are resized one by one: Pillow would weight them by the one that it takes
+    for alpha.
+    """
     from timm.data import create_transform
 
     transform = create_transform(
-        input_size=(3, view.side, view.side),
+        input_size=(view.channels, view.side, view.side),
         interpolation=view.interpolation,
         crop_pct=view.crop_pct,
         crop_mode=view.crop_mode,
         use_prefetcher=True,  # leaves out the float conversion and normalisation, which the graph does
     )
-    return lambda image: np.asarray(transform(image))
+    if view.channels == 3:
+        return lambda image: np.asarray(transform(image))
+    return lambda image: np.concatenate([transform(band) for band in image.split()])
 
 
 @functools.cache
@@ -62,8 +68,8 @@ def fast_view(view: View) -> Callable[[Tensor], Pixels] | None:
 
 
 def pixels_of(image: Image.Image) -> Tensor:
-    """uint8 [1, 3, height, width] of an RGB image, its channels last in memory."""
-    return torch.from_numpy(np.array(image).reshape(1, image.height, image.width, 3)).permute(0, 3, 1, 2)
+    """uint8 [1, channels, height, width] of an image, its channels last in memory."""
+    return torch.from_numpy(np.array(image).reshape(1, image.height, image.width, -1)).permute(0, 3, 1, 2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,18 +83,16 @@ class Augmentation:
 
 
 def train_view(image: Image.Image, view: View, augmentation: Augmentation, rng: np.random.Generator) -> Pixels:
-    """A random crop resized to the square and perhaps flipped: uint8 [3, side, side].
+    """A random crop resized to the square and perhaps flipped: uint8 [channels, side, side].
 
     The crop is drawn as in Szegedy et al. 2015 (Inception), section 6; all chance comes from `rng`,
     so that an image's view depends on the seed, the epoch and its index, and on nothing else.
     """
     left, top, width, height = _random_crop(image.width, image.height, augmentation, rng)
-    square = image.resize(
-        (view.side, view.side),
-        _resample(view.interpolation),
-        box=(left, top, left + width, top + height),
-    )
-    pixels = np.asarray(square)
+    size, box = (view.side, view.side), (left, top, left + width, top + height)
+    bands = (image,) if view.channels == 3 else image.split()  # as in eval_view
+    squares = [np.asarray(band.resize(size, _resample(view.interpolation), box=box)) for band in bands]
+    pixels = squares[0] if view.channels == 3 else np.stack(squares, axis=2)
     if rng.random() < augmentation.hflip:
         pixels = pixels[:, ::-1]
     if rng.random() < augmentation.vflip:

@@ -46,7 +46,7 @@ def artefact(
 ) -> Artefact:
     """The spec's checked graph file in a precision, exported where absent.
 
-    sample: gives uint8 images [n, 3, side, side] of the user's data, the model's eval view; called only
+    sample: gives uint8 images [n, channels, side, side] of the user's data, the model's eval view; called only
     when a verdict is needed. Raises ParityFailed where the graph is not the model; it is then not kept.
     """
     check_precision(precision, target)
@@ -205,9 +205,9 @@ def gate_of_plan(
 
 def _provider_settings(spec: ModelSpec, found: Artefact, cache: Path) -> dict[str, str]:
     """Of ONNX Runtime's TensorRT provider. Its cache does not notice another graph or version: the path must."""
-    side = spec.view.side
+    side, channels = spec.view.side, spec.view.channels
     shapes = {
-        f"trt_profile_{name}_shapes": f"images:{batch}x3x{side}x{side}"
+        f"trt_profile_{name}_shapes": f"images:{batch}x{channels}x{side}x{side}"
         for name, batch in zip(("min", "opt", "max"), PLAN_BATCHES, strict=True)
     }
     key = digest([found.digest, library().__version__, *machine("cuda")])

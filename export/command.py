@@ -14,7 +14,7 @@ from engine.errors import BadInput, ParityFailed
 from engine.models import ModelSpec, View, spec_from_entry
 from engine.store import cache_dir, digest, written_whole
 from export.backends import exported, gate_of_plan
-from export.contract import check_versions, contract_of, read_graph
+from export.contract import channels_of, check_versions, contract_of, read_graph
 from export.gate import judge
 from export.plan import judged, plan_from_graph, read_plan, require_plan, write_plan
 from export.precision import check_precision, stand_in
@@ -116,7 +116,8 @@ def verify(
         return _verify_plan(path, data, model, checkpoint, device)
     check_versions(read_graph(path), path)
     contract = contract_of(path)
-    spec = spec_of_model(model, checkpoint) if model else spec_of_contract(contract, path, checkpoint)
+    spec = spec_of_contract(contract, path, checkpoint) if model is None else spec_of_model(model, checkpoint)
+    spec = spec.with_channels(channels_of(contract))
     sample = sample_of(spec, data)
     with stand_in(path, contract["precision"]) as instead:
         verdict = judge(spec, path, sample, stand_in=instead)
@@ -211,7 +212,7 @@ def _verify_plan(
     path: Path, data: Path | None, model: str | None, checkpoint: Path | None, device: str
 ) -> dict[str, Any]:
     header, blob = read_plan(path)
-    spec = spec_of_model(model or header.model, checkpoint)
+    spec = spec_of_model(model or header.model, checkpoint).with_channels(header.channels)
     sample = sample_of(spec, data)
     header = judged(header, blob, gate_of_plan(spec, lambda: sample.images, header.precision, device), device)
     write_plan(path, header, blob)

@@ -61,6 +61,11 @@ def contract_of(path: str | os.PathLike[str]) -> dict[str, Any]:
     return found
 
 
+def channels_of(contract: dict[str, Any]) -> int:
+    """Of the images that the artefact takes; the contract of one of 3 does not say so."""
+    return int(contract["spec"]["view"].get("channels", 3))
+
+
 def verdict_of(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """The verdict that the artefact carries, as it was written; None where it has none."""
     return entry_of(read_graph(path), VERDICT)

@@ -17,7 +17,7 @@ from engine.errors import FeatuneError, ParityFailed
 from engine.models import ModelSpec, feature_model, source_model
 from engine.runners import Runner, onnxruntime_runner, torch_runner, vector_int8
 from engine.store import plain, write_json
-from export.contract import CONTRACT, VERDICT, content_digest, entry_of, read_graph, write_verdict
+from export.contract import CONTRACT, VERDICT, channels_of, content_digest, entry_of, read_graph, write_verdict
 from export.departure import first_departure
 from export.graph import contract_differences, graph_from_spec
 from export.parity import Parity, ProbeChange, compare, failures, parity, probe_change, rows_of
@@ -83,7 +83,8 @@ def judge(
     differences = contract_differences(contract, spec) if contract else ["the file carries no contract"]
     runs = stand_in[0] if stand_in else path
     logits = None
-    if contract and contract["input"]["side"] != spec.view.side:
+    shape = (contract["input"]["side"], channels_of(contract)) if contract else None
+    if shape and shape != (spec.view.side, spec.view.channels):
         found, change, reasons = parity_failed(len(sample.images)), None, list[str]()  # it cannot see these images
     else:
         found, change, reasons = _measured(spec, runs, sample, opener, precision)

@@ -26,6 +26,12 @@ MAKERS = ("torch", "timm", "onnx", "onnxscript")
 REVISION = 3  # of the graphs that this module makes; part of their names
 # A protobuf message ends at 2 GiB; 128 MiB are left for the graph around the weights.
 EXTERNAL_ABOVE = 2**31 - 2**27
+LAYOUTS = {
+    1: "grey, [batch, 1, side, side]",
+    2: "the file's grey and alpha, [batch, 2, side, side]",
+    3: "RGB, [batch, 3, side, side]",
+    4: "the file's RGB and alpha, [batch, 4, side, side]",
+}
 DESCRIPTIVE = ("name", "family", "checkpoint", "source_top1", "source_n")  # of a spec; no number depends on them
 
 
@@ -44,19 +50,20 @@ def graph_from_spec(
 ) -> Path:
     """Write the spec's graph to `path`, whole or not at all.
 
-    Input `images` uint8 [batch, 3, side, side]; output `features` float32 [batch, width], and with `logits`
+    Input `images` uint8 [batch, channels, side, side]; output `features` float32 [batch, width], and with `logits`
     also `logits` float32 [batch, source classes]; scaling and normalisation are the first nodes. Models whose
     weights exceed `external_above` bytes get them in `<path>.data`, which belongs to the file.
     Raises FeatuneError with the exporter's words where it fails.
     """
     path = Path(path)
     model: nn.Module = feature_model(spec)
-    width = feature_width(model, spec.view.side)
+    side, channels = spec.view.side, spec.view.channels
+    width = feature_width(model, side, channels)
     weights = state_digest(model)
     if logits:
         model = _WithLogits(spec)
     model, fused = _reparameterised(model)
-    example = torch.zeros(2, 3, spec.view.side, spec.view.side, dtype=torch.uint8)
+    example = torch.zeros(2, channels, side, side, dtype=torch.uint8)
     program = _exported(spec, model, example, ["features", "logits"] if logits else ["features"], optimise)
     contract = {
         "spec": spec_record(spec),
@@ -64,7 +71,7 @@ def graph_from_spec(
         "weights": weights,
         "width": width,
         "classes": int(program.model_proto.graph.output[1].type.tensor_type.shape.dim[1].dim_value) if logits else None,
-        "input": {"name": "images", "type": "uint8", "layout": "RGB, [batch, 3, side, side]", "side": spec.view.side},
+        "input": {"name": "images", "type": "uint8", "layout": LAYOUTS[channels], "side": side},
         "resize": _resize_rule(spec),
         "tap": spec.tap or "pre_logits",
         "precision": "fp32",
@@ -92,7 +99,7 @@ def contract_differences(contract: dict[str, Any], spec: ModelSpec) -> list[str]
     """Where the artefact's contract is not the model's, in words: another crop, mean, tap or weight file."""
     found, wanted = dict(contract["spec"]), spec_record(spec)
     for side in (found, wanted):
-        side.update(side.pop("view"))
+        side.update({"channels": 3} | side.pop("view"))
         for label in DESCRIPTIVE:
             side.pop(label, None)
     keys = sorted(found.keys() | wanted.keys())

@@ -84,7 +84,7 @@ class Rows:
 
 
 def compare(reference: Runner, candidate: Runner, images: Tensor) -> Parity:
-    """Run both over uint8 images [n, 3, side, side], the candidate in batches of 1, 3, 8 and more.
+    """Run both over uint8 images [n, channels, side, side], the candidate in batches of 1, 3, 8 and more.
 
     An export whose batch size is frozen, or whose rows depend on their neighbours, fails here.
     """

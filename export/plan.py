@@ -20,9 +20,9 @@ import torch
 
 from engine.errors import BadInput, ParityFailed
 from engine.runners import Runner, require_device
-from engine.store import digest, locked, plain, written_whole
+from engine.store import added, digest, locked, plain, written_whole
 from engine.tensorrt_runner import BuildSettings, Engine, build, library, tensorrt_runner
-from export.contract import CONTRACT, check_versions, content_digest, entry_of, read_graph
+from export.contract import CONTRACT, channels_of, check_versions, content_digest, entry_of, read_graph
 
 MAGIC = "featune-plan-1"
 Gate = Callable[[Runner], dict[str, Any]]  # judges a runner; the verdict, with `passed` and `reasons`
@@ -45,13 +45,17 @@ class PlanKey:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A plan file's header. sha256: of TensorRT's bytes. verdict: empty until the plan was judged."""
+    """A plan file's header. sha256: of TensorRT's bytes. verdict: empty until the plan was judged.
+
+    channels: of the images that it takes.
+    """
 
     key: PlanKey
     sha256: str
     model: str
     precision: str
     verdict: dict[str, Any] = dataclasses.field(default_factory=dict)
+    channels: int = added(3)
 
 
 def key_of(graph: str | os.PathLike[str], settings: BuildSettings, device: str = "cuda") -> PlanKey:
@@ -89,7 +93,8 @@ def plan_from_graph(
             blob, timings = build(graph, settings, cache.read_bytes() if cache.exists() else b"", progress)
             with written_whole(cache) as temporary:
                 temporary.write_bytes(timings)
-            header = Plan(key, hashlib.sha256(blob).hexdigest(), contract["model"], contract["precision"])
+            sha256, channels = hashlib.sha256(blob).hexdigest(), channels_of(contract)
+            header = Plan(key, sha256, contract["model"], contract["precision"], channels=channels)
             write_plan(path, judged(header, blob, gate, device), blob)
     require_plan(read_plan(path)[0], path)
     return path
@@ -119,7 +124,8 @@ def refitted(path: Path, graph: Path, out: Path, gate: Gate, device: str = "cuda
     engine.refit(graph)
     new = engine.serialized()
     key = dataclasses.replace(header.key, graph=content_digest(graph))
-    header = Plan(key, hashlib.sha256(new).hexdigest(), contract["model"], header.precision)
+    sha256, channels = hashlib.sha256(new).hexdigest(), channels_of(contract)
+    header = Plan(key, sha256, contract["model"], header.precision, channels=channels)
     write_plan(out, judged(header, new, gate, device), new)
     require_plan(read_plan(out)[0], out)
     return out

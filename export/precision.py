@@ -41,7 +41,7 @@ def check_precision(name: str, target: str = "cpu") -> None:
 def variant(source: Path, path: Path, precision: str, target: str, images: NDArray[np.uint8]) -> Path:
     """Write a precision of the fp32 artefact to `path`, with its own contract and no verdict yet.
 
-    images: uint8 [n, 3, side, side] to calibrate on; not those of the verdict. target: cpu or tensorrt, of which
+    images: uint8 [n, channels, side, side] to calibrate on; not those of the verdict. target: cpu or tensorrt, of which
     int8 needs two different graphs. Raises BadInput for a precision that the target has no use for.
     """
     check_precision(precision, target)

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from engine.batches import batches
+from engine.decoding import MODES, check_channels
 from engine.errors import BadInput
 from engine.images import IMAGE_SUFFIXES, Labelled
 from engine.models import View
@@ -24,7 +25,7 @@ OWN = "the project's sample set: scikit-learn's two sample photographs, cut into
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """uint8 images [n, 3, side, side] through a model's eval view. labels: class numbers [n], where known."""
+    """uint8 images [n, channels, side, side] through a model's eval view. labels: class numbers [n], where known."""
 
     images: Tensor
     source: str
@@ -34,7 +35,8 @@ class Sample:
 def own_sample(view: View, count: int = SAMPLE) -> Sample:
     """Tiles of scikit-learn's two sample photographs, which are on every machine that has Featune.
 
-    Tiles of four sizes at places of a fixed seed, both photographs in turn, so no two are the same.
+    Tiles of four sizes at places of a fixed seed, both photographs in turn, so no two are the same. A model of one
+    channel sees them in grey; to one of 2 or 4 the last channel is the grey tile turned upside down.
     Source: sklearn.datasets.load_sample_images (china.jpg and flower.jpg, CC BY, see scikit-learn's README).
     """
     from sklearn.datasets import load_sample_images
@@ -48,8 +50,18 @@ def own_sample(view: View, count: int = SAMPLE) -> Sample:
         side = TILES[number // len(photographs) % len(TILES)]
         top = int(rng.integers(photograph.shape[0] - side + 1))
         left = int(rng.integers(photograph.shape[1] - side + 1))
-        pixels.append(square(Image.fromarray(photograph[top : top + side, left : left + side])))
+        pixels.append(square(_tile(photograph[top : top + side, left : left + side], view.channels)))
     return Sample(torch.from_numpy(np.stack(pixels)), OWN)
+
+
+def _tile(pixels: NDArray[np.uint8], channels: int) -> Image.Image:
+    check_channels(channels)
+    image = Image.fromarray(pixels)
+    grey = image.convert("L")
+    if channels in (2, 4):
+        last = grey.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+        return Image.merge(MODES[channels], [*(grey if channels == 2 else image).split(), last])
+    return grey if channels == 1 else image
 
 
 def folder_sample(folder: Path, view: View, count: int = SAMPLE) -> Sample:
@@ -68,6 +80,7 @@ def folder_sample(folder: Path, view: View, count: int = SAMPLE) -> Sample:
         raise BadInput(f"{folder}: {len(files)} images found, at least 2 expected; give --data a folder of images")
     chosen = [files[i] for i in np.linspace(0, len(files) - 1, wanted).round().astype(int)]
     numbers = tuple((classes.index(file.parent.name) if labelled else 0,) for file in chosen)
-    items = Labelled(str(folder), tuple(str(file.relative_to(folder)) for file in chosen), numbers)
+    paths = tuple(str(file.relative_to(folder)) for file in chosen)
+    items = Labelled(str(folder), paths, numbers, channels=view.channels)
     images = torch.cat(list(batches(items, view, 64)))
     return Sample(images, f"{wanted} images of {folder.name}", items.truth(len(classes)) if labelled else None)

@@ -35,8 +35,12 @@ class How:
 
 
 def wanted_of_spec(spec: ModelSpec, items: Labelled, how: How, cache: Path) -> Wanted:
-    """The file of features of a spec; its graph is made in the cache, and checked on the items, where absent."""
+    """The file of features of a spec; its graph is made in the cache, and checked on the items, where absent.
+
+    The spec is taken with the items' channels.
+    """
     check_backend(how.backend)
+    spec = spec.with_channels(items.channels)
     graph = ""
 
     def images() -> Tensor:
@@ -61,9 +65,13 @@ def wanted_of_spec(spec: ModelSpec, items: Labelled, how: How, cache: Path) -> W
 
 
 def wanted_of_artefact(path: Path, items: Labelled, how: How) -> Wanted:
-    """The file of features of a file that `featune export` wrote, refused without a passing verdict."""
+    """The file of features of a file that `featune export` wrote, refused without a passing verdict.
+
+    Raises BadInput where its images have other channels than the items.
+    """
     contract, verdict = contract_of(path), require_passing(path)
     view = View(**contract["spec"]["view"])
+    items.require_channels(view.channels)
     key = FeatureKey(
         digest(contract["spec"]), view, items.content_digest, f"onnxruntime:{how.device}", contract["precision"],
         verdict["content"], how.decoder,
@@ -76,14 +84,14 @@ def wanted_of_artefact(path: Path, items: Labelled, how: How) -> Wanted:
 
 
 def sample_images(items: Labelled, view: View, count: int) -> Tensor:
-    """uint8 [count or fewer, 3, side, side] of images spread over the items; unreadable ones are passed over."""
+    """uint8 [count or fewer, channels, side, side] of images spread over the items; unreadable ones are passed over."""
     order = np.unique(np.linspace(0, len(items) - 1, min(len(items), 2 * count)).round().astype(int))
     order = np.concatenate([order[::2], order[1::2]])
     squares = []
     bad: list[tuple[str, str]] = []
     for index in order.tolist():
         try:
-            squares.append(eval_view(view)(read_image(items.file(index))))
+            squares.append(eval_view(view)(read_image(items.file(index), items.channels)))
         except BadImages as error:
             bad += error.problems
         if len(squares) == count:

@@ -15,8 +15,8 @@ engine.f1 engine.calibration
 engine.ranking
 engine.metrics engine.models
 engine.encoded
-engine.fingerprints
-engine.decoding engine.images engine.views engine.runners
+engine.fingerprints engine.decoding
+engine.images engine.views engine.runners
 engine.batches engine.fitting engine.passes
 engine.tensorrt_runner
 engine.verdict engine.feature_files engine.tuning

@@ -89,7 +89,15 @@ def test_all_backends_agree_with_torch_in_double_precision(opener: Opener, spec:
 
 @pytest.mark.parametrize("wrong", [torch.zeros(1, 3, 32, 32), torch.zeros(3, 32, 32, dtype=torch.uint8)])
 def test_what_is_no_batch_of_uint8_images_is_refused(opener: Opener, wrong: torch.Tensor) -> None:
-    with opener("cpu") as run, pytest.raises(BadInput, match=r"uint8 images \[b, 3, side, side\]"):
+    with opener("cpu") as run, pytest.raises(BadInput, match=r"uint8 images \[b, channels, side, side\]"):
+        run(wrong)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_images_of_another_number_of_channels_are_refused(opener: Opener, channels: int) -> None:
+    """One channel would be spread over three by the normalisation's arithmetic."""
+    wrong = torch.zeros(2, channels, 32, 32, dtype=torch.uint8)
+    with opener("cpu") as run, pytest.raises(BadInput, match=rf"takes images of .*3 channels.*found .*{channels}"):
         run(wrong)
 
 

@@ -1,6 +1,5 @@
 """The ONNX file: what it computes, what it says of itself, and what it must not contain."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from engine.features import extract
 from engine.images import Labelled
 from engine.models import ModelSpec, feature_model, source_model, spec_from_entry, state_digest
 from engine.runners import onnxruntime_runner
+from engine.store import plain
 from export.backends import open_artefact
 from export.contract import content_digest, contract_of, read_graph
 from export.gate import judge
@@ -58,7 +58,7 @@ def test_the_contract_tells_all_that_is_needed_to_use_and_to_remake_the_file(rig
     assert contract["weights"] == state_digest(feature_model(lively))
     assert contract["spec"]["weights"] == lively.weights
     assert contract["spec"]["mean"] == [0.485, 0.456, 0.406]
-    assert contract["spec"]["view"] == dataclasses.asdict(lively.view)
+    assert contract["spec"]["view"] == plain(lively.view)
     assert (contract["tap"], contract["width"], contract["precision"]) == ("pre_logits", 96, "fp32")
     assert contract["resize"].startswith("timm center: shorter side to 33 pixels by bilinear, then a 32 x 32 crop")
     assert set(contract["makers"]) == {"torch", "timm", "onnx", "onnxscript"}
