@@ -63,6 +63,9 @@ def image_of(data: bytes, path: Path, channels: int = 3) -> Image.Image:
                 return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)).convert(mode)
             if image.mode == "P" and "transparency" in image.info:
                 return image.convert("RGBA").convert(mode)
+            if image.mode == mode:
+                image.load()
+                return image  # `convert` would copy it
             return image.convert(mode)
     except UnidentifiedImageError as error:
         reason = "not an image of a known format" if data else "empty file"

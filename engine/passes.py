@@ -167,6 +167,7 @@ def _loaded(
         for view in views
     }
     seconds = Seconds()
+    places = {view: held.numpy() for view, held in images.items()}
     kept: list[int] = []
     bad: list[tuple[int, str]] = []
     for index in range(start, stop):
@@ -176,7 +177,7 @@ def _loaded(
             bad.extend((index, reason) for _, reason in error.problems)
             continue
         for view, pixels in zip(views, found, strict=True):
-            images[view].numpy()[len(kept)] = pixels
+            places[view][len(kept)] = pixels
         kept.append(index)
     images = {view: held[: len(kept)] for view, held in images.items()}
     return _Loaded(start, stop, images, np.array(kept, dtype=np.int64), tuple(bad), seconds)

@@ -3,13 +3,13 @@
 import dataclasses
 import functools
 import math
+import warnings
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 from torch.nn import functional
 
 from engine.errors import BadInput
@@ -40,7 +40,7 @@ def eval_view(view: View) -> Callable[[Image.Image], Pixels]:
 
 
 @functools.cache
-def fast_view(view: View) -> Callable[[Tensor], Pixels] | None:
+def fast_view(view: View) -> Callable[[Pixels], Pixels] | None:
     """The eval view of decoded pixels (`pixels_of`) by torch's uint8 kernels, vectorised and outside the GIL.
 
     They antialias as Pillow does, with coefficients of 15 bits in place of 22: the squares differ from the exact
@@ -51,25 +51,42 @@ def fast_view(view: View) -> Callable[[Tensor], Pixels] | None:
         return None
     short, side = math.floor(view.side / view.crop_pct), view.side
 
-    def square(pixels: Tensor) -> Pixels:
-        height, width = pixels.shape[2:]
+    def square(pixels: Pixels) -> Pixels:
+        height, width = pixels.shape[:2]
         scale = min(height, width)
         size = [int(short * height / scale), int(short * width / scale)]
+        # One call of torch, the rest in numpy: every call gives Python's lock back and waits for it again.
+        channels_first = torch.from_numpy(pixels[None].transpose(0, 3, 1, 2))
         if size != [height, width]:
-            pixels = functional.interpolate(pixels, size=size, mode=view.interpolation, antialias=True)
+            channels_first = functional.interpolate(channels_first, size=size, mode=view.interpolation, antialias=True)
+        resized = channels_first.numpy()[0, : view.channels]
         if min(size) < side:  # the crop reaches beyond the image: black, as in torchvision
-            left, top = ((max(side - each, 0)) // 2 for each in (size[1], size[0]))
-            right, bottom = (max(side - each + 1, 0) // 2 for each in (size[1], size[0]))
-            pixels = functional.pad(pixels, [left, right, top, bottom])
-        top, left = (round((each - side) / 2) for each in pixels.shape[2:])
-        return pixels[0, :, top : top + side, left : left + side].numpy()
+            beyond = [(max(side - each, 0) // 2, max(side - each + 1, 0) // 2) for each in size]
+            resized = np.pad(resized, [(0, 0), *beyond])
+        top, left = (round((each - side) / 2) for each in resized.shape[1:])
+        return resized[:, top : top + side, left : left + side]
 
     return square
 
 
-def pixels_of(image: Image.Image) -> Tensor:
-    """uint8 [1, channels, height, width] of an image, its channels last in memory."""
-    return torch.from_numpy(np.array(image).reshape(1, image.height, image.width, -1)).permute(0, 3, 1, 2)
+def pixels_of(image: Image.Image) -> Pixels:
+    """uint8 [height, width, channels] of an image; RGB has a fourth channel that says nothing.
+
+    Pillow keeps RGB in four bytes: copying these takes a third of the time, all of it under Python's lock, that
+    packing them into three does.
+    """
+    raw = image.tobytes("raw", "RGBX") if image.mode == "RGB" else image.tobytes()
+    return np.frombuffer(raw, np.uint8).reshape(image.height, image.width, -1)
+
+
+def _read_only_tensors_are_meant() -> None:
+    """torch warns once in a process of an array that it cannot write; here nothing does."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.from_numpy(np.frombuffer(b" ", np.uint8))
+
+
+_read_only_tensors_are_meant()
 
 
 @dataclasses.dataclass(frozen=True)
