@@ -1,6 +1,7 @@
 """The digests of many files, each read once and again only when it has changed, as git does with its index."""
 
 import contextlib
+import itertools
 import os
 import sqlite3
 import time
@@ -16,6 +17,7 @@ UNREADABLE = "unreadable"  # the pass over the images reports it with its reason
 SETTLED_NS = 2_000_000_000
 State = tuple[int, int, int, int]  # size, modified, changed, inode
 READERS = 16  # a cold disk answers many readers at once
+SHARE = 16  # files that a reader takes at a time; one by one, handing them over takes as long as reading them
 AT_ONCE = 4096  # files; what is known of all of a million would take a gigabyte
 INTEGER = 2**63 - 1  # the largest that SQLite holds; some file systems number their inodes beyond it
 
@@ -40,7 +42,9 @@ def _digests(addresses: Sequence[str], memory: sqlite3.Connection | None, pool: 
     found = [_state(address) for address in addresses]
     known = _remembered(memory, addresses)
     wanted = [i for i, state in enumerate(found) if state is not None and known.get(addresses[i], ())[1:] != state]
-    read = dict(zip(wanted, pool.map(lambda i: _read(addresses[i]), wanted), strict=True))
+    shares = [wanted[at : at + SHARE] for at in range(0, len(wanted), SHARE)]
+    found_in = pool.map(lambda share: [_read(addresses[i]) for i in share], shares)
+    read = dict(zip(wanted, itertools.chain.from_iterable(found_in), strict=True))
     now = time.time_ns()
     settled = [
         (addresses[i], read[i], *state)
