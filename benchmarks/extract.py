@@ -7,7 +7,8 @@ workers of 0, 1 and 2 (one more than the processors on larger machines), batch 6
 defaults on ONNX Runtime, hashing of the files, opening of the session and writing of the rows included; exporting is
 not, as loading the weights is not on the other side. Each measurement is a process of its own, the two take turns,
 and the ratio is the median over the rounds. The bound is processors / (seconds of one image's decoding and view +
-of one image's row, each measured alone on one thread).
+of one image's row at the pass's batch, each measured alone on one thread). "All at once" is the same with every
+processor at that work: what they share (memory, the last cache, power, Python's lock) is then in it.
 """
 
 import argparse
@@ -19,13 +20,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from engine.images import Labelled, folder_items
+from engine.images import Labelled, folder_items, processors
 
 BATCH = 64
 
@@ -39,6 +41,7 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--cache", type=Path, default=Path("runs/extract"), help="exported graphs")
     arguments.add_argument("--one", help=argparse.SUPPRESS)
+    arguments.add_argument("--batch", type=int, default=8, help=argparse.SUPPRESS)
     given = arguments.parse_args()
     if given.one:
         print(json.dumps(ONE[given.one](given)))
@@ -47,9 +50,10 @@ def main() -> None:
     size = statistics.mean(items.file(i).stat().st_size for i in range(len(items)))
     print(f"{len(items)} JPEG files of {size / 1000:.0f} kB, {os.cpu_count()} processors, {given.precision}")
     print(
-        "| model | timm, images/s (workers) | Featune, images/s | ratio | worst cosine | bound | share of the bound |"
+        "| model | timm, images/s (workers) | Featune, images/s (batch) | ratio | worst cosine | bound | share | "
+        "all at once | share |"
     )
-    print("|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|")
     for name in given.models.split(","):
         print(line(given, name), flush=True)
 
@@ -65,15 +69,22 @@ def line(given: argparse.Namespace, name: str) -> str:
     ratio = statistics.median(mine["rate"] / rival["rate"] for rival, mine in rounds)
     rival_rows, rows = (np.load(Path(given.cache, f"{name}.{who}.npy")) for who in ("timm", "ours"))
     cosines = (rows * rival_rows).sum(1) / np.linalg.norm(rows, axis=1) / np.linalg.norm(rival_rows, axis=1)
-    bound = measured(given, name, "bound")
+    batch = rounds[-1][1]["batch"]
+    bound = measured(given, name, "bound", batch)
     return (
-        f"| {name} | {theirs:.0f} ({best}) | {ours:.0f} | {ratio:.2f} | {cosines.min():.7f} | {bound['rate']:.0f} "
-        f"({bound['decode_ms']:.2f} + {bound['model_ms']:.2f} ms) | {ours / bound['rate']:.0%} |"
+        f"| {name} | {theirs:.0f} ({best}) | {ours:.0f} ({batch}) | {ratio:.2f} | {cosines.min():.7f} | "
+        + " | ".join(
+            f"{bound[f'{kind}rate']:.0f} ({bound[f'{kind}decode_ms']:.2f} + {bound[f'{kind}model_ms']:.2f} ms) | "
+            f"{ours / bound[f'{kind}rate']:.0%}"
+            for kind in ("", "busy_")
+        )
+        + " |"
     )
 
 
-def measured(given: argparse.Namespace, name: str, who: str) -> dict[str, Any]:
+def measured(given: argparse.Namespace, name: str, who: str, batch: int = 8) -> dict[str, Any]:
     options = ["--data", given.data, "--images", given.images, "--models", name, "--cache", given.cache]
+    options += ["--batch", batch]
     command = [sys.executable, __file__, "--one", who, "--precision", given.precision, *map(str, options)]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1])
 
@@ -152,11 +163,15 @@ def ours(given: argparse.Namespace) -> dict[str, Any]:
         seconds = time.perf_counter() - began
         np.save(given.cache / f"{given.models}.ours.npy", found.rows)
     print("\n".join(found.verdict.lines()), file=sys.stderr)
-    return {"rate": len(items) / seconds, "stages": dataclasses.asdict(found.verdict.seconds)}
+    return {
+        "rate": len(items) / seconds,
+        "batch": found.verdict.setting.batch,
+        "stages": dataclasses.asdict(found.verdict.seconds),
+    }
 
 
 def bound(given: argparse.Namespace) -> dict[str, Any]:
-    """Seconds of decoding and of the model for one image, each alone on one thread."""
+    """Seconds of decoding and of the model for one image: alone on one thread, and with all processors at it."""
     from engine.batches import batches
     from engine.passes import Seconds, decoded_squares
     from export.backends import artefact, open_artefact
@@ -165,16 +180,30 @@ def bound(given: argparse.Namespace) -> dict[str, Any]:
     items, spec = chosen(given), model_spec(given)
     items = items.take(range(min(300, len(items))))
     squares = decoded_squares(items, "fast")
-    decode = min(timed(lambda: [squares(i, [spec.view], Seconds()) for i in range(len(items))]) for _ in range(3))
     images = next(batches(items, spec.view, 64))
     graph = artefact(spec, given.cache, lambda: images, precision=given.precision)
+    found: dict[str, Any] = {}
     with open_artefact(graph.path, spec=spec, threads=1) as runner:
-        model = min(timed(lambda: [runner(part) for part in images.split(8)]) for _ in range(4))
-    each = decode / len(items) + model / len(images)
-    workers = len(os.sched_getaffinity(0))
-    return {
-        "rate": workers / each, "decode_ms": 1000 * decode / len(items), "model_ms": 1000 * model / len(images),
-    }  # fmt: skip
+
+        def decode() -> None:
+            for i in range(len(items)):
+                squares(i, [spec.view], Seconds())
+
+        def model() -> None:
+            for part in images.split(given.batch):
+                runner(part)
+
+        for kind, workers in (("", 1), ("busy_", processors())):
+            each = [seconds_each(work, workers) / n for work, n in ((decode, len(items)), (model, len(images)))]
+            found |= {f"{kind}rate": processors() / sum(each)}
+            found |= {f"{kind}decode_ms": 1000 * each[0], f"{kind}model_ms": 1000 * each[1]}
+    return found
+
+
+def seconds_each(work: Any, workers: int) -> float:
+    """Of the work by each of several threads that all do it at once: the best of four times."""
+    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        return min(timed(lambda: list(pool.map(lambda _: work(), range(workers)))) for _ in range(4))
 
 
 def timed(work: Any) -> float:
