@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
+from bench.progress import Progress, Silent
 from bench.raw import class_folders, folder_items, require_files
 from bench.splits import shared_images, straddling_groups, stratified_split
 from bench.tasks import SPLITS, Task, check_metric, empty_classes, load_task, save_task
@@ -73,7 +74,7 @@ def look(source: Source) -> Layout:
     return layout
 
 
-def prepare(source: Source, out: Path) -> Task:
+def prepare(source: Source, out: Path, progress: Progress | None = None) -> Task:
     """Write the task's CSVs under `out/<name>` and decode every image once.
 
     Raises what `look` raises, BadImages with all files that cannot be read, and BadInput for images that two
@@ -83,7 +84,7 @@ def prepare(source: Source, out: Path) -> Task:
     if source.prepared:
         return dataclasses.replace(load_task(source.prepared), name=source.name)
     folder = out / source.name
-    check_images(folder, layout.splits.values())
+    check_images(folder, layout.splits.values(), progress or Silent())
     notes = describe_shared(shared_images(layout.splits))
     if notes and source.duplicates == "refuse":
         raise BadInput(f"{source.name}: {notes[0]}; remove them from one of the splits, or set duplicates: warn")
@@ -239,19 +240,26 @@ def _require_every_class(task: str, layout: Layout) -> None:
         raise BadInput(f"{task}: {len(layout.classes)} class ({', '.join(layout.classes)}); a task needs at least 2")
 
 
-def check_images(folder: Path, splits: Iterable[Labelled]) -> None:
+def check_images(folder: Path, splits: Iterable[Labelled], progress: Progress) -> None:
     """Decode every file once; a record of their bytes spares the next run the work."""
     parts = list(splits)
     record = folder / "checked.json"
-    digests = {"digests": [items.content_digest for items in parts]}
-    if read_json(record) == digests:
+    total, digests = sum(map(len, parts)), []
+    with progress.stage(f"hashing {folder.name}") as advance:
+        for number, items in enumerate(parts, 1):
+            digests.append(items.content_digest)
+            advance(sum(map(len, parts[:number])), total)
+    if read_json(record) == {"digests": digests}:
         return
     files = [items.file(i) for items in parts for i in range(len(items))]
-    with ThreadPoolExecutor() as pool:
-        problems = [problem for found in pool.map(_problems, files) for problem in found]
+    problems: list[tuple[str, str]] = []
+    with progress.stage(f"decoding {folder.name}") as advance, ThreadPoolExecutor() as pool:
+        for done, found in enumerate(pool.map(_problems, files), 1):
+            problems += found
+            advance(done, total)
     if problems:
         raise BadImages(problems)
-    write_json(record, digests)
+    write_json(record, {"digests": digests})
 
 
 def _problems(path: Path) -> tuple[tuple[str, str], ...]:
