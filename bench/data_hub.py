@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.data import Data, Request, numbered, unlabelled
+from bench.data import Data, Request, marked, numbered, unlabelled
 from bench.data_files import chosen_splits
+from bench.progress import Progress
 from bench.shards import Pack, packed
 from engine.errors import BadInput, Missing
 from engine.store import digest
@@ -16,7 +17,7 @@ from engine.store import digest
 BATCH = 1000
 
 
-def read_hub(request: Request) -> Data:
+def read_hub(request: Request, progress: Progress) -> Data:
     """Images that the data set names as files are used where they lie; encoded bytes are packed once, unchanged.
 
     Without --download only what the library's cache or a local folder holds is read. The image column is `image`
@@ -33,7 +34,7 @@ def read_hub(request: Request) -> Data:
     if key is None or key not in found.column_names:
         raise BadInput(f"{request.text}: no column {key or 'of images'}; found {', '.join(found.column_names)}")
     images = found.select_columns([key]).cast_column(key, datasets.Image(decode=False))
-    root, paths = _in_place(request, images, key, count) or packed(_pack(request, images, found, key), count)
+    root, paths = _in_place(request, images, key, count) or packed(_pack(request, images, found, key), count, progress)
     labels, classes = numbered(request.text, *_targets(request, found.select(range(count)), datasets))
     return Data(request.name, dataclasses.replace(unlabelled(root, paths), labels=labels), classes)
 
@@ -130,5 +131,5 @@ def _targets(request: Request, found: Any, datasets: Any) -> tuple[list[Any], li
         raise BadInput(f"{request.text}: no column {absent[0]}; found {', '.join(found.column_names)}")
     if fields:
         columns = [found[name][:] for name in fields]
-        return [[at for at, value in enumerate(row) if value > 0] for row in zip(*columns, strict=True)], list(fields)
+        return [marked(request, row) for row in zip(*columns, strict=True)], list(fields)
     return list(found[key][:]), getattr(_innermost(found.features[key]), "names", None)

@@ -44,7 +44,7 @@ bench.shards bench.feature_scores bench.runs bench.ticks bench.labels bench.cata
 bench.tasks bench.stats bench.throughput bench.estimators bench.executors bench.panels bench.drawing
 bench.raw bench.downloads bench.listing
 bench.manifests bench.regimes bench.lines bench.paired bench.results
-bench.data_files
+bench.data_files bench.torch_items
 bench.data_shards bench.data_torch bench.data_hub
 bench.sources
 bench.extraction
