@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 from bench.progress import Progress, Silent
-from bench.raw import class_folders, folder_items, require_files
+from bench.raw import absent_files, class_folders, folder_items, require_files
 from bench.splits import shared_images, straddling_groups, stratified_split
 from bench.tasks import SPLITS, Task, check_metric, empty_classes, load_task, save_task
-from bench.usertables import items_of_table, read_table
+from bench.usertables import Table, items_of_table, read_table
 from engine.decoding import read_image
 from engine.errors import BadImages, BadInput
 from engine.images import IMAGE_SUFFIXES, Labelled
@@ -18,6 +18,10 @@ from engine.store import read_json, write_json
 
 WHOLE = {"train": 0.6, "val": 0.2, "test": 0.2}  # of one folder that has no splits
 VAL_OF_TRAIN = {"train": 0.8, "val": 0.2}  # Kornblith's re-implementations hold out 20 %
+
+# Names of splits, in any case, and what they are called here.
+SYNONYMS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
+            "test": "test", "testing": "test"}  # fmt: skip
 
 KNOWS_IGNORED = ("map", "map_11point", "map_voc2010")  # metrics that leave out labels of -1
 
@@ -147,15 +151,23 @@ def read_csv(source: Source) -> Layout:
     assert file is not None
     table = read_table(file)
     items, classes, several = items_of_table(file, table)
+    layout = _table_layout(source, table, items, classes, several)
+    _check_table(file, items)
+    return layout
+
+
+def _table_layout(source: Source, table: Table, items: Labelled, classes: tuple[str, ...], several: bool) -> Layout:
+    """The table's own splits, or cut ones."""
+    file = source.csv
     if "split" not in table:
         note = f"{file}: {_shares(WHOLE)} of each class by seed {source.seed}" + _together(items)
         return Layout(stratified_split(items, WHOLE, source.seed), classes, note, several)
     places: dict[str, list[int]] = {split: [] for split in SPLITS}
-    unknown = sorted(set(table["split"]) - set(SPLITS))
+    unknown = sorted(name for name in set(table["split"]) if name.lower() not in SYNONYMS)
     if unknown:
         raise BadInput(f"{file}: split is {', '.join(map(repr, unknown[:5]))}; expected train, val or test")
-    for index, split in enumerate(table["split"]):
-        places[split].append(index)
+    for index, name in enumerate(table["split"]):
+        places[SYNONYMS[name.lower()]].append(index)
     splits = {split: items.take(indices) for split, indices in places.items()}
     straddling = straddling_groups(splits)
     if straddling:
@@ -171,6 +183,25 @@ def read_csv(source: Source) -> Layout:
         if not len(part):
             raise BadInput(f"{file}: no line has split {split}")
     return Layout(splits, classes, note, several)
+
+
+def _check_table(file: Path, items: Labelled) -> None:
+    """Every file must be there, and one that is listed twice must have the same labels."""
+    if len(set(items.paths)) < len(items):
+        labels: dict[str, tuple[int, ...]] = {}
+        for path, some in zip(items.paths, items.labels, strict=True):
+            if labels.setdefault(path, some) != some:
+                raise BadInput(
+                    f"{file}: {path} has two lines of different labels; give one of them, or several as a|b in one line"
+                )
+    absent = absent_files(items)
+    if absent:
+        path = items.paths[absent[0]]
+        slash = "; write / for \\" if "\\" in path else ""
+        raise BadInput(
+            f"{file}: {len(items)} images expected under {items.root}, {len(items) - len(absent)} found, {path} is not "
+            f"there; paths are seen from the table's folder{slash}"
+        )
 
 
 def _together(items: Labelled) -> str:
@@ -190,13 +221,13 @@ def _read_prepared(folder: Path) -> Layout:
 
 
 def split_folder(folder: Path, split: str) -> Path | None:
-    """train, or validation for val, where it is a folder of folders."""
-    names = {
-        "train": ("train", "training"),
-        "val": ("val", "valid", "validation"),
-        "test": ("test", "testing"),
-    }
-    return next((folder / name for name in names[split] if (folder / name).is_dir()), None)
+    """train, or Validation for val, where it is a folder."""
+    of_split = sorted(name for name in class_folders(folder) if SYNONYMS.get(name.lower()) == split)
+    if len(of_split) > 1:
+        raise BadInput(
+            f"{folder}: {' and '.join(of_split)} found, one folder for {split} expected; join or rename them"
+        )
+    return folder / of_split[0] if of_split else None
 
 
 def read_folder_split(folder: Path, split: str) -> Labelled:
@@ -237,7 +268,10 @@ def _require_every_class(task: str, layout: Layout) -> None:
         shown = ", ".join(lacking[:5]) + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else "")
         raise BadInput(f"{task}/train: no images of class {shown}; add images or remove the class everywhere")
     if len(layout.classes) < 2:
-        raise BadInput(f"{task}: {len(layout.classes)} class ({', '.join(layout.classes)}); a task needs at least 2")
+        raise BadInput(
+            f"{task}: {len(layout.classes)} class ({', '.join(layout.classes)}) found, at least 2 expected; where the "
+            "classes lie one folder deeper, give that folder"
+        )
 
 
 def check_images(folder: Path, splits: Iterable[Labelled], progress: Progress) -> None:
