@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bench.data import ALL, Data, Request, unlabelled
-from bench.manifests import SYNONYMS, split_folder
+from bench.layouts import SYNONYMS, split_folder
 from bench.raw import class_folders, folder_items
 from bench.tasks import SPLITS, load_task
 from bench.usertables import CLASS, Table, items_of_table, paths_of, read_table

@@ -24,10 +24,7 @@ def read_hub(request: Request, progress: Progress) -> Data:
     or the only one of images, the target `label` or the only column of class labels; keys name others.
     Raises Missing where `datasets` is not installed, or the data set is not here.
     """
-    try:
-        import datasets
-    except ImportError as error:
-        raise Missing("datasets is not installed, which hfds/ needs; pip install 'featune[data]'") from error
+    datasets = _library()
     found = _opened(request, datasets)
     count = min(len(found), request.limit or len(found))
     key = request.input_key or _only(request, found, "image", datasets.Image, "--input-key")
@@ -39,7 +36,31 @@ def read_hub(request: Request, progress: Progress) -> Data:
     return Data(request.name, dataclasses.replace(unlabelled(root, paths), labels=labels), classes)
 
 
+def hub_splits(request: Request) -> list[str]:
+    """The names of the splits, none where the data set has none."""
+    datasets = _library()
+    found = _loaded(dataclasses.replace(request, split=None), datasets)
+    return list(found) if isinstance(found, datasets.DatasetDict) else []
+
+
+def _library() -> Any:
+    try:
+        import datasets
+    except ImportError as error:
+        raise Missing("datasets is not installed, which hfds/ needs; pip install 'featune[data]'") from error
+    return datasets
+
+
 def _opened(request: Request, datasets: Any) -> Any:
+    """One data set, the splits that are asked for joined."""
+    found = _loaded(request, datasets)
+    if not isinstance(found, datasets.DatasetDict):
+        return found
+    parts = [found[split] for split in chosen_splits(request, found)]
+    return parts[0] if len(parts) == 1 else datasets.concatenate_datasets(parts)
+
+
+def _loaded(request: Request, datasets: Any) -> Any:
     path, colon, config = request.rest.rpartition(":")
     name, part = (path, config) if colon else (request.rest, None)
     try:
@@ -54,10 +75,7 @@ def _opened(request: Request, datasets: Any) -> Any:
         raise Missing(f"{request.text} {tried} ({error})") from error
     except ValueError as error:  # an unknown configuration or split
         raise BadInput(f"{request.text}: {error}; choose another --split or configuration") from error
-    if not isinstance(found, datasets.DatasetDict):
-        return found
-    parts = [found[split] for split in chosen_splits(request, found)]
-    return parts[0] if len(parts) == 1 else datasets.concatenate_datasets(parts)
+    return found
 
 
 @contextlib.contextmanager

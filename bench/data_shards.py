@@ -18,6 +18,7 @@ from engine.errors import BadInput, Missing
 from engine.images import IMAGE_SUFFIXES
 
 Sample = dict[str, str]  # the address of each of a sample's files, by extension
+USUAL = ("train", "training", "val", "validation", "valid", "test")  # words that name a split
 INFO = ("_info.json", "info.json")
 
 
@@ -115,14 +116,32 @@ def _shards(request: Request, progress: Progress) -> tuple[Path, list[str]]:
     return base, found
 
 
+def wds_splits(request: Request) -> list[str]:
+    """The splits that a folder's info names, or the usual words in its shards' names; none of a pattern."""
+    folder = (request.root or Path()).absolute() / request.rest
+    if not folder.is_dir():
+        return []
+    there = " ".join(sorted(path.stem for path in folder.glob("*.tar")))
+    return list(_info_splits(folder)) or [word for word in USUAL if _word(word).search(there)]
+
+
+def _info_splits(folder: Path) -> dict[str, Any]:
+    return next((info["splits"] for name in INFO if (info := _read_info(folder / name))), {})
+
+
+def _word(split: str) -> re.Pattern[str]:
+    """The split's name as a word of a shard's."""
+    return re.compile(rf"(^|[-_. ]){re.escape(split)}([-_. ]|$)")
+
+
 def _of_folder(request: Request, folder: Path) -> list[str]:
     there = sorted(path.name for path in folder.glob("*.tar"))
-    splits: dict[str, Any] = next((info["splits"] for name in INFO if (info := _read_info(folder / name))), {})
+    splits = _info_splits(folder)
     if request.split and (".tar" in request.split or ".." in request.split):
         return _expanded(request.split.partition("|")[0])  # timm's `pattern|number of samples`
     if splits:
         return [shard for split in chosen_splits(request, splits) for shard in splits[split]["filenames"]]
-    word = re.compile(rf"(^|[-_.]){re.escape(request.split or '')}([-_.]|$)")
+    word = _word(request.split or "")
     found = [name for name in there if request.split in (None, ALL) or word.search(name)]
     if not found:
         raise BadInput(f"{request.text}: no shard of split {request.split!r} found; {len(there)} shards are there")

@@ -16,10 +16,10 @@ from engine.errors import BadInput, Missing, nearest
 TIMM = ("cifar10", "cifar100", "mnist", "kmnist", "fashion_mnist", "qmnist", "imagenet", "inaturalist", "inat",
         "places365", "image_folder", "folder")  # fmt: skip
 LISTED = ("imagenet", "inaturalist", "inat", "places365", "image_folder", "folder")  # of TIMM, those that take a loader
-# timm's names of splits. Where a class knows train and not train only, all others are not train.
-SYNONYMS = {"training": "train", "validation": "val", "valid": "val", "eval": "val", "evaluation": "val",
-            "testing": "test"}  # fmt: skip
+# Names of one split, of which a class may know any. Where it knows train and not train only, all others are not train.
+SAME = (("train", "training"), ("val", "validation", "valid", "eval", "evaluation"), ("test", "testing"))
 HALVES = ("train", "val", "test")
+USUAL = ("train", "trainval", "val", "test")
 
 
 def read_torch(request: Request, progress: Progress) -> Data:
@@ -41,6 +41,33 @@ def read_torch(request: Request, progress: Progress) -> Data:
         root, paths = packed(pack_of(found, pixels, count, progress), count, progress)
     labels, classes = numbered(request.text, [None] * count if request.target_key == "" else targets, names_of(found))
     return Data(request.name, dataclasses.replace(unlabelled(root, paths), labels=labels), classes)
+
+
+def torch_splits(request: Request) -> list[str]:
+    """The splits that the class knows by the usual names; none where it has no splits."""
+    name = request.rest.rpartition("/")[2].lower()
+    if name in ("image_folder", "folder"):
+        return [split for split in HALVES if (request.folder / split).is_dir()]
+    if name in LISTED:
+        return ["train", "val"]
+    kind = _classes().get(name.replace("_", ""))
+    takes = inspect.signature(kind).parameters if kind else {}
+    if name in TIMM or "train" in takes:
+        return ["train", "test"]
+    if kind is None or "split" not in takes:
+        return []
+    return [split for split in USUAL if _is_known(dataclasses.replace(request, split=split, download=False), kind)]
+
+
+def _is_known(request: Request, kind: Any) -> bool:
+    """Whether the class takes the split, be it there or not."""
+    try:
+        _builder(request, kind)()
+    except (ValueError, KeyError):
+        return False
+    except (RuntimeError, AssertionError, OSError, ImportError):
+        return True
+    return True
 
 
 def _opened(request: Request, name: str) -> Any:
@@ -101,15 +128,29 @@ def _builder(request: Request, kind: Any) -> Callable[[], Any]:
         if "train" in takes:
             more["train"] = _half(request) == "train"
         else:
-            more["split"] = SYNONYMS.get(request.split, request.split)
+            return lambda: _of_split(kind, request, more)
     elif request.split:
         raise BadInput(f"{request.text}: no split {request.split!r}, it has no splits; leave --split out")
     return lambda: kind(str(request.folder), **more)
 
 
+def _of_split(kind: Any, request: Request, more: dict[str, Any]) -> Any:
+    """The data set by the split's name, or by another name of the same that the class knows."""
+    names = next((same for same in SAME if request.split in same), ())
+    first = None
+    for name in dict.fromkeys((request.split, *names)):
+        try:
+            return kind(str(request.folder), split=name, **more)
+        except (ValueError, KeyError) as error:
+            first = first or error
+    assert first is not None
+    raise first
+
+
 def _half(request: Request) -> str:
     """train, val or test, the last two of which are one."""
-    split = SYNONYMS.get(request.split or "", request.split or "")
+    given = request.split or ""
+    split = next((same[0] for same in SAME if given in same), given)
     if split not in HALVES:
         raise BadInput(
             f"{request.text}: no split {request.split!r}{nearest(split, HALVES)}; one of {', '.join(HALVES)}"

@@ -1,27 +1,22 @@
-"""A user's images as a task, with no code: a folder, or a table of paths and labels (CSV or Parquet)."""
+"""A user's images as a task, with no code: a folder, a table of paths and labels, or a data string."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
+from bench.data import Request
+from bench.data_tasks import string_layout
+from bench.layouts import Layout, folder_layout, table_layout
 from bench.progress import Progress, Silent
-from bench.raw import absent_files, class_folders, folder_items, require_files
-from bench.splits import shared_images, straddling_groups, stratified_split
+from bench.raw import require_files
+from bench.splits import shared_images
 from bench.tasks import SPLITS, Task, check_metric, empty_classes, load_task, save_task
-from bench.usertables import Table, items_of_table, read_table
 from engine.decoding import read_image
 from engine.errors import BadImages, BadInput
-from engine.images import IMAGE_SUFFIXES, Labelled
+from engine.images import Labelled
 from engine.store import read_json, write_json
-
-WHOLE = {"train": 0.6, "val": 0.2, "test": 0.2}  # of one folder that has no splits
-VAL_OF_TRAIN = {"train": 0.8, "val": 0.2}  # Kornblith's re-implementations hold out 20 %
-
-# Names of splits, in any case, and what they are called here.
-SYNONYMS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
-            "test": "test", "testing": "test"}  # fmt: skip
 
 KNOWS_IGNORED = ("map", "map_11point", "map_voc2010")  # metrics that leave out labels of -1
 
@@ -31,7 +26,8 @@ class Source:
     """Where a user's task lies: a folder of images, a table, or a task that was prepared before.
 
     csv: a table of paths and labels, CSV or Parquet. seed cuts what has no splits. duplicates: what to do about
-    images that two splits share. prepared: a folder with task.json; its metric is its own.
+    images that two splits share. prepared: a folder with task.json; its metric is its own. images: a data string of a
+    library or of tars, and splits: what its train, val and test are called, where their names do not say so.
     """
 
     name: str
@@ -41,36 +37,21 @@ class Source:
     seed: int = 0
     duplicates: Literal["warn", "refuse"] = "warn"
     prepared: Path | None = None
+    images: Request | None = None
+    splits: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
-@dataclasses.dataclass(frozen=True)
-class Layout:
-    """What a look at the disk found: the splits, the class names in order, and a sentence on the split.
-
-    several: an image may have several labels, or none, even where each of these has one.
-    """
-
-    splits: dict[str, Labelled]
-    classes: tuple[str, ...]
-    note: str
-    several: bool = False
-
-    @property
-    def multilabel(self) -> bool:
-        return self.several or any(len(labels) != 1 for items in self.splits.values() for labels in items.labels)
-
-
-def look(source: Source) -> Layout:
+def look(source: Source, progress: Progress | None = None) -> Layout:
     """List the source's files and check the layout, without opening an image.
 
     Raises BadInput for a layout that is not understood, an unfit metric, or a class that train lacks, and Missing
-    for a Parquet file where pyarrow is not installed.
+    for what a library that is not installed would read, or named data that are not here.
     """
     if source.prepared:
         layout = _read_prepared(source.prepared)
         _refuse_weights(source, layout)
         return layout
-    layout = read_csv(source) if source.csv else read_folder(source)
+    layout = _layout(source, progress or Silent())
     _refuse_weights(source, layout)
     check_metric(source.metric, layout.multilabel)
     _check_ignored(source, layout)
@@ -84,11 +65,12 @@ def prepare(source: Source, out: Path, progress: Progress | None = None) -> Task
     Raises what `look` raises, BadImages with all files that cannot be read, and BadInput for images that two
     splits share where the source says so; by default they become notes of the task.
     """
-    layout = look(source)
+    progress = progress or Silent()
+    layout = look(source, progress)
     if source.prepared:
         return dataclasses.replace(load_task(source.prepared), name=source.name)
     folder = out / source.name
-    check_images(folder, layout.splits.values(), progress or Silent())
+    check_images(folder, layout.splits.values(), progress)
     notes = describe_shared(shared_images(layout.splits))
     if notes and source.duplicates == "refuse":
         raise BadInput(f"{source.name}: {notes[0]}; remove them from one of the splits, or set duplicates: warn")
@@ -110,102 +92,13 @@ def describe_shared(pairs: Sequence[tuple[str, str]], shown: int = 3) -> tuple[s
     )
 
 
-def read_folder(source: Source) -> Layout:
-    """`train|val|test/<class>/*`, `train|test/<class>/*` (val is cut from train), or `<class>/*` (cut in three)."""
-    folder = source.folder
-    assert folder is not None
-    if not folder.is_dir():
-        raise BadInput(f"{folder}: no such folder; give the folder that holds the images")
-    present = {split: split_folder(folder, split) for split in SPLITS}
-    found = [split for split, path in present.items() if path]
-    if not found:
-        classes = class_folders(folder)
-        items = folder_items(folder, folder, classes)
-        _require_images(folder, items)
-        note = f"{folder}: {_shares(WHOLE)} of each class by seed {source.seed}"
-        return Layout(stratified_split(items, WHOLE, source.seed), classes, note)
-    missing = [split for split in ("train", "test") if not present[split]]
-    if missing:
-        raise BadInput(
-            f"{folder}: has {' and '.join(found)} but no {' and no '.join(missing)} folder; "
-            "expected train/<class>/* and test/<class>/* (and val), or <class>/* without splits"
-        )
-    classes = tuple(sorted({name for path in present.values() if path for name in class_folders(path)}))
-    splits = {split: folder_items(folder, path, classes) for split, path in present.items() if path}
-    for split, items in splits.items():
-        _require_images(folder / split, items)
-    note = f"{folder}: its own splits"
-    if "val" not in splits:
-        splits |= stratified_split(splits["train"], VAL_OF_TRAIN, source.seed)
-        note += f"; val is {_shares(VAL_OF_TRAIN)} of train by class and seed {source.seed}"
-    return Layout({split: splits[split] for split in SPLITS}, classes, note)
-
-
-def read_csv(source: Source) -> Layout:
-    """A table with the columns path and label, and perhaps split (train, val, test) and group.
-
-    Several labels are separated by `|`, or there is a column `label:<class>` of 0 and 1 for each class instead of
-    `label` (-1: nobody can say). Paths are seen from the table's folder. A group never straddles splits.
-    """
-    file = source.csv
-    assert file is not None
-    table = read_table(file)
-    items, classes, several = items_of_table(file, table)
-    layout = _table_layout(source, table, items, classes, several)
-    _check_table(file, items)
-    return layout
-
-
-def _table_layout(source: Source, table: Table, items: Labelled, classes: tuple[str, ...], several: bool) -> Layout:
-    """The table's own splits, or cut ones."""
-    file = source.csv
-    if "split" not in table:
-        note = f"{file}: {_shares(WHOLE)} of each class by seed {source.seed}" + _together(items)
-        return Layout(stratified_split(items, WHOLE, source.seed), classes, note, several)
-    places: dict[str, list[int]] = {split: [] for split in SPLITS}
-    unknown = sorted(name for name in set(table["split"]) if name.lower() not in SYNONYMS)
-    if unknown:
-        raise BadInput(f"{file}: split is {', '.join(map(repr, unknown[:5]))}; expected train, val or test")
-    for index, name in enumerate(table["split"]):
-        places[SYNONYMS[name.lower()]].append(index)
-    splits = {split: items.take(indices) for split, indices in places.items()}
-    straddling = straddling_groups(splits)
-    if straddling:
-        raise BadInput(
-            f"{file}: group {straddling[0]!r} has images in two splits, {len(straddling)} such groups found; give each "
-            "group one split, or remove the column split to have them cut by group"
-        )
-    note = f"{file}: its own splits"
-    if not len(splits["val"]) and len(splits["train"]):
-        splits |= stratified_split(splits["train"], VAL_OF_TRAIN, source.seed)
-        note += f"; val is {_shares(VAL_OF_TRAIN)} of train by class and seed {source.seed}" + _together(items)
-    for split, part in splits.items():
-        if not len(part):
-            raise BadInput(f"{file}: no line has split {split}")
-    return Layout(splits, classes, note, several)
-
-
-def _check_table(file: Path, items: Labelled) -> None:
-    """Every file must be there, and one that is listed twice must have the same labels."""
-    if len(set(items.paths)) < len(items):
-        labels: dict[str, tuple[int, ...]] = {}
-        for path, some in zip(items.paths, items.labels, strict=True):
-            if labels.setdefault(path, some) != some:
-                raise BadInput(
-                    f"{file}: {path} has two lines of different labels; give one of them, or several as a|b in one line"
-                )
-    absent = absent_files(items)
-    if absent:
-        path = items.paths[absent[0]]
-        slash = "; write / for \\" if "\\" in path else ""
-        raise BadInput(
-            f"{file}: {len(items)} images expected under {items.root}, {len(items) - len(absent)} found, {path} is not "
-            f"there; paths are seen from the table's folder{slash}"
-        )
-
-
-def _together(items: Labelled) -> str:
-    return ", groups kept together" if any(items.groups) else ""
+def _layout(source: Source, progress: Progress) -> Layout:
+    if source.images:
+        return string_layout(source.images, source.splits, source.seed, progress)
+    if source.csv:
+        return table_layout(source.csv, source.seed)
+    assert source.folder is not None
+    return folder_layout(source.folder, source.seed)
 
 
 def _read_prepared(folder: Path) -> Layout:
@@ -218,24 +111,6 @@ def _read_prepared(folder: Path) -> Layout:
     for items in splits.values():
         require_files(items)
     return Layout(splits, task.classes, task.source, task.multilabel)
-
-
-def split_folder(folder: Path, split: str) -> Path | None:
-    """train, or Validation for val, where it is a folder."""
-    of_split = sorted(name for name in class_folders(folder) if SYNONYMS.get(name.lower()) == split)
-    if len(of_split) > 1:
-        raise BadInput(
-            f"{folder}: {' and '.join(of_split)} found, one folder for {split} expected; join or rename them"
-        )
-    return folder / of_split[0] if of_split else None
-
-
-def read_folder_split(folder: Path, split: str) -> Labelled:
-    """One split of a folder, its classes numbered in the order of their names."""
-    path = folder / split
-    if not path.is_dir():
-        raise BadInput(f"{path}: no such folder; expected {split}/<class>/*")
-    return folder_items(folder, path, class_folders(path))
 
 
 def _check_ignored(source: Source, layout: Layout) -> None:
@@ -253,12 +128,6 @@ def _refuse_weights(source: Source, layout: Layout) -> None:
             f"{source.name}: a column weight of different weights found, which no regime and no metric uses; "
             "remove or rename the column to count every image once"
         )
-
-
-def _require_images(folder: Path, items: Labelled) -> None:
-    if not len(items):
-        suffixes = " ".join(IMAGE_SUFFIXES)
-        raise BadInput(f"{folder}: no images found; expected <class>/<image> files ending in {suffixes}")
 
 
 def _require_every_class(task: str, layout: Layout) -> None:
@@ -302,7 +171,3 @@ def _problems(path: Path) -> tuple[tuple[str, str], ...]:
         return ()
     except BadImages as error:
         return error.problems
-
-
-def _shares(fractions: dict[str, float]) -> str:
-    return " / ".join(f"{share:.0%} {name}" for name, share in fractions.items())

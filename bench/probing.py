@@ -9,7 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.manifests import VAL_OF_TRAIN, Source, prepare
+from bench.data import Request
+from bench.data_tasks import is_string, task_name
+from bench.layouts import VAL_OF_TRAIN
+from bench.manifests import Source, prepare
+from bench.progress import Progress
 from bench.regimes import FrozenData, Setting, regime_kind
 from bench.splits import stratified_split
 from bench.stats import interval
@@ -58,25 +62,30 @@ class Probed:
         return [*found, f"{self.seconds:.1f} s{spent}"]
 
 
-def source_of(text: str, metric: str, root: Path, seed: int) -> Source:
-    """A folder of images, a CSV or Parquet table, a prepared task's folder, or its name under `root`."""
+def source_of(request: Request, metric: str, seed: int, splits: Mapping[str, str]) -> Source:
+    """A data string, a folder of images, a CSV or Parquet table, a prepared task's folder, or its name under root."""
+    text = request.text
+    if is_string(text):
+        return Source(task_name(text), metric=metric, seed=seed, images=request, splits=splits)
     path = Path(text)
     if path.suffix.lower() == ".csv" or path.suffix.lower() in PARQUET:
         return Source(path.stem, csv=path, metric=metric, seed=seed)
-    for folder in (path, root / text):
+    for folder in (path, request.folder / text):
         if (folder / "task.json").exists():
             return Source(folder.name, prepared=folder)
     return Source(path.resolve().name, folder=path, metric=metric, seed=seed)
 
 
-def probe_model(spec: ModelSpec, source: Source, regime: str, setting: Setting, study: Study) -> Probed:
+def probe_model(
+    spec: ModelSpec, source: Source, regime: str, setting: Setting, study: Study, progress: Progress | None = None
+) -> Probed:
     """The score of a model's frozen features on a task: fitted on train, chosen on val, measured once on test.
 
     study: how and where to run; its models, tasks and regimes are replaced.
     """
     began = time.perf_counter()
     _require_frozen(regime)
-    task = prepare(source, Path(study.out))
+    task = prepare(source, Path(study.out), progress)
     study = dataclasses.replace(study, models=(spec,), tasks=(task,), regimes={regime: (regime, setting)})
     row, _ = measured(study, study.cells()[0])
     assert row.value is not None

@@ -62,11 +62,11 @@ def _read(request: Request, progress: Progress) -> Data:
     if (path / "task.json").exists():
         return read_task(request, path)
     if path.is_dir():
-        return read_tars(request, path, progress) if _holds_tars(path) else read_folder(request, path)
+        return read_tars(request, path, progress) if holds_tars(path) else read_folder(request, path)
     return _read_by_name(request)
 
 
-def _holds_tars(folder: Path) -> bool:
+def holds_tars(folder: Path) -> bool:
     """Whether tars lie in it and no folders."""
     found = [path for path in folder.iterdir() if not path.name.startswith(".")]
     return any(path.suffix == ".tar" for path in found) and not any(path.is_dir() for path in found)

@@ -43,10 +43,12 @@ bench.catalogue_kornblith
 bench.shards bench.feature_scores bench.runs bench.ticks bench.labels bench.catalogue bench.splits bench.usertables
 bench.tasks bench.stats bench.throughput bench.estimators bench.executors bench.panels bench.drawing
 bench.raw bench.downloads bench.listing
-bench.manifests bench.regimes bench.lines bench.paired bench.results
+bench.layouts bench.regimes bench.lines bench.paired bench.results
 bench.data_files bench.torch_items
 bench.data_shards bench.data_torch bench.data_hub
 bench.sources
+bench.data_tasks
+bench.manifests
 bench.extraction
 bench.official_fang bench.official_kornblith bench.official_imagenet
 bench.official

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from make_layouts import picture, table
 
-from bench.manifests import Layout, Source, look, prepare
+from bench.layouts import Layout
+from bench.manifests import Source, look, prepare
 from bench.studyfile import TaskEntry, _source
 from bench.usertables import read_table
 from engine.errors import BadInput, Missing

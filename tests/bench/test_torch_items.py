@@ -50,14 +50,14 @@ def test_pillow_reads_files_again_afterwards(tmp_path: Path) -> None:
 
 def test_celebas_attributes_are_several_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "celeba"
-    names = [picture(folder / "img_align_celeba" / f"{i:06}.jpg").name for i in range(1, 5)]
-    bald = zip(names, (-1, 1, -1, 1), strict=True)
+    names = [picture(folder / "img_align_celeba" / f"{i:06}.jpg").name for i in range(1, 6)]
+    bald = zip(names, (-1, 1, -1, 1, 1), strict=True)
     tables = {
-        "list_attr_celeba.txt": ["4", "Bald Smiling Young ", *(f"{name} {is_bald} -1  1" for name, is_bald in bald)],
+        "list_attr_celeba.txt": ["5", "Bald Smiling Young ", *(f"{name} {is_bald} -1  1" for name, is_bald in bald)],
         "identity_CelebA.txt": [f"{name} 7" for name in names],
-        "list_bbox_celeba.txt": ["4", "x y w h", *(f"{name} 1 2 3 4" for name in names)],
-        "list_landmarks_align_celeba.txt": ["4", "a b", *(f"{name} 1 2" for name in names)],
-        "list_eval_partition.txt": [f"{name} {part}" for name, part in zip(names, (0, 0, 1, 2), strict=True)],
+        "list_bbox_celeba.txt": ["5", "x y w h", *(f"{name} 1 2 3 4" for name in names)],
+        "list_landmarks_align_celeba.txt": ["5", "a b", *(f"{name} 1 2" for name in names)],
+        "list_eval_partition.txt": [f"{name} {part}" for name, part in zip(names, (0, 0, 1, 1, 2), strict=True)],
     }  # fmt: skip
     for file, lines in tables.items():
         (folder / file).write_text("\n".join(lines) + "\n")
@@ -66,6 +66,8 @@ def test_celebas_attributes_are_several_labels(tmp_path: Path, monkeypatch: pyte
     assert data.classes == ("Bald", "Smiling", "Young")
     assert data.items.labels == ((2,), (0, 2))
     assert [Path(path).name for path in data.items.paths] == names[:2]
+    val = open_data(Request("torch/celeba", split="validation", root=tmp_path))  # which it calls valid
+    assert [Path(path).name for path in val.items.paths] == names[2:4]
 
 
 def test_voc_needs_its_annotations_left_out(tmp_path: Path) -> None:
