@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.choosing import metric_options
 from bench.data import Request
 from bench.data_tasks import is_string, task_name
 from bench.layouts import VAL_OF_TRAIN
@@ -51,7 +52,9 @@ class Probed:
             f"{self.model} on {self.task}: {self.metric} {self.value:.4f}, 95 % {self.low:.4f} to {self.high:.4f}, "
             f"n = {self.n}"
         ]
-        chosen = [f"{name} {self.details[name]:g}" for name in ("penalty", "neighbours") if name in self.details]
+        chosen = [
+            f"{name} {self.details[name]:g}" for name in ("penalty", "neighbours", "threshold") if name in self.details
+        ]
         trained = f"{self.details['n_train']} images of train and {self.details['n_val']} of val"
         found.append(f"{self.regime}: {', '.join([*chosen, trained])}")
         if "converged" in self.details:
@@ -118,10 +121,11 @@ def probe_files(folder: Path, metric: str, regime: str, setting: Setting, seed: 
     head, details = fit(data, setting)
     test = _read(folder / "test.npz")
     truth, scores = test.truth(classes, several), np.asarray(head(test.rows), dtype=np.float32)
-    low, high = interval(metric, truth, scores, seed=seed)
+    options = metric_options(details)
+    low, high = interval(metric, truth, scores, seed=seed, **options)
     counts = {"n_train": len(train.rows), "n_val": len(val.rows)}
     return Probed(
-        "features", str(folder), regime, metric, METRICS[metric](truth, scores), low, high, len(test.rows),
+        "features", str(folder), regime, metric, METRICS[metric](truth, scores, **options), low, high, len(test.rows),
         counts | dict(details), time.perf_counter() - began,
     )  # fmt: skip
 

@@ -38,7 +38,7 @@ export.precision export.plan export.gate
 export.backends export.known
 export.command export.wanted
 bench.progress bench.lists bench.demo_data bench.marks bench.intervals bench.data bench.stored bench.source_scores
-bench.ranks bench.entries
+bench.ranks bench.entries bench.choosing
 bench.catalogue_kornblith
 bench.shards bench.feature_scores bench.runs bench.ticks bench.labels bench.catalogue bench.splits bench.usertables
 bench.tasks bench.stats bench.throughput bench.estimators bench.executors bench.panels bench.drawing
