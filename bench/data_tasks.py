@@ -49,7 +49,7 @@ def string_layout(request: Request, given: Mapping[str, str], seed: int, progres
             )
     if not names:
         cut, note = cut_whole(splits["train"], request.text, seed)
-        return Layout(cut, classes, note, several)
+        return Layout(cut, classes, note, several, cut=True)
     note = f"{request.text}: its splits {', '.join(names.values())}"
     if "val" not in splits:
         splits, more = cut_val(splits, seed)

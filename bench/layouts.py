@@ -1,11 +1,13 @@
 """Where a user's images lie and which split each belongs to: a folder, or a table of paths and labels."""
 
 import dataclasses
+import functools
+import operator
 from collections.abc import Mapping
 from pathlib import Path
 
 from bench.raw import absent_files, class_folders, folder_items
-from bench.splits import straddling_groups, stratified_split
+from bench.splits import k_folds, straddling_groups, stratified_split
 from bench.tasks import SPLITS
 from bench.usertables import items_of_table, read_table
 from engine.errors import BadInput
@@ -22,13 +24,15 @@ SYNONYMS = {"train": "train", "training": "train", "val": "val", "valid": "val",
 class Layout:
     """What a look at the disk found: the splits, the class names in order, and a sentence on the split.
 
-    several: an image may have several labels, or none, even where each of these has one.
+    several: an image may have several labels, or none, even where each of these has one. cut: train, val and test were
+    all cut here, so that they may be cut otherwise.
     """
 
     splits: dict[str, Labelled]
     classes: tuple[str, ...]
     note: str
     several: bool = False
+    cut: bool = False
 
     @property
     def multilabel(self) -> bool:
@@ -46,7 +50,7 @@ def folder_layout(folder: Path, seed: int) -> Layout:
         items = folder_items(folder, folder, classes)
         _require_images(folder, items)
         splits, note = cut_whole(items, str(folder), seed)
-        return Layout(splits, classes, note)
+        return Layout(splits, classes, note, cut=True)
     missing = [split for split in ("train", "test") if not present[split]]
     if missing:
         raise BadInput(
@@ -77,7 +81,7 @@ def table_layout(file: Path, seed: int) -> Layout:
     else:
         splits, note = cut_whole(items, str(file), seed)
     _check_table(file, items)
-    return Layout(splits, classes, note, several)
+    return Layout(splits, classes, note, several, cut="split" not in table)
 
 
 def _own_splits(file: Path, names: list[str], items: Labelled, seed: int) -> tuple[dict[str, Labelled], str]:
@@ -126,6 +130,17 @@ def _check_table(file: Path, items: Labelled) -> None:
 
 def _together(items: Labelled) -> str:
     return ", groups kept together" if any(items.groups) else ""
+
+
+def fold_layout(layout: Layout, where: str, number: int, folds: int, seed: int) -> Layout:
+    """The layout with fold `number`, from 0, of so many as test, and val cut from the rest."""
+    if not layout.cut:
+        raise BadInput(f"{where}: its own test split found, {folds} folds asked for; give images without splits")
+    whole = functools.reduce(operator.add, layout.splits.values())
+    rest, held = k_folds(whole, folds, seed)[number]
+    splits, note = cut_val({"train": rest, "test": held}, seed)
+    note = f"{where}: test is fold {number + 1} of {folds} by class and seed {seed}{note}"
+    return dataclasses.replace(layout, splits={split: splits[split] for split in SPLITS}, note=note)
 
 
 def cut_whole(items: Labelled, where: str, seed: int) -> tuple[dict[str, Labelled], str]:

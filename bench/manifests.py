@@ -8,7 +8,7 @@ from typing import Literal
 
 from bench.data import Request
 from bench.data_tasks import string_layout
-from bench.layouts import Layout, folder_layout, table_layout
+from bench.layouts import Layout, fold_layout, folder_layout, table_layout
 from bench.progress import Progress, Silent
 from bench.raw import require_files
 from bench.splits import shared_images
@@ -27,7 +27,8 @@ class Source:
 
     csv: a table of paths and labels, CSV or Parquet. seed cuts what has no splits. duplicates: what to do about
     images that two splits share. prepared: a folder with task.json; its metric is its own. images: a data string of a
-    library or of tars, and splits: what its train, val and test are called, where their names do not say so.
+    library or of tars, and splits: what its train, val and test are called, where their names do not say so. fold:
+    (number from 0, of how many) where one fold is test, of images without splits.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Source:
     prepared: Path | None = None
     images: Request | None = None
     splits: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    fold: tuple[int, int] | None = None
 
 
 def look(source: Source, progress: Progress | None = None) -> Layout:
@@ -52,6 +54,8 @@ def look(source: Source, progress: Progress | None = None) -> Layout:
         _refuse_weights(source, layout)
         return layout
     layout = _layout(source, progress or Silent())
+    if source.fold:
+        layout = fold_layout(layout, source.name, *source.fold, source.seed)
     _refuse_weights(source, layout)
     check_metric(source.metric, layout.multilabel)
     _check_ignored(source, layout)

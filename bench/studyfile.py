@@ -59,7 +59,7 @@ class ModelEntry(_Entry):
 
 
 class TaskEntry(_Entry):
-    """A folder of images, a table of them, or what `featune prepare` wrote; `seed` cuts what has no splits.
+    """A folder of images, a table of them, or what `featune prepare` wrote; `seed` cuts what has no splits, or `folds`.
 
     `task: pets` with `data: DIR` means the prepared folder DIR/pets. `images` is a data string (`torch/`, `hfds/`,
     `wds/`, tars); the fields after it are its options.
@@ -75,6 +75,7 @@ class TaskEntry(_Entry):
     metric: str = "top1"
     seed: int = 0
     duplicates: Literal["warn", "refuse"] = "warn"
+    folds: Annotated[int, Field(ge=2)] | None = None
     images: str | None = None
     splits: dict[Literal["train", "val", "test"], str] = {}
     input_key: str | None = None
@@ -90,7 +91,7 @@ class TaskEntry(_Entry):
         options = {"splits", "input_key", "target_key", "root", "download"} & self.model_fields_set
         if options and not self.images:
             raise ValueError(f"{', '.join(sorted(options))}: an option of images only")
-        fixed = {"metric", "seed", "duplicates"} & self.model_fields_set
+        fixed = {"metric", "seed", "duplicates", "folds"} & self.model_fields_set
         if (self.prepared or self.task) and fixed:
             raise ValueError(f"{', '.join(sorted(fixed))} of a prepared task cannot be set; prepare it otherwise")
         return self
@@ -142,7 +143,7 @@ def read_study(
             return None
 
     models = [attempt(f"models[{i}]", partial(_spec, given, folder)) for i, given in enumerate(entry.models)]
-    sources = [_source(given, folder) for given in entry.tasks]
+    sources = [source for given in entry.tasks for source in _folds(_source(given, folder), given.folds)]
     for i, source in enumerate(sources):
         attempt(f"tasks[{i}]", partial(look, source, progress))
     names = entry.regimes if isinstance(entry.regimes, dict) else dict.fromkeys(entry.regimes)
@@ -230,6 +231,16 @@ def _source(given: TaskEntry, folder: Path) -> Source:
         duplicates=given.duplicates,
         prepared=folder / ready if ready else None,
     )
+
+
+def _folds(source: Source, folds: int | None) -> list[Source]:
+    """The task, or one for each fold that is its test."""
+    if folds is None:
+        return [source]
+    return [
+        dataclasses.replace(source, name=f"{source.name}-fold{number + 1}of{folds}", fold=(number, folds))
+        for number in range(folds)
+    ]
 
 
 def _string_source(given: TaskEntry, text: str, folder: Path) -> Source:

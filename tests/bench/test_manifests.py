@@ -11,7 +11,7 @@ from make_layouts import picture, table
 
 from bench.layouts import Layout
 from bench.manifests import Source, look, prepare
-from bench.studyfile import TaskEntry, _source
+from bench.studyfile import TaskEntry, _folds, _source
 from bench.usertables import read_table
 from engine.errors import BadInput, Missing
 
@@ -66,6 +66,25 @@ def test_a_patient_whom_the_users_own_splits_tear_apart_is_refused(tmp_path: Pat
     table(tmp_path / "t.csv", ("path", "label", "group", "split"), lines)
     with pytest.raises(BadInput, match="group 'p0' has images in two splits, 4 such groups found"):
         look(Source("t", csv=tmp_path / "t.csv"))
+
+
+def test_folds_are_tasks_whose_tests_are_all_images_once(tmp_path: Path) -> None:
+    lines = [(*row, f"p{i // 3}") for i, row in enumerate(rows(tmp_path))]
+    table(tmp_path / "t.csv", ("path", "label", "group"), lines)
+    sources = _folds(_source(TaskEntry(csv=tmp_path / "t.csv", folds=3, seed=4), tmp_path), 3)
+    assert [source.name for source in sources] == ["t-fold1of3", "t-fold2of3", "t-fold3of3"]
+    tasks = [prepare(source, tmp_path / "out") for source in sources]
+    assert sorted(path for task in tasks for path in task.load("test").paths) == sorted(
+        path for path, _ in rows(tmp_path)
+    )
+    for task in tasks:
+        homes = [set(task.load(split).groups) for split in ("train", "val", "test")]
+        assert len(set().union(*homes)) == sum(map(len, homes)) == 10
+        assert "of 3 by class and seed 4; val is 80% train / 20% val of train" in task.source
+    table(tmp_path / "own.csv", ("path", "label", "split"), [(*row, "train") for row in rows(tmp_path)[:-2]]
+          + [(*row, "test") for row in rows(tmp_path)[-2:]])  # fmt: skip
+    with pytest.raises(BadInput, match="its own test split found, 3 folds asked for; give images without splits"):
+        look(_folds(_source(TaskEntry(csv=tmp_path / "own.csv", folds=3), tmp_path), 3)[0])
 
 
 def test_several_labels_need_no_split_column(tmp_path: Path) -> None:
