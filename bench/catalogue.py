@@ -1,7 +1,5 @@
 """TASKS: the public data sets that Featune can prepare, each fact with its source. Data only; nothing is read here."""
 
-from pathlib import Path
-
 from bench.catalogue_kornblith import KORNBLITH
 from bench.entries import CUT, F_CODE, MLE, PUDAE, REAL, TV, Archive, Entry
 from engine.errors import BadInput, nearest
@@ -9,17 +7,9 @@ from engine.errors import BadInput, nearest
 
 def entry(name: str) -> Entry:
     if name not in TASKS:
-        own = (
-            f"; {name} is a path: a study file or `featune probe MODEL {name}` takes it as it is"
-            if _is_path(name)
-            else ""
-        )
+        own = f"; a study file or `featune probe MODEL {name}` takes a path as it is" if "/" in name else ""
         raise BadInput(f"no task named {name!r}{nearest(name, TASKS)}; `featune tasks` lists them{own}")
     return TASKS[name]
-
-
-def _is_path(text: str) -> bool:
-    return "/" in text or Path(text).exists()
 
 
 def _kaggle(competition: str, folder: str) -> tuple[str, ...]:
