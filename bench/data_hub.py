@@ -73,8 +73,11 @@ def _loaded(request: Request, datasets: Any) -> Any:
     except (ConnectionError, FileNotFoundError) as error:
         tried = "cannot be fetched" if request.download else "is not on this machine; give --download to fetch it"
         raise Missing(f"{request.text} {tried} ({error})") from error
-    except ValueError as error:  # an unknown configuration or split
-        raise BadInput(f"{request.text}: {error}; choose another --split or configuration") from error
+    except (ValueError, datasets.exceptions.DatasetsError) as error:
+        said = str(error).rstrip(".")
+        named = any(word in said.lower() for word in ("split", "config"))
+        remedy = "choose another --split or configuration" if named else "repair the files or fetch them again"
+        raise BadInput(f"{request.text}: {said}; {remedy}") from error
     return found
 
 

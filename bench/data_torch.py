@@ -87,7 +87,7 @@ def _opened(request: Request, name: str) -> Any:
     else:
         known = _classes()
         if name.replace("_", "") not in known:
-            raise BadInput(f"{request.text}: torchvision has no {name}{nearest(name, [*known, *TIMM])}")
+            raise BadInput(f"{request.text}: torchvision has no {name}{nearest(name, {*known, *TIMM})}")
         build = _builder(request, known[name.replace("_", "")])
     try:
         return build()
