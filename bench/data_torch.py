@@ -99,7 +99,7 @@ def _opened(request: Request, name: str) -> Any:
         tried = "could not be downloaded" if request.download else "is not there; give --download"
         raise Missing(f"{request.text} under {request.folder}: {tried}, or put the files there ({error})") from error
     except (ValueError, KeyError) as error:
-        raise BadInput(f"{request.text}: {error}; choose another --split") from error
+        raise BadInput(f"{request.text}: {error}; choose another --split, or fetch the files again") from error
 
 
 def _classes() -> dict[str, Any]:

@@ -150,7 +150,9 @@ def _birds(path: Path) -> list[str]:
     columns = header[0].split() if header else []
     if "path" not in columns:
         raise BadInput(f"{path}: a header with path expected, {' '.join(columns) or 'nothing'} found; {AGAIN}")
-    return [fields[columns.index("path")] for fields in fields_of(path, len(columns))[1:]]
+    place = columns.index("path")
+    # One field more, which takes all columns after it.
+    return [fields[place] for fields in fields_of(path, min(place + 2, len(columns)))[1:]]
 
 
 def sun397(raw: Path, variant: str, made: Path) -> Found:

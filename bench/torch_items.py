@@ -17,6 +17,8 @@ from bench.shards import Pack
 from engine.errors import BadInput
 from engine.store import digest
 
+SHOWN = 256  # images between two signs of progress, which would cost more than the images
+
 
 def pixels_of(found: Any) -> np.ndarray | None:
     """The images as one array, where the data set holds them so."""
@@ -40,7 +42,8 @@ def listed(request: Request, found: Any, count: int, progress: Progress) -> tupl
                 opened.insert(0, os.fspath(image))
             paths += [os.path.abspath(path) for path in opened[:1]]
             targets.append(None if request.target_key == "" else _class(request, target))
-            advance(number + 1, count)
+            if number % SHOWN == 0 or number + 1 == count:
+                advance(number + 1, count)
     if len(paths) not in (0, count):
         raise BadInput(f"{request.text}: {count} files expected, {len(paths)} found; give a folder or a table of them")
     return paths, targets
@@ -124,7 +127,8 @@ def _drawn(found: Any, count: int, progress: Progress) -> str:
         for number in range(count):
             pixels = np.asarray(found[number][0])
             seen.update(f"{pixels.shape}{pixels.dtype}".encode() + pixels.tobytes())
-            advance(number + 1, count)
+            if number % SHOWN == 0 or number + 1 == count:
+                advance(number + 1, count)
     return seen.hexdigest()
 
 
