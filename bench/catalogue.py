@@ -7,7 +7,8 @@ from engine.errors import BadInput, nearest
 
 def entry(name: str) -> Entry:
     if name not in TASKS:
-        raise BadInput(f"no task named {name!r}{nearest(name, TASKS)}; `featune tasks` lists them")
+        own = f"; a study file or `featune probe MODEL {name}` takes a path as it is" if "/" in name else ""
+        raise BadInput(f"no task named {name!r}{nearest(name, TASKS)}; `featune tasks` lists them{own}")
     return TASKS[name]
 
 

@@ -64,7 +64,7 @@ def prepare(
         if download:
             fetch(entry(task), raw, progress)
         progress.say(f"{task}: reading {raw}")
-        made = prepare_official(task, raw, out, variant=variant, decode=decode)
+        made = prepare_official(task, raw, out, variant=variant, decode=decode, progress=progress)
         if as_json:
             print(json.dumps(described(made), indent=1, ensure_ascii=False))
             return

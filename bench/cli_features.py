@@ -87,18 +87,23 @@ def extract(
 @app.command(rich_help_panel=FEATURES)
 def probe(
     model: Annotated[str, typer.Argument(metavar="MODEL|FEATURES", help="A timm name, or a folder of train.npz, ...")],
-    task: Annotated[str | None, typer.Argument(help="Folder, CSV, or prepared task; not for FEATURES.")] = None,
+    task: Annotated[str | None, typer.Argument(help="Folder, CSV, prepared task or data string.")] = None,
     metric: Annotated[str, typer.Option(help="Of a folder or table; a prepared task has its own.")] = "top1",
     regime: Annotated[str, typer.Option(help="probe, knn, ridge or means.")] = "probe",
     shots: Annotated[int | None, typer.Option(min=1, help="Of each class in training, drawn by the seed.")] = None,
     standardise: Annotated[bool, typer.Option("--standardise", help="Scale each feature by its spread.")] = False,
     seed: Annotated[int, typer.Option(help="Of splits that are cut, and of draws.")] = 0,
-    root: Annotated[Path, typer.Option(help="Where prepared tasks lie.")] = Path("data"),
+    splits: Annotated[str, typer.Option(help="As test=validation; of a data string.")] = "",
+    input_key: Annotated[str | None, typer.Option(help="Column or extension of the image, of a data string.")] = None,
+    target_key: Annotated[str | None, typer.Option(help="Column or field of the label, of a data string.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Where named data lie. [default: data]")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch named data that are not there.")] = False,
     in_chans: InChans = None,
     backend: Annotated[str, typer.Option(help="onnxruntime, torch, tensorrt or onnxruntime-tensorrt.")] = "onnxruntime",
     device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")] = "cpu",
     checkpoint: Annotated[Path | None, typer.Option(help="Local weights, or a fine-tuned run's.")] = None,
     untrained: Annotated[bool, typer.Option("--untrained", help="Random weights; nothing is fetched.")] = False,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Score frozen features on a task: fitted on train, chosen on val, measured once on test, with its interval.
@@ -110,6 +115,8 @@ def probe(
     with errors():
         import dataclasses
 
+        from bench.data import Request
+        from bench.data_tasks import parsed_splits
         from bench.probing import holds_features, probe_files, probe_model, source_of, study_of
         from bench.regimes import ProbeSetting, regime_kind
         from engine.errors import BadInput
@@ -127,8 +134,10 @@ def probe(
             raise BadInput(f"{model}: no task given, and no folder with train.npz; give a folder of labelled images")
         else:
             spec = spec_of_model(model, checkpoint, untrained)
-            source = source_of(task, metric, root, seed, in_chans)
-            found = probe_model(spec, source, regime, setting, study_of(backend, device, seed))
+            request = Request(task, None, input_key, target_key, root=root, download=download, channels=in_chans)
+            source = source_of(request, metric, seed, parsed_splits(splits))
+            study = study_of(backend, device, seed)
+            found = probe_model(spec, source, regime, setting, study, progress_of(quiet))
         print(json.dumps(plain(found), indent=1) if as_json else "\n".join(found.lines()))
 
 

@@ -72,8 +72,8 @@ def study_run(
         from bench.studyfile import prepared, read_study
 
         progress = progress_of(quiet)
-        study, sources = read_study(path, out, device=device)
-        study = prepared(dataclasses.replace(study, threads=1), sources)
+        study, sources = read_study(path, out, device=device, progress=progress)
+        study = prepared(dataclasses.replace(study, threads=1), sources, progress)
         for task in study.tasks:
             progress.say(f"{task.name}: {len(task.classes)} classes, {counts(task.counts)}; {task.source}")
             for note in task.notes:

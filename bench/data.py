@@ -105,6 +105,17 @@ def numbered(
     return tuple(kept[row] for row in rows), names
 
 
+def marked(request: Request, row: Sequence[Any]) -> list[int]:
+    """The places of the ones in a row of 0 and 1, the fields of which the target key names."""
+    wrong = [at for at, value in enumerate(row) if value not in (0, 1)]
+    if wrong:
+        raise BadInput(
+            f"{request.text}: {request.target_fields[wrong[0]]} is {row[wrong[0]]!r}; expected 0 or 1 where several "
+            "target keys are given"
+        )
+    return [at for at, value in enumerate(row) if value]
+
+
 def with_class_map(data: Data, file: Path) -> Data:
     """The data with its classes numbered by the map, by name or by number; images of no class in it are left out."""
     from timm.data.readers.class_map import load_class_map

@@ -4,14 +4,14 @@ import dataclasses
 import functools
 import operator
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from bench.data import ALL, Data, Request, unlabelled
-from bench.manifests import split_folder
+from bench.layouts import SYNONYMS, split_folder
 from bench.raw import class_folders, folder_items
 from bench.tasks import SPLITS, load_task
-from bench.usertables import CLASS, Table, items_of_table, read_table
+from bench.usertables import CLASS, Table, items_of_table, paths_of, read_table
 from engine.errors import BadInput, nearest
 from engine.images import IMAGE_SUFFIXES, image_files
 
@@ -57,7 +57,7 @@ def read_folder(request: Request, folder: Path) -> Data:
 def read_csv(request: Request, file: Path) -> Data:
     """A CSV or Parquet table; label, group, weight and split are columns that it may have."""
     table = _renamed(request, file, read_table(file))
-    items, classes = unlabelled(file.parent.absolute(), _column(file, table, "path")), tuple[str, ...]()
+    items, classes = unlabelled(file.parent.absolute(), paths_of(file, table)), tuple[str, ...]()
     if "label" in table or any(column.startswith(CLASS) for column in table):
         items, classes, _ = items_of_table(file, table)
     if "split" in table or request.split:
@@ -76,8 +76,7 @@ def read_task(request: Request, folder: Path) -> Data:
 
 def _plain(request: Request) -> Request:
     """The request with its split under the name that this house gives it."""
-    synonyms: Mapping[str, str] = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
-    return dataclasses.replace(request, split=synonyms.get(request.split or "", request.split))
+    return dataclasses.replace(request, split=SYNONYMS.get((request.split or "").lower(), request.split))
 
 
 def _has_images(folder: Path) -> bool:

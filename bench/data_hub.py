@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.data import Data, Request, numbered, unlabelled
+from bench.data import Data, Request, marked, numbered, unlabelled
 from bench.data_files import chosen_splits
+from bench.progress import Progress
 from bench.shards import Pack, packed
 from engine.errors import BadInput, Missing
 from engine.store import digest
@@ -16,29 +17,50 @@ from engine.store import digest
 BATCH = 1000
 
 
-def read_hub(request: Request) -> Data:
+def read_hub(request: Request, progress: Progress) -> Data:
     """Images that the data set names as files are used where they lie; encoded bytes are packed once, unchanged.
 
     Without --download only what the library's cache or a local folder holds is read. The image column is `image`
     or the only one of images, the target `label` or the only column of class labels; keys name others.
     Raises Missing where `datasets` is not installed, or the data set is not here.
     """
-    try:
-        import datasets
-    except ImportError as error:
-        raise Missing("datasets is not installed, which hfds/ needs; pip install 'featune[data]'") from error
+    datasets = _library()
     found = _opened(request, datasets)
     count = min(len(found), request.limit or len(found))
     key = request.input_key or _only(request, found, "image", datasets.Image, "--input-key")
     if key is None or key not in found.column_names:
         raise BadInput(f"{request.text}: no column {key or 'of images'}; found {', '.join(found.column_names)}")
     images = found.select_columns([key]).cast_column(key, datasets.Image(decode=False))
-    root, paths = _in_place(request, images, key, count) or packed(_pack(request, images, found, key), count)
+    root, paths = _in_place(request, images, key, count) or packed(_pack(request, images, found, key), count, progress)
     labels, classes = numbered(request.text, *_targets(request, found.select(range(count)), datasets))
     return Data(request.name, dataclasses.replace(unlabelled(root, paths), labels=labels), classes)
 
 
+def hub_splits(request: Request) -> list[str]:
+    """The names of the splits, none where the data set has none."""
+    datasets = _library()
+    found = _loaded(dataclasses.replace(request, split=None), datasets)
+    return list(found) if isinstance(found, datasets.DatasetDict) else []
+
+
+def _library() -> Any:
+    try:
+        import datasets
+    except ImportError as error:
+        raise Missing("datasets is not installed, which hfds/ needs; pip install 'featune[data]'") from error
+    return datasets
+
+
 def _opened(request: Request, datasets: Any) -> Any:
+    """One data set, the splits that are asked for joined."""
+    found = _loaded(request, datasets)
+    if not isinstance(found, datasets.DatasetDict):
+        return found
+    parts = [found[split] for split in chosen_splits(request, found)]
+    return parts[0] if len(parts) == 1 else datasets.concatenate_datasets(parts)
+
+
+def _loaded(request: Request, datasets: Any) -> Any:
     path, colon, config = request.rest.rpartition(":")
     name, part = (path, config) if colon else (request.rest, None)
     try:
@@ -51,12 +73,12 @@ def _opened(request: Request, datasets: Any) -> Any:
     except (ConnectionError, FileNotFoundError) as error:
         tried = "cannot be fetched" if request.download else "is not on this machine; give --download to fetch it"
         raise Missing(f"{request.text} {tried} ({error})") from error
-    except ValueError as error:  # an unknown configuration or split
-        raise BadInput(f"{request.text}: {error}; choose another --split or configuration") from error
-    if not isinstance(found, datasets.DatasetDict):
-        return found
-    parts = [found[split] for split in chosen_splits(request, found)]
-    return parts[0] if len(parts) == 1 else datasets.concatenate_datasets(parts)
+    except (ValueError, datasets.exceptions.DatasetsError) as error:
+        said = str(error).rstrip(".")
+        named = any(word in said.lower() for word in ("split", "config"))
+        remedy = "choose another --split or configuration" if named else "repair the files or fetch them again"
+        raise BadInput(f"{request.text}: {said}; {remedy}") from error
+    return found
 
 
 @contextlib.contextmanager
@@ -130,5 +152,5 @@ def _targets(request: Request, found: Any, datasets: Any) -> tuple[list[Any], li
         raise BadInput(f"{request.text}: no column {absent[0]}; found {', '.join(found.column_names)}")
     if fields:
         columns = [found[name][:] for name in fields]
-        return [[at for at, value in enumerate(row) if value > 0] for row in zip(*columns, strict=True)], list(fields)
+        return [marked(request, row) for row in zip(*columns, strict=True)], list(fields)
     return list(found[key][:]), getattr(_innermost(found.features[key]), "names", None)

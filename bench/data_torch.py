@@ -1,53 +1,73 @@
 """`torch/NAME`: torchvision's data sets, as timm names and opens them."""
 
 import dataclasses
-import hashlib
 import inspect
-import io
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bench.data import Data, Request, numbered, unlabelled
-from bench.shards import Pack, packed
+from bench.progress import Progress
+from bench.shards import packed
+from bench.torch_items import listed, names_of, pack_of, pixels_of, targets_of
 from engine.errors import BadInput, Missing, nearest
-from engine.store import digest
 
 # What timm opens under other names than torchvision's, or with splits of its own.
 TIMM = ("cifar10", "cifar100", "mnist", "kmnist", "fashion_mnist", "qmnist", "imagenet", "inaturalist", "inat",
         "places365", "image_folder", "folder")  # fmt: skip
 LISTED = ("imagenet", "inaturalist", "inat", "places365", "image_folder", "folder")  # of TIMM, those that take a loader
-# timm's names of splits. Where a class knows train and not train only, all others are not train.
-SYNONYMS = {"training": "train", "validation": "val", "valid": "val", "eval": "val", "evaluation": "val",
-            "testing": "test"}  # fmt: skip
+# Names of one split, of which a class may know any. Where it knows train and not train only, all others are not train.
+SAME = (("train", "training"), ("val", "validation", "valid", "eval", "evaluation"), ("test", "testing"))
 HALVES = ("train", "val", "test")
-# Classes that list their files but take no loader: their files and targets.
-FILES: dict[str, Callable[[Any], list[tuple[Any, Any]]]] = {
-    "OxfordIIITPet": lambda found: list(zip(found._images, found._labels, strict=True)),
-    "GTSRB": lambda found: list(found._samples),
-}
+USUAL = ("train", "trainval", "val", "test")
 
 
-def read_torch(request: Request) -> Data:
-    """Files are used where they lie; arrays are packed once as lossless PNG under the cache folder.
+def read_torch(request: Request, progress: Progress) -> Data:
+    """Files are used where they lie; what no file holds is packed once as lossless PNG under the cache folder.
 
     Raises Missing where the data set is not under root and --download is not given or does not succeed.
     """
     name = request.rest.rpartition("/")[2].lower()
     found = _opened(request, name)
     count = min(len(found), request.limit or len(found))
-    listed = _listed(found, name, count)
-    if listed is not None:
-        paths = [os.path.abspath(path) for path, _ in listed]
-        targets, root = [target for _, target in listed], Path("/")
+    pixels = pixels_of(found)
+    paths: list[str] = []
+    if pixels is None:
+        paths, targets = listed(request, found, count, progress)
     else:
-        root, paths = packed(_pack(request, found), count)
-        targets = list(_targets(found))[:count]
-    labels, classes = numbered(request.text, [None] * count if request.target_key == "" else targets, _names(found))
+        targets = targets_of(found)[:count]
+    root = Path("/")
+    if not paths:
+        root, paths = packed(pack_of(found, pixels, count, progress), count, progress)
+    labels, classes = numbered(request.text, [None] * count if request.target_key == "" else targets, names_of(found))
     return Data(request.name, dataclasses.replace(unlabelled(root, paths), labels=labels), classes)
+
+
+def torch_splits(request: Request) -> list[str]:
+    """The splits that the class knows by the usual names; none where it has no splits."""
+    name = request.rest.rpartition("/")[2].lower()
+    if name in ("image_folder", "folder"):
+        return [split for split in HALVES if (request.folder / split).is_dir()]
+    if name in LISTED:
+        return ["train", "val"]
+    kind = _classes().get(name.replace("_", ""))
+    takes = inspect.signature(kind).parameters if kind else {}
+    if name in TIMM or "train" in takes:
+        return ["train", "test"]
+    if kind is None or "split" not in takes:
+        return []
+    return [split for split in USUAL if _is_known(dataclasses.replace(request, split=split, download=False), kind)]
+
+
+def _is_known(request: Request, kind: Any) -> bool:
+    """Whether the class takes the split, be it there or not."""
+    try:
+        _builder(request, kind)()
+    except (ValueError, KeyError):
+        return False
+    except (RuntimeError, AssertionError, OSError, ImportError):
+        return True
+    return True
 
 
 def _opened(request: Request, name: str) -> Any:
@@ -67,15 +87,19 @@ def _opened(request: Request, name: str) -> Any:
     else:
         known = _classes()
         if name.replace("_", "") not in known:
-            raise BadInput(f"{request.text}: torchvision has no {name}{nearest(name, [*known, *TIMM])}")
+            raise BadInput(f"{request.text}: torchvision has no {name}{nearest(name, {*known, *TIMM})}")
         build = _builder(request, known[name.replace("_", "")])
     try:
         return build()
+    except ImportError as error:
+        raise Missing(f"{request.text}: {error}; install what torchvision needs to read it") from error
     except (RuntimeError, AssertionError, OSError) as error:
+        if "pip install" in str(error):
+            raise Missing(f"{request.text}: {error}") from error
         tried = "could not be downloaded" if request.download else "is not there; give --download"
         raise Missing(f"{request.text} under {request.folder}: {tried}, or put the files there ({error})") from error
     except (ValueError, KeyError) as error:
-        raise BadInput(f"{request.text}: {error}; choose another --split") from error
+        raise BadInput(f"{request.text}: {error}; choose another --split, or fetch the files again") from error
 
 
 def _classes() -> dict[str, Any]:
@@ -87,6 +111,14 @@ def _classes() -> dict[str, Any]:
 
 def _builder(request: Request, kind: Any) -> Callable[[], Any]:
     takes = inspect.signature(kind).parameters
+    more_needed = [
+        name for name, one in takes.items() if one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD
+    ]
+    if next(iter(takes)) != "root" or set(more_needed) - {"root", "split", "train"}:
+        raise BadInput(
+            f"{request.text}: torchvision's {kind.__name__}({', '.join(takes)}) needs more than a folder and a split; "
+            "give a folder or a table of its images"
+        )
     more: dict[str, Any] = {"loader": str} if "loader" in takes else {}
     if "download" in takes:
         more["download"] = request.download
@@ -96,54 +128,31 @@ def _builder(request: Request, kind: Any) -> Callable[[], Any]:
         if "train" in takes:
             more["train"] = _half(request) == "train"
         else:
-            more["split"] = SYNONYMS.get(request.split, request.split)
+            return lambda: _of_split(kind, request, more)
     elif request.split:
         raise BadInput(f"{request.text}: no split {request.split!r}, it has no splits; leave --split out")
     return lambda: kind(str(request.folder), **more)
 
 
+def _of_split(kind: Any, request: Request, more: dict[str, Any]) -> Any:
+    """The data set by the split's name, or by another name of the same that the class knows."""
+    names = next((same for same in SAME if request.split in same), ())
+    first = None
+    for name in dict.fromkeys((request.split, *names)):
+        try:
+            return kind(str(request.folder), split=name, **more)
+        except (ValueError, KeyError) as error:
+            first = first or error
+    assert first is not None
+    raise first
+
+
 def _half(request: Request) -> str:
     """train, val or test, the last two of which are one."""
-    split = SYNONYMS.get(request.split or "", request.split or "")
+    given = request.split or ""
+    split = next((same[0] for same in SAME if given in same), given)
     if split not in HALVES:
         raise BadInput(
             f"{request.text}: no split {request.split!r}{nearest(split, HALVES)}; one of {', '.join(HALVES)}"
         )
     return split
-
-
-def _listed(found: Any, name: str, count: int) -> list[tuple[str, Any]] | None:
-    """(file, target) of each image where the data set has a file for each; else None."""
-    if type(found).__name__ in FILES:
-        return [(str(path), target) for path, target in FILES[type(found).__name__](found)[:count]]
-    if getattr(found, "loader", None) is not str:
-        return None
-    return [found[number] for number in range(count)]
-
-
-def _pack(request: Request, found: Any) -> Pack:
-    if not hasattr(found, "data"):
-        raise BadInput(
-            f"{request.text}: {type(found).__name__} holds neither files nor arrays that can be named by their "
-            "content; use hfds/, or `featune tasks` for a task of that name"
-        )
-
-    def draw(number: int) -> tuple[str, bytes]:
-        encoded = io.BytesIO()
-        found[number][0].save(encoded, "PNG", compress_level=1)
-        return f"{number:08}.png", encoded.getvalue()
-
-    pixels = np.ascontiguousarray(found.data)
-    content = hashlib.sha256(pixels.data).hexdigest()
-    return Pack(f"{type(found).__name__.lower()}-{digest([content, pixels.shape])}", len(found), draw)
-
-
-def _targets(found: Any) -> Sequence[Any]:
-    targets = getattr(found, "targets", None)
-    targets = getattr(found, "labels", None) if targets is None else targets
-    return np.asarray(targets).tolist() if targets is not None else [None] * len(found)
-
-
-def _names(found: Any) -> list[str] | None:
-    classes = getattr(found, "classes", None)
-    return [name if isinstance(name, str) else ", ".join(name) for name in classes] if classes else None

@@ -12,7 +12,8 @@ from bench.demo_data import SIDE, SOURCE_CLASSES, TARGETS, fractals, write_image
 from bench.estimates import run_estimates
 from bench.estimators import ESTIMATORS
 from bench.executors import Executor
-from bench.manifests import Source, prepare, read_folder_split
+from bench.layouts import read_folder_split
+from bench.manifests import Source, prepare
 from bench.pretrain import Pretrained, pretrain
 from bench.progress import Progress
 from bench.regimes import ProbeSetting, Setting

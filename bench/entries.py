@@ -66,4 +66,5 @@ class Entry:
 
 def how_to_get(facts: Entry) -> str:
     """The steps that a person takes, DIR being the folder for --raw."""
-    return "get it as follows:\n" + "\n".join(f"  {step}" for step in facts.steps)
+    again = ("(what is there is not fetched again: remove a folder that is there in part)",) if facts.archives else ()
+    return "get it as follows:\n" + "\n".join(f"  {step}" for step in (*facts.steps, *again))

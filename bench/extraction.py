@@ -60,7 +60,7 @@ def extract_models(
     """
     if model.checkpoint is not None and len(model.names) > 1:
         raise BadInput(f"--checkpoint is of one model, {len(model.names)} given; extract them one by one")
-    data = open_data(request)
+    data = open_data(request, progress)
     root = store or cache_dir() / "features"
     with progress.stage("export and parity") as advance:
         wanted = []

@@ -1,22 +1,22 @@
-"""A user's images as a task, with no code: a folder, or a table of paths and labels (CSV or Parquet)."""
+"""A user's images as a task, with no code: a folder, a table of paths and labels, or a data string."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.raw import class_folders, folder_items, require_files
-from bench.splits import shared_images, straddling_groups, stratified_split
+from bench.data import Request
+from bench.data_tasks import string_layout
+from bench.layouts import Layout, fold_layout, folder_layout, table_layout
+from bench.progress import Progress, Silent
+from bench.raw import require_files
+from bench.splits import shared_images
 from bench.tasks import SPLITS, Task, check_metric, empty_classes, load_task, save_task
-from bench.usertables import items_of_table, read_table
 from engine.decoding import read_image
 from engine.errors import BadImages, BadInput
-from engine.images import IMAGE_SUFFIXES, Labelled
+from engine.images import Labelled
 from engine.store import read_json, write_json
-
-WHOLE = {"train": 0.6, "val": 0.2, "test": 0.2}  # of one folder that has no splits
-VAL_OF_TRAIN = {"train": 0.8, "val": 0.2}  # Kornblith's re-implementations hold out 20 %
 
 KNOWS_IGNORED = ("map", "map_11point", "map_voc2010")  # metrics that leave out labels of -1
 
@@ -27,7 +27,9 @@ class Source:
 
     csv: a table of paths and labels, CSV or Parquet. seed cuts what has no splits. duplicates: what to do about
     images that two splits share. prepared: a folder with task.json; its metric is its own. channels: as which the
-    images are read, by default as a prepared task says, else 3.
+    images are read, by default as a prepared task says, else 3. images: a data string of a library or of tars, and
+    splits: what its train, val and test are called, where their names do not say so. fold: (number from 0, of how
+    many) where one fold is test, of images without splits.
     """
 
     name: str
@@ -38,36 +40,24 @@ class Source:
     duplicates: Literal["warn", "refuse"] = "warn"
     prepared: Path | None = None
     channels: int | None = None
+    images: Request | None = None
+    splits: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    fold: tuple[int, int] | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class Layout:
-    """What a look at the disk found: the splits, the class names in order, and a sentence on the split.
-
-    several: an image may have several labels, or none, even where each of these has one.
-    """
-
-    splits: dict[str, Labelled]
-    classes: tuple[str, ...]
-    note: str
-    several: bool = False
-
-    @property
-    def multilabel(self) -> bool:
-        return self.several or any(len(labels) != 1 for items in self.splits.values() for labels in items.labels)
-
-
-def look(source: Source) -> Layout:
+def look(source: Source, progress: Progress | None = None) -> Layout:
     """List the source's files and check the layout, without opening an image.
 
     Raises BadInput for a layout that is not understood, an unfit metric, or a class that train lacks, and Missing
-    for a Parquet file where pyarrow is not installed.
+    for what a library that is not installed would read, or named data that are not here.
     """
     if source.prepared:
         layout = _read_prepared(source.prepared)
         _refuse_weights(source, layout)
         return layout
-    layout = read_csv(source) if source.csv else read_folder(source)
+    layout = _layout(source, progress or Silent())
+    if source.fold:
+        layout = fold_layout(layout, source.name, *source.fold, source.seed)
     if source.channels is not None:
         seen = {split: dataclasses.replace(items, channels=source.channels) for split, items in layout.splits.items()}
         layout = dataclasses.replace(layout, splits=seen)
@@ -78,18 +68,19 @@ def look(source: Source) -> Layout:
     return layout
 
 
-def prepare(source: Source, out: Path) -> Task:
+def prepare(source: Source, out: Path, progress: Progress | None = None) -> Task:
     """Write the task's CSVs under `out/<name>` and decode every image once.
 
     Raises what `look` raises, BadImages with all files that cannot be read, and BadInput for images that two
     splits share where the source says so; by default they become notes of the task.
     """
-    layout = look(source)
+    progress = progress or Silent()
+    layout = look(source, progress)
     if source.prepared:
         task = load_task(source.prepared)
         return dataclasses.replace(task, name=source.name, channels=source.channels or task.channels)
     folder = out / source.name
-    check_images(folder, layout.splits.values())
+    check_images(folder, layout.splits.values(), progress)
     notes = describe_shared(shared_images(layout.splits))
     if notes and source.duplicates == "refuse":
         raise BadInput(f"{source.name}: {notes[0]}; remove them from one of the splits, or set duplicates: warn")
@@ -112,75 +103,13 @@ def describe_shared(pairs: Sequence[tuple[str, str]], shown: int = 3) -> tuple[s
     )
 
 
-def read_folder(source: Source) -> Layout:
-    """`train|val|test/<class>/*`, `train|test/<class>/*` (val is cut from train), or `<class>/*` (cut in three)."""
-    folder = source.folder
-    assert folder is not None
-    if not folder.is_dir():
-        raise BadInput(f"{folder}: no such folder; give the folder that holds the images")
-    present = {split: split_folder(folder, split) for split in SPLITS}
-    found = [split for split, path in present.items() if path]
-    if not found:
-        classes = class_folders(folder)
-        items = folder_items(folder, folder, classes)
-        _require_images(folder, items)
-        note = f"{folder}: {_shares(WHOLE)} of each class by seed {source.seed}"
-        return Layout(stratified_split(items, WHOLE, source.seed), classes, note)
-    missing = [split for split in ("train", "test") if not present[split]]
-    if missing:
-        raise BadInput(
-            f"{folder}: has {' and '.join(found)} but no {' and no '.join(missing)} folder; "
-            "expected train/<class>/* and test/<class>/* (and val), or <class>/* without splits"
-        )
-    classes = tuple(sorted({name for path in present.values() if path for name in class_folders(path)}))
-    splits = {split: folder_items(folder, path, classes) for split, path in present.items() if path}
-    for split, items in splits.items():
-        _require_images(folder / split, items)
-    note = f"{folder}: its own splits"
-    if "val" not in splits:
-        splits |= stratified_split(splits["train"], VAL_OF_TRAIN, source.seed)
-        note += f"; val is {_shares(VAL_OF_TRAIN)} of train by class and seed {source.seed}"
-    return Layout({split: splits[split] for split in SPLITS}, classes, note)
-
-
-def read_csv(source: Source) -> Layout:
-    """A table with the columns path and label, and perhaps split (train, val, test) and group.
-
-    Several labels are separated by `|`, or there is a column `label:<class>` of 0 and 1 for each class instead of
-    `label` (-1: nobody can say). Paths are seen from the table's folder. A group never straddles splits.
-    """
-    file = source.csv
-    assert file is not None
-    table = read_table(file)
-    items, classes, several = items_of_table(file, table)
-    if "split" not in table:
-        note = f"{file}: {_shares(WHOLE)} of each class by seed {source.seed}" + _together(items)
-        return Layout(stratified_split(items, WHOLE, source.seed), classes, note, several)
-    places: dict[str, list[int]] = {split: [] for split in SPLITS}
-    unknown = sorted(set(table["split"]) - set(SPLITS))
-    if unknown:
-        raise BadInput(f"{file}: split is {', '.join(map(repr, unknown[:5]))}; expected train, val or test")
-    for index, split in enumerate(table["split"]):
-        places[split].append(index)
-    splits = {split: items.take(indices) for split, indices in places.items()}
-    straddling = straddling_groups(splits)
-    if straddling:
-        raise BadInput(
-            f"{file}: group {straddling[0]!r} has images in two splits, {len(straddling)} such groups found; give each "
-            "group one split, or remove the column split to have them cut by group"
-        )
-    note = f"{file}: its own splits"
-    if not len(splits["val"]) and len(splits["train"]):
-        splits |= stratified_split(splits["train"], VAL_OF_TRAIN, source.seed)
-        note += f"; val is {_shares(VAL_OF_TRAIN)} of train by class and seed {source.seed}" + _together(items)
-    for split, part in splits.items():
-        if not len(part):
-            raise BadInput(f"{file}: no line has split {split}")
-    return Layout(splits, classes, note, several)
-
-
-def _together(items: Labelled) -> str:
-    return ", groups kept together" if any(items.groups) else ""
+def _layout(source: Source, progress: Progress) -> Layout:
+    if source.images:
+        return string_layout(source.images, source.splits, source.seed, progress)
+    if source.csv:
+        return table_layout(source.csv, source.seed)
+    assert source.folder is not None
+    return folder_layout(source.folder, source.seed)
 
 
 def _read_prepared(folder: Path) -> Layout:
@@ -193,24 +122,6 @@ def _read_prepared(folder: Path) -> Layout:
     for items in splits.values():
         require_files(items)
     return Layout(splits, task.classes, task.source, task.multilabel)
-
-
-def split_folder(folder: Path, split: str) -> Path | None:
-    """train, or validation for val, where it is a folder of folders."""
-    names = {
-        "train": ("train", "training"),
-        "val": ("val", "valid", "validation"),
-        "test": ("test", "testing"),
-    }
-    return next((folder / name for name in names[split] if (folder / name).is_dir()), None)
-
-
-def read_folder_split(folder: Path, split: str) -> Labelled:
-    """One split of a folder, its classes numbered in the order of their names."""
-    path = folder / split
-    if not path.is_dir():
-        raise BadInput(f"{path}: no such folder; expected {split}/<class>/*")
-    return folder_items(folder, path, class_folders(path))
 
 
 def _check_ignored(source: Source, layout: Layout) -> None:
@@ -230,12 +141,6 @@ def _refuse_weights(source: Source, layout: Layout) -> None:
         )
 
 
-def _require_images(folder: Path, items: Labelled) -> None:
-    if not len(items):
-        suffixes = " ".join(IMAGE_SUFFIXES)
-        raise BadInput(f"{folder}: no images found; expected <class>/<image> files ending in {suffixes}")
-
-
 def _require_every_class(task: str, layout: Layout) -> None:
     """Training needs every class; one that val or test lacks is left to the metric."""
     lacking = empty_classes(layout.classes, layout.splits["train"])
@@ -243,21 +148,31 @@ def _require_every_class(task: str, layout: Layout) -> None:
         shown = ", ".join(lacking[:5]) + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else "")
         raise BadInput(f"{task}/train: no images of class {shown}; add images or remove the class everywhere")
     if len(layout.classes) < 2:
-        raise BadInput(f"{task}: {len(layout.classes)} class ({', '.join(layout.classes)}); a task needs at least 2")
+        raise BadInput(
+            f"{task}: {len(layout.classes)} class ({', '.join(layout.classes)}) found, at least 2 expected; where the "
+            "classes lie one folder deeper, give that folder"
+        )
 
 
-def check_images(folder: Path, splits: Iterable[Labelled]) -> None:
+def check_images(folder: Path, splits: Iterable[Labelled], progress: Progress) -> None:
     """Decode every file once; a record of their bytes spares the next run the work."""
     parts = list(splits)
     record = folder / "checked.json"
     channels = [items.channels for items in parts]
-    digests: dict[str, Any] = {"digests": [items.content_digest for items in parts]}
-    digests |= {"channels": channels} if set(channels) != {3} else {}
+    total = sum(map(len, parts))
+    digests: dict[str, Any] = {"digests": [], **({"channels": channels} if set(channels) != {3} else {})}
+    with progress.stage(f"hashing {folder.name}") as advance:
+        for number, items in enumerate(parts, 1):
+            digests["digests"].append(items.content_digest)
+            advance(sum(map(len, parts[:number])), total)
     if read_json(record) == digests:
         return
     files = [(items.file(i), items.channels) for items in parts for i in range(len(items))]
-    with ThreadPoolExecutor() as pool:
-        problems = [problem for found in pool.map(lambda file: _problems(*file), files) for problem in found]
+    problems: list[tuple[str, str]] = []
+    with progress.stage(f"decoding {folder.name}") as advance, ThreadPoolExecutor() as pool:
+        for done, found in enumerate(pool.map(lambda file: _problems(*file), files), 1):
+            problems += found
+            advance(done, total)
     if problems:
         raise BadImages(problems)
     write_json(record, digests)
@@ -269,7 +184,3 @@ def _problems(path: Path, channels: int) -> tuple[tuple[str, str], ...]:
         return ()
     except BadImages as error:
         return error.problems
-
-
-def _shares(fractions: dict[str, float]) -> str:
-    return " / ".join(f"{share:.0%} {name}" for name, share in fractions.items())

@@ -6,8 +6,10 @@ from pathlib import Path
 from bench import official_fang, official_imagenet, official_kornblith
 from bench.catalogue import entry
 from bench.entries import DEFAULT, Entry, how_to_get
+from bench.lists import AGAIN
 from bench.manifests import check_images, describe_shared
-from bench.raw import Found, Loader, require_files
+from bench.progress import Progress, Silent
+from bench.raw import Found, Loader, require_files, write_copies
 from bench.splits import shared_images, stratified_split
 from bench.tasks import Task, check_metric, save_task
 from engine.errors import BadImages, BadInput
@@ -26,13 +28,16 @@ def prepare_official(
     variant: str = DEFAULT,
     counts: Mapping[str, int] | None = None,
     decode: bool = True,
+    progress: Progress | None = None,
 ) -> Task:
     """Write the task's CSVs (and images, where it needs its own) under `out/<task>` and check what it found.
 
     raw: where the official download was unpacked. counts: numbers to expect instead of the catalogue's, with
     "classes" among them; for tests with small fixtures. decode: read every image once, as `manifests.prepare`.
-    Raises BadInput for an unknown name or variant, a wrong or partial download, and BadImages.
+    Raises BadInput for an unknown name or variant and a wrong or partial download, before anything is written, and
+    BadImages.
     """
+    progress = progress or Silent()
     facts = entry(name)
     facts.check_variant(variant)
     check_metric(facts.metric, facts.multilabel)
@@ -40,17 +45,22 @@ def prepare_official(
     folder = out / title
     try:
         found = LOADERS[name](raw, variant, folder / "images")
-    except BadImages:
-        raise
     except BadInput as error:
         raise BadInput(f"{name}: {error}\n{how_to_get(facts)}") from error
     expected = counts if counts is not None else {**facts.counts, "classes": _classes(facts, variant)}
     _check_counts(facts, {**found.counted, "classes": len(found.classes)}, expected)
+    _check_labels(facts, found)
     splits, note = _with_val(found)
-    for items in splits.values():
-        require_files(items)
+    try:
+        write_copies(found.copies, progress)
+        for items in splits.values():
+            require_files(items)
+    except BadImages:
+        raise
+    except BadInput as error:
+        raise BadInput(f"{name}: {error}\n{how_to_get(facts)}") from error
     if decode:
-        check_images(folder, splits.values())
+        check_images(folder, splits.values(), progress)
     different = {split: items for split, items in splits.items() if variant != "released" or split != "val"}
     notes = (*found.notes, *describe_shared(shared_images(different)))
     task = Task(
@@ -77,6 +87,19 @@ def _check_counts(facts: Entry, found: Mapping[str, int], expected: Mapping[str,
         raise BadInput(
             f"{facts.name}: {'; '.join(wrong)}; the download is partial or another version; {how_to_get(facts)}"
         )
+
+
+def _check_labels(facts: Entry, found: Found) -> None:
+    """Every split must have images, and every label must be a class."""
+    for split, items in found.splits.items():
+        if not len(items):
+            raise BadInput(f"{facts.name}: no image of {split} found; {AGAIN}; {how_to_get(facts)}")
+        wrong = {label for labels in items.labels for label in labels} - set(range(len(found.classes)))
+        if wrong:
+            raise BadInput(
+                f"{facts.name}: class {min(wrong)} found in {split}, 0 to {len(found.classes) - 1} expected; {AGAIN}; "
+                f"{how_to_get(facts)}"
+            )
 
 
 def _with_val(found: Found) -> tuple[dict[str, Labelled], str]:

@@ -1,6 +1,6 @@
 """Fang et al.'s six data sets, from official downloads to splits; `released` is what their published code does."""
 
-import json
+import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,20 +10,19 @@ import numpy as np
 from PIL import Image
 
 from bench.entries import DEFAULT
+from bench.lists import AGAIN, json_of, need, rows_of, whole
 from bench.raw import (
+    Copy,
     Found,
     Loader,
     class_folders,
+    copied,
     evaluation_splits,
     folder_items,
     folder_of,
     items_of,
-    need,
-    require_files,
-    rows_of,
     seeded_evaluation,
-    swapped_copies,
-    write_copies,
+    swapped,
 )
 from bench.splits import straddling_groups
 from engine.decoding import read_image
@@ -44,6 +43,7 @@ CCT_PARTS = ("train", "cis_val", "cis_test", "trans_val", "trans_test")
 APTOS_CLASSES = ("no DR", "mild", "moderate", "severe", "proliferative DR")
 MELANOMA_CLASSES = ("benign", "malignant")
 MELANOMA_SEED, MELANOMA_TRAIN, MELANOMA_VAL = 23, 0.8, 0.2
+FEWEST_FOLDS = 5  # of which the split needs one for test and one for val
 
 STAINS = ("red", "green", "blue", "yellow")
 HPA_SPLIT_FILES = ("split.stratified.small.0.csv", "hpa.split.stratified.small.0.csv")
@@ -60,33 +60,54 @@ HPA_CLASSES = (
 def cct20(raw: Path, variant: str, made: Path) -> Found:
     """COCO Camera Traps JSON. Images without animal are no samples; by default neither are those of two classes."""
     root = folder_of(raw, "CCT-20", "cct20", holds="eccv_18_annotation_files")
-    parts = {part: _read_json(root / "eccv_18_annotation_files" / f"{part}_annotations.json") for part in CCT_PARTS}
+    parts = {part: _traps(root / "eccv_18_annotation_files" / f"{part}_annotations.json") for part in CCT_PARTS}
     images = need(root / "eccv_18_all_images_sm")
     notes: list[str] = []
+    copies: list[Copy] = []
     if variant in ("annotation", "released"):
         samples = {part: _per_annotation(images, content) for part, content in parts.items()}
     elif variant == "crops":
-        samples = {part: _crops(images, part, content, made, notes) for part, content in parts.items()}
+        samples = {}
+        for part, content in parts.items():
+            samples[part], more = _crops(images, part, content, made, notes)
+            copies += more
     else:
         samples = {part: _per_image(images, part, content, notes) for part, content in parts.items()}
     near, far = ("trans", "cis") if variant == "trans" else ("cis", "trans")
     splits = {"train": samples["train"], "val": samples[f"{near}_val"], "test": samples[f"{near}_test"]}
-    if variant == "released":
-        splits = swapped_copies(splits, made)
-    else:
+    if variant != "released":
         splits |= {f"val_{far}": samples[f"{far}_val"], f"test_{far}": samples[f"{far}_test"]}
     unit = "annotation" if variant in ("annotation", "released") else "box" if variant == "crops" else "image"
     note = f"{root}: official splits, {near} val and test, one sample per {unit}"
     note += f"; {BGR}, as the released code has it" if variant == "released" else ""
     counted = {part: len(content["images"]) for part, content in parts.items()}
-    return Found(splits, tuple(ANIMALS.values()), counted, note, tuple(notes))
+    found = Found(splits, tuple(ANIMALS.values()), counted, note, tuple(notes), tuple(copies))
+    return swapped(found, made) if variant == "released" else found
+
+
+def _traps(path: Path) -> Mapping[str, Any]:
+    """A file of COCO Camera Traps, with the fields that are used here; annotations name images of the file."""
+    content = json_of(path)
+    fields = {"images": ("id", "location", "width", "height"), "annotations": ("image_id", "category_id")}
+    for name, wanted in fields.items():
+        listed = content.get(name) if isinstance(content, dict) else None
+        if not isinstance(listed, list):
+            raise BadInput(f"{path}: an object with a list {name} expected; {AGAIN}")
+        wrong = [at for at, one in enumerate(listed) if not (isinstance(one, dict) and set(wanted) <= set(one))]
+        if wrong:
+            raise BadInput(f"{path}: {name}[{wrong[0]}]: {', '.join(wanted)} expected, not all found; {AGAIN}")
+    known = {str(image["id"]) for image in content["images"]}
+    lost = [note for note in content["annotations"] if str(note["image_id"]) not in known]
+    if lost:
+        raise BadInput(f"{path}: {len(lost)} annotations of images that it lacks, as {lost[0]['image_id']}; {AGAIN}")
+    return content
 
 
 def _animals(content: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], int]]:
     """The annotations that name an animal, with their class."""
     number = {category: index for index, category in enumerate(ANIMALS)}
     found = [note for note in content["annotations"] if note["category_id"] != EMPTY]
-    unknown = sorted({note["category_id"] for note in found} - set(number))
+    unknown = sorted({str(note["category_id"]) for note in found if note["category_id"] not in number})
     if unknown:
         raise BadInput(f"CCT-20: category {unknown[0]} found, one of {', '.join(map(str, number))} or 30 expected")
     return [(note, number[note["category_id"]]) for note in found]
@@ -118,7 +139,9 @@ def _per_annotation(folder: Path, content: Mapping[str, Any]) -> Labelled:
     )
 
 
-def _crops(folder: Path, part: str, content: Mapping[str, Any], made: Path, notes: list[str]) -> Labelled:
+def _crops(
+    folder: Path, part: str, content: Mapping[str, Any], made: Path, notes: list[str]
+) -> tuple[Labelled, tuple[Copy, ...]]:
     boxed = [(note, number) for note, number in _animals(content) if note.get("bbox")]
     without = len(_animals(content)) - len(boxed)
     if without:
@@ -128,14 +151,13 @@ def _crops(folder: Path, part: str, content: Mapping[str, Any], made: Path, note
     items = items_of(
         folder, [f"{name}.jpg" for name in images], [number for _, number in boxed], groups=_places(content, images)
     )
-    require_files(items)
 
     def draw(index: int) -> Image.Image:
         image = read_image(items.file(index))
         return image.crop(scaled_box(boxed[index][0]["bbox"], original[images[index]], image.size))
 
     names = [f"{part}/{image}.{place}.png" for place, image in enumerate(images)]
-    return write_copies(items, made, names, draw, [items.file(i) for i in range(len(items))])
+    return copied(items, made, names, draw, [(items.file(i),) for i in range(len(items))])
 
 
 def scaled_box(box: Sequence[float], original: tuple[float, float], now: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -157,7 +179,7 @@ def aptos2019(raw: Path, variant: str, made: Path) -> Found:
     rows = rows_of(root / "train.csv", "id_code", "diagnosis")
     need(root / "train_images")
     paths = [f"train_images/{row['id_code']}.png" for row in rows]
-    items = items_of(root, paths, [int(row["diagnosis"]) for row in rows])
+    items = items_of(root, paths, [whole(row["diagnosis"], root / "train.csv") for row in rows])
     return _seeded(items, APTOS_CLASSES, 414, "labelled", variant, made, swap=True)
 
 
@@ -165,9 +187,13 @@ def cassava(raw: Path, variant: str, made: Path) -> Found:
     """train.csv (image_id with its .jpg, label) and train_images/; the names from label_num_to_disease_map.json."""
     root = folder_of(raw, "cassava-leaf-disease-classification", "cassava", holds="train.csv")
     rows = rows_of(root / "train.csv", "image_id", "label")
-    names = _read_json(root / "label_num_to_disease_map.json")
-    classes = tuple(names[str(number)] for number in range(len(names)))
-    items = items_of(root, [f"train_images/{row['image_id']}" for row in rows], [int(row["label"]) for row in rows])
+    file = root / "label_num_to_disease_map.json"
+    names = json_of(file)
+    if not isinstance(names, dict) or set(names) != set(map(str, range(len(names)))):
+        raise BadInput(f"{file}: names of the classes 0, 1, ... expected, {str(names)[:60]} found; {AGAIN}")
+    classes = tuple(str(names[str(number)]) for number in range(len(names)))
+    labels = [whole(row["label"], root / "train.csv") for row in rows]
+    items = items_of(root, [f"train_images/{row['image_id']}" for row in rows], labels)
     return _seeded(items, classes, 414, "labelled", variant, made)
 
 
@@ -187,11 +213,9 @@ def _seeded(
     splits = evaluation_splits(items, evaluation, released)
     note = f"{items.root}: test is int(0.2 n) of each class by RandomState({seed})"
     if released:
-        note += "; val is the test split, as in the released code"
-        if swap:
-            note += f"; {BGR}"
-            splits = swapped_copies(splits, made)
-    return Found(splits, classes, {unit: len(items)}, note)
+        note += "; val is the test split, as in the released code" + (f"; {BGR}" if swap else "")
+    found = Found(splits, classes, {unit: len(items)}, note)
+    return swapped(found, made) if released and swap else found
 
 
 def melanoma(raw: Path, variant: str, made: Path) -> Found:
@@ -201,20 +225,23 @@ def melanoma(raw: Path, variant: str, made: Path) -> Found:
     parts: dict[str, list[Labelled]] = {"train": [], "val": [], "test": []}
     counted, dropped = {}, 0
     for year in ("2020", "2019"):  # the order matters: both draw from one generator
-        rows = rows_of(root / f"melanoma-{year}" / "train.csv", "image_name", "target", "tfrecord")
+        file = root / f"melanoma-{year}" / "train.csv"
+        rows = rows_of(file, "image_name", "target", "tfrecord")
         counted[year] = len(rows)
-        kept = [row for row in rows if _fold(row) >= 0]
+        kept = [row for row in rows if _fold(row, file) >= 0]
         dropped += len(rows) - len(kept)
-        folds = sorted({_fold(row) for row in kept})
+        where = [_fold(row, file) for row in kept]
+        folds = sorted(set(where))
+        if len(folds) < FEWEST_FOLDS:
+            raise BadInput(f"{file}: {FEWEST_FOLDS} folds (tfrecord) or more expected, {len(folds)} found; {AGAIN}")
         train = sorted(rng.choice(folds, size=int(MELANOMA_TRAIN * len(folds)), replace=False).tolist())
         val = drawn.choice(train, size=max(1, round(MELANOMA_VAL * len(train))), replace=False).tolist()
         items = items_of(
             root,
             [f"melanoma-{year}/train/{row['image_name']}.jpg" for row in kept],
-            [int(row["target"]) for row in kept],
+            [whole(row["target"], file) for row in kept],
             groups=tuple(_patient(row, year) for row in kept),
         )
-        where = [_fold(row) for row in kept]
         part = {"test": set(folds) - set(train)}
         part |= {"train": set(train), "val": part["test"]} if variant == "released" else {
             "train": set(train) - set(val), "val": set(val)
@@ -230,14 +257,14 @@ def melanoma(raw: Path, variant: str, made: Path) -> Found:
     note = f"{root}: test is 20 % of the folds by RandomState({MELANOMA_SEED}), 2020 first, then 2019"
     if variant == "released":
         note += f"; val is the test split, as in the released code; {BGR}"
-        splits = swapped_copies(splits, made)
     else:
         note += "; val is a fifth of the training folds by seed 0"
-    return Found(splits, MELANOMA_CLASSES, counted, note, tuple(notes))
+    found = Found(splits, MELANOMA_CLASSES, counted, note, tuple(notes))
+    return swapped(found, made) if variant == "released" else found
 
 
-def _fold(row: Mapping[str, str]) -> int:
-    return int(float(row["tfrecord"]))
+def _fold(row: Mapping[str, str], file: Path) -> int:
+    return whole(row["tfrecord"].removesuffix(".0"), file)
 
 
 def _patient(row: Mapping[str, str], year: str) -> str:
@@ -253,26 +280,38 @@ def hpa(raw: Path, variant: str, made: Path) -> Found:
     file = need(*(place / name for place in (root, raw, root / "splits" / "hpa") for name in HPA_SPLIT_FILES))
     rows = rows_of(file, "Id", "Target", "Split")
     parts = {"train": "train", "val": "val", "test": "test_val"}
-    splits = {split: _stained(root, [r for r in rows if r["Split"] == part], variant, made)
-              for split, part in parts.items()}  # fmt: skip
+    splits: dict[str, Labelled] = {}
+    copies: list[Copy] = []
+    for split, part in parts.items():
+        splits[split], more = _stained(root, [row for row in rows if row["Split"] == part], file, variant, made)
+        copies += more
     counted = {split: len(items) for split, items in splits.items()}
     notes = () if file_digest(file) == HPA_SPLIT_SHA256 else (f"{file} is not the split file of the paper",)
     kinds = {"default": "red, green, blue and yellow as alpha", "mixed": "yellow averaged into red and green"}
     note = f"{root}: the paper's split file; channels: {kinds.get(variant, 'blue, green, red, no yellow')}"
-    return Found(splits, HPA_CLASSES, counted, note, notes)
+    return Found(splits, HPA_CLASSES, counted, note, notes, tuple(copies))
 
 
-def _stained(root: Path, rows: Sequence[Mapping[str, str]], variant: str, made: Path) -> Labelled:
+def _stained(
+    root: Path, rows: Sequence[Mapping[str, str]], file: Path, variant: str, made: Path
+) -> tuple[Labelled, tuple[Copy, ...]]:
     """One PNG for each image, of its four stains."""
-    merged = [root / "rgby" / "train" / f"{row['Id']}.png" for row in rows]
-    single = [root / "train" / f"{row['Id']}_red.png" for row in rows]
-    sources = [whole if whole.exists() else red for whole, red in zip(merged, single, strict=True)]
-    labels = [tuple(sorted({int(number) for number in row["Target"].split()})) for row in rows]
+    sources = [_stains(root, row["Id"]) for row in rows]
+    labels = [tuple(sorted({whole(number, file) for number in row["Target"].split()})) for row in rows]
     channels = 4 if variant == DEFAULT else 3
-    items = items_of(root, [path.relative_to(root).as_posix() for path in sources], labels, channels=channels)
-    require_files(items)
+    items = items_of(root, [files[0].relative_to(root).as_posix() for files in sources], labels, channels=channels)
     names = [f"{row['Id']}.png" for row in rows]
-    return write_copies(items, made, names, lambda i: stain(read_stains(sources[i]), variant), sources)
+    return copied(items, made, names, functools.partial(_stained_image, sources, variant), sources)
+
+
+def _stains(root: Path, name: str) -> tuple[Path, ...]:
+    """The merged file of an image, or its four."""
+    merged = root / "rgby" / "train" / f"{name}.png"
+    return (merged,) if merged.exists() else tuple(root / "train" / f"{name}_{stain}.png" for stain in STAINS)
+
+
+def _stained_image(sources: Sequence[tuple[Path, ...]], variant: str, index: int) -> Image.Image:
+    return stain(read_stains(sources[index][0]), variant)
 
 
 def read_stains(path: Path) -> np.ndarray:
@@ -296,13 +335,6 @@ def stain(pixels: np.ndarray, variant: str) -> Image.Image:
         mixed = np.stack([(wide[..., 0] + wide[..., 3]) // 2, (wide[..., 1] + wide[..., 3]) // 2, wide[..., 2]], 2)
         return Image.fromarray(mixed.astype(np.uint8))
     return Image.fromarray(pixels)
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(need(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BadInput(f"{path}: not JSON ({error}); the download is partial, fetch it again") from error
 
 
 def hpa_class_counts(items: Labelled) -> list[int]:

@@ -1,17 +1,18 @@
 """ImageNet-1k's validation images with original or ReaL labels, its train images, and ImageNet V2."""
 
-import json
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from bench.raw import Found, Loader, class_folders, folder_items, folder_of, items_of, lines_of, mat, need
+from bench.lists import AGAIN, fields_of, json_of, lines_of, mat, need, whole
+from bench.raw import Found, Loader, class_folders, folder_items, folder_of, items_of
 from bench.splits import stratified_split
 from engine.errors import BadInput
 from engine.images import Labelled
 
+CLASSES = 1000
 TRAIN = {"train": 0.99, "val": 0.01}  # of the train images, where a model is to be trained on them
 V2_FOLDERS = {
     "default": "imagenetv2-matched-frequency-format-val",
@@ -99,8 +100,8 @@ def _labels_of_list(path: Path) -> tuple[list[int], tuple[str, ...]]:
 
 def label_list(path: Path) -> list[int]:
     """Original labels in the order of the images' numbers, whatever the order of the lines."""
-    pairs = [line.split() for line in lines_of(path)]
-    by_number = {validation_number(name): int(index) for name, index in pairs}
+    pairs = fields_of(path, 2)
+    by_number = {validation_number(name): whole(index, path) for name, index in pairs}
     if sorted(by_number) != list(range(1, len(pairs) + 1)):
         raise BadInput(f"{path}: one line for each image from 1 expected, {len(pairs)} found; fetch the list again")
     return [by_number[number] for number in sorted(by_number)]
@@ -108,34 +109,48 @@ def label_list(path: Path) -> list[int]:
 
 def _labels_of_devkit(root: Path) -> tuple[list[int], tuple[str, ...]]:
     devkit = folder_of(root, "ILSVRC2012_devkit_t12", holds="data") / "data"
-    truth = [int(line) for line in lines_of(devkit / "ILSVRC2012_validation_ground_truth.txt")]
-    synsets = np.atleast_1d(mat(devkit / "meta.mat")["synsets"])
+    file = devkit / "ILSVRC2012_validation_ground_truth.txt"
+    truth = [whole(line, file) for line in lines_of(file)]
+    synsets = np.atleast_1d(mat(devkit / "meta.mat", "synsets")["synsets"])
     # Fields: number, wnid, words, gloss, number of children; inner nodes of the tree are no classes.
     leaves = {int(synset[0]): str(synset[1]) for synset in synsets if int(synset[4]) == 0}
     classes = tuple(sorted(leaves.values()))
     place = {wnid: index for index, wnid in enumerate(classes)}
+    unknown = [number for number in truth if number not in leaves]
+    if unknown:
+        raise BadInput(f"{file}: class {unknown[0]} found, which meta.mat lacks; {AGAIN}")
     return [place[leaves[number]] for number in truth], classes
 
 
 def known_wnids() -> tuple[str, ...]:
     """The 1000 wnids of ImageNet-1k, sorted, from timm's own list."""
-    return tuple(_timm_file("imagenet_synsets.txt").split())
+    return tuple(lines_of(_timm_file("imagenet_synsets.txt")))
 
 
 def real_labels(root: Path) -> list[list[int]]:
     """ReaL labels in the order of the images' numbers: real.json beside the images, else timm's identical copy."""
     for path in (root / "real.json", root / "real" / "real.json"):
         if path.exists():
-            return json.loads(path.read_text(encoding="utf-8"))
-    return json.loads(_timm_file("imagenet_real_labels.json"))
+            return _label_lists(path)
+    return _label_lists(_timm_file("imagenet_real_labels.json"))
 
 
-def _timm_file(name: str) -> str:
-    """A list that timm ships, read without importing timm, which takes seconds."""
+def _label_lists(path: Path) -> list[list[int]]:
+    labels = json_of(path)
+    if not (isinstance(labels, list) and all(isinstance(some, list) for some in labels)):
+        raise BadInput(f"{path}: a list of lists of labels expected; {AGAIN}")
+    wrong = [label for some in labels for label in some if not (isinstance(label, int) and 0 <= label < CLASSES)]
+    if wrong:
+        raise BadInput(f"{path}: label {wrong[0]!r} found, 0 to {CLASSES - 1} expected; {AGAIN}")
+    return labels
+
+
+def _timm_file(name: str) -> Path:
+    """A list that timm ships, found without importing timm, which takes seconds."""
     found = find_spec("timm")
     assert found is not None
     assert found.origin is not None
-    return need(Path(found.origin).parent / "data" / "_info" / name).read_text(encoding="utf-8")
+    return need(Path(found.origin).parent / "data" / "_info" / name)
 
 
 def real_of_labels(labels: Sequence[int], real: Sequence[Sequence[int]]) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """Kornblith et al.'s twelve data sets, from official downloads to splits. Where there is no val, it is cut later."""
 
+import dataclasses
 import functools
-import json
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,21 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bench.raw import (
-    Found,
-    Loader,
-    absent_files,
-    class_folders,
-    folder_items,
-    folder_of,
-    items_of,
-    lines_of,
-    mat,
-    need,
-    require_files,
-    rows_of,
-    write_copies,
-)
+from bench.lists import AGAIN, fields_of, json_of, lines_of, mat, need, numbering, rows_of, whole
+from bench.raw import Copy, Found, Loader, absent_files, class_folders, copied, folder_items, folder_of, items_of
 from engine.decoding import read_image
 from engine.errors import BadInput
 from engine.images import Labelled
@@ -42,10 +29,14 @@ def food101(raw: Path, variant: str, made: Path) -> Found:
     """meta/classes.txt and meta/{train,test}.json: class -> "class/id" without the .jpg."""
     root = folder_of(raw, "food-101", holds="meta")
     classes = tuple(lines_of(root / "meta" / "classes.txt"))
+    number = numbering(classes, root / "meta" / "classes.txt")
     splits = {}
     for split in ("train", "test"):
-        listed = json.loads(need(root / "meta" / f"{split}.json").read_text(encoding="utf-8"))
-        pairs = sorted((image, classes.index(name)) for name, images in listed.items() for image in images)
+        file = root / "meta" / f"{split}.json"
+        listed = json_of(file)
+        if not (isinstance(listed, dict) and all(isinstance(images, list) for images in listed.values())):
+            raise BadInput(f"{file}: an object of class names and lists of images expected; {AGAIN}")
+        pairs = sorted((str(image), number(name, file)) for name, images in listed.items() for image in images)
         splits[split] = items_of(root, [f"images/{image}.jpg" for image, _ in pairs], [number for _, number in pairs])
     return _official(root, splits, classes)
 
@@ -53,28 +44,40 @@ def food101(raw: Path, variant: str, made: Path) -> Found:
 def cifar10(raw: Path, variant: str, made: Path) -> Found:
     root = folder_of(raw, "cifar-10-batches-py", holds="batches.meta")
     files = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
-    return _cifar(root, made, files, "labels", _unpickled(root / "batches.meta")["label_names"])
+    return _cifar(root, made, files, "labels", ("batches.meta", "label_names"))
 
 
 def cifar100(raw: Path, variant: str, made: Path) -> Found:
     root = folder_of(raw, "cifar-100-python", holds="meta")
-    return _cifar(
-        root, made, {"train": ["train"], "test": ["test"]}, "fine_labels", _unpickled(root / "meta")["fine_label_names"]
-    )
+    return _cifar(root, made, {"train": ["train"], "test": ["test"]}, "fine_labels", ("meta", "fine_label_names"))
 
 
-def _cifar(root: Path, made: Path, files: dict[str, list[str]], key: str, classes: Sequence[str]) -> Found:
+def _cifar(root: Path, made: Path, files: dict[str, list[str]], key: str, meta: tuple[str, str]) -> Found:
     """Pickled batches to one PNG per image; data is uint8 [n, 3072], all red, then all green, then all blue."""
-    splits = {}
+    classes = tuple(map(str, _unpickled(root / meta[0], meta[1])[meta[1]]))
+    splits: dict[str, Labelled] = {}
+    copies: list[Copy] = []
     for split, names in files.items():
-        batches = [_unpickled(root / name) for name in names]
-        pixels = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-        sources = [root / name for name, batch in zip(names, batches, strict=True) for _ in batch["data"]]
-        labels = [label for batch in batches for label in batch[key]]
+        batches = [_batch(root / name, key) for name in names]
+        pixels = np.concatenate([data for data, _ in batches]).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+        sources = [(root / name,) for name, (data, _) in zip(names, batches, strict=True) for _ in data]
         paths = [f"{split}/{number:05}.png" for number in range(len(pixels))]
-        items = items_of(made, paths, labels)
-        splits[split] = write_copies(items, made, paths, functools.partial(_picture, pixels), sources)
-    return _official(root, splits, tuple(classes))
+        items = items_of(made, paths, [label for _, labels in batches for label in labels])
+        splits[split], more = copied(items, made, paths, functools.partial(_picture, pixels), sources)
+        copies += more
+    return dataclasses.replace(_official(root, splits, classes), copies=tuple(copies))
+
+
+def _batch(path: Path, key: str) -> tuple[np.ndarray, list[int]]:
+    """Pixels uint8 [n, 3072] and the label of each."""
+    batch = _unpickled(path, "data", key)
+    data, labels = np.asarray(batch["data"]), batch[key]
+    if data.dtype != np.uint8 or data.shape != (len(labels), 3072):
+        raise BadInput(
+            f"{path}: uint8 [{len(labels)}, 3072] expected for {len(labels)} labels, {data.dtype} {list(data.shape)} "
+            f"found; {AGAIN}"
+        )
+    return data, [whole(label, path) for label in labels]
 
 
 def _picture(pixels: np.ndarray, index: int) -> Image.Image:
@@ -94,12 +97,18 @@ class _Arrays(pickle.Unpickler):
         raise BadInput(f"a pickle asks for {module}.{name}; expected arrays and text only; fetch CIFAR again")
 
 
-def _unpickled(path: Path) -> dict[str, Any]:
+def _unpickled(path: Path, *keys: str) -> dict[str, Any]:
+    """The dictionary in the file, with these keys among its own."""
     with open(need(path), "rb") as file:
         try:
-            return _Arrays(file, encoding="latin1").load()
-        except (pickle.UnpicklingError, EOFError) as error:
-            raise BadInput(f"{path}: not a whole pickle ({error}); the download is partial, fetch it again") from error
+            found = _Arrays(file, encoding="latin1").load()
+        except BadInput:
+            raise
+        except Exception as error:  # half a pickle can raise anything
+            raise BadInput(f"{path}: not a whole pickle ({error}); {AGAIN}") from error
+    if not isinstance(found, dict) or not set(keys) <= set(found):
+        raise BadInput(f"{path}: a pickled dictionary with {' and '.join(keys)} expected; {AGAIN}")
+    return found
 
 
 def birdsnap(raw: Path, variant: str, made: Path) -> Found:
@@ -109,10 +118,12 @@ def birdsnap(raw: Path, variant: str, made: Path) -> Found:
     """
     root = folder_of(raw, "birdsnap", holds="images.txt")
     species = rows_of(root / "species.txt", "id", "common", "dir", delimiter="\t")
-    number = {row["dir"].lower(): index for index, row in enumerate(species)}
-    header, *lines = (line.split() for line in lines_of(root / "images.txt"))
-    listed = [line[header.index("path")] for line in lines]
+    number = numbering([row["dir"].lower() for row in species], root / "species.txt")
+    listed = _birds(root / "images.txt")
     tested = set(lines_of(root / "test_images.txt")[1:])
+    unlisted = sorted(tested - set(listed))
+    if unlisted:
+        raise BadInput(f"{root / 'test_images.txt'}: {unlisted[0]} found, which images.txt lacks; {AGAIN}")
     images = need(root / "download" / "images")
     spelt = {name.lower(): name for name in class_folders(images)}
     splits, notes = {}, []
@@ -123,30 +134,38 @@ def birdsnap(raw: Path, variant: str, made: Path) -> Found:
             f"{spelt.get(folder.lower(), folder)}/{path.partition('/')[2]}"
             for folder, path in zip(folders, paths, strict=True)
         ]
-        whole = items_of(images, files, [number[folder.lower()] for folder in folders])
-        absent = set(absent_files(whole))
-        splits[split] = whole.take([i for i in range(len(whole)) if i not in absent])
+        items = items_of(images, files, [number(folder.lower(), root / "images.txt") for folder in folders])
+        absent = set(absent_files(items))
+        splits[split] = items.take([i for i in range(len(items)) if i not in absent])
         if absent:
-            gone = f"{len(absent)} of {len(whole)}"
+            gone = f"{len(absent)} of {len(items)}"
             notes.append(f"{split}: listed images that are not there, their addresses dead: {gone}")
     counted = {"listed": len(listed), "listed test": len(tested)}
     return Found(splits, tuple(row["common"] for row in species), counted, f"{root}: official test list", tuple(notes))
+
+
+def _birds(path: Path) -> list[str]:
+    """The column path of a list whose fields are separated by space."""
+    header = lines_of(path)[:1]
+    columns = header[0].split() if header else []
+    if "path" not in columns:
+        raise BadInput(f"{path}: a header with path expected, {' '.join(columns) or 'nothing'} found; {AGAIN}")
+    place = columns.index("path")
+    # One field more, which takes all columns after it.
+    return [fields[place] for fields in fields_of(path, min(place + 2, len(columns)))[1:]]
 
 
 def sun397(raw: Path, variant: str, made: Path) -> Found:
     """ClassName.txt (/a/abbey) and partition 01. A class is the folder of the image: "/b/bar" is in "/b/barn" too."""
     root = folder_of(raw, "SUN397", holds="ClassName.txt")
     names = lines_of(root / "ClassName.txt")
-    number = {name: index for index, name in enumerate(names)}
+    number = numbering(names, root / "ClassName.txt")
     splits = {}
-    for split, file in (("train", "Training_01.txt"), ("test", "Testing_01.txt")):
-        paths = lines_of(root / file)
-        unknown = sorted({folder for path in paths if (folder := path.rpartition("/")[0]) not in number})
-        if unknown:
-            raise BadInput(f"{root / file}: class {unknown[0]} found, which ClassName.txt lacks; fetch both again")
-        splits[split] = items_of(
-            root, [path.lstrip("/") for path in paths], [number[path.rpartition("/")[0]] for path in paths]
-        )
+    for split, name in (("train", "Training_01.txt"), ("test", "Testing_01.txt")):
+        file = root / name
+        paths = lines_of(file)
+        labels = [number(path.rpartition("/")[0], file) for path in paths]
+        splits[split] = items_of(root, [path.lstrip("/") for path in paths], labels)
     return _official(root, splits, tuple(name[3:] for name in names), "partition 01")
 
 
@@ -158,11 +177,11 @@ def cars(raw: Path, variant: str, made: Path) -> Found:
         "train": root / "devkit" / "cars_train_annos.mat",
         "test": need(root / labelled, root / "devkit" / labelled),
     }
-    classes = tuple(str(name) for name in mat(root / "devkit" / "cars_meta.mat")["class_names"])
+    classes = tuple(str(name) for name in mat(root / "devkit" / "cars_meta.mat", "class_names")["class_names"])
     splits = {}
     for split, file in files.items():
-        notes = np.atleast_1d(mat(file)["annotations"])
-        if "class" not in (notes.dtype.names or ()):
+        notes = np.atleast_1d(mat(file, "annotations")["annotations"])
+        if not {"class", "fname"} <= set(notes.dtype.names or ()):
             raise BadInput(f"{file}: no classes in it; expected {labelled}, the test annotations with labels")
         paths = [f"cars_{split}/{note['fname']}" for note in notes]
         splits[split] = items_of(root, paths, [int(note["class"]) - 1 for note in notes])
@@ -173,27 +192,33 @@ def aircraft(raw: Path, variant: str, made: Path) -> Found:
     """data/images_variant_<split>.txt: the image's number and the variant's name, which may hold spaces."""
     root = folder_of(raw, "fgvc-aircraft-2013b/data", "data", holds="variants.txt")
     classes = tuple(lines_of(root / "variants.txt"))
-    splits = {}
+    number = numbering(classes, root / "variants.txt")
+    splits: dict[str, Labelled] = {}
     for split in SPLITS:
-        pairs = [line.split(" ", 1) for line in lines_of(root / f"images_variant_{split}.txt")]
+        file = root / f"images_variant_{split}.txt"
+        pairs = fields_of(file, 2)
         splits[split] = items_of(
-            root, [f"images/{image}.jpg" for image, _ in pairs], [classes.index(name) for _, name in pairs]
+            root, [f"images/{image}.jpg" for image, _ in pairs], [number(name, file) for _, name in pairs]
         )
     counted = _joined(splits)
+    copies: list[Copy] = []
     if variant == "no_banner":
-        splits = {split: _without_banner(items, made) for split, items in splits.items()}
-    return Found(splits, classes, counted, f"{root}: official train, val and test of the variant level")
+        for split, items in splits.items():
+            splits[split], more = _without_banner(items, made)
+            copies += more
+    note = f"{root}: official train, val and test of the variant level"
+    return Found(splits, classes, counted, note, copies=tuple(copies))
 
 
-def _without_banner(items: Labelled, made: Path) -> Labelled:
-    require_files(items)
+def _without_banner(items: Labelled, made: Path) -> tuple[Labelled, tuple[Copy, ...]]:
     files = [items.file(i) for i in range(len(items))]
 
     def draw(index: int) -> Image.Image:
         image = read_image(files[index])
         return image.crop((0, 0, image.width, max(1, image.height - BANNER)))
 
-    return write_copies(items, made, [str(Path(path).with_suffix(".png")) for path in items.paths], draw, files)
+    names = [str(Path(path).with_suffix(".png")) for path in items.paths]
+    return copied(items, made, names, draw, [(file,) for file in files])
 
 
 def voc2007(raw: Path, variant: str, made: Path) -> Found:
@@ -202,32 +227,43 @@ def voc2007(raw: Path, variant: str, made: Path) -> Found:
     splits = {}
     for split in SPLITS:
         names = lines_of(root / "ImageSets" / "Main" / f"{split}.txt")
-        marks: dict[str, dict[int, int]] = {name: {} for name in names}
-        for number, name in enumerate(VOC_CLASSES):
-            for line in lines_of(root / "ImageSets" / "Main" / f"{name}_{split}.txt"):
-                image, mark = line.split()
-                marks[image][number] = int(mark)
-        of_mark = {
-            wanted: [tuple(k for k, mark in marks[name].items() if mark == wanted) for name in names]
-            for wanted in (1, 0)
-        }
-        more: dict[str, Any] = {} if variant == "difficult_negative" else {"ignore": tuple(of_mark[0])}
-        splits[split] = items_of(root, [f"JPEGImages/{name}.jpg" for name in names], of_mark[1], **more)
+        marks = [_voc_marks(root / "ImageSets" / "Main" / f"{kind}_{split}.txt", names) for kind in VOC_CLASSES]
+        shown, hard = (
+            [tuple(k for k, of_class in enumerate(marks) if of_class[name] == mark) for name in names]
+            for mark in (1, 0)
+        )
+        more: dict[str, Any] = {} if variant == "difficult_negative" else {"ignore": tuple(hard)}
+        splits[split] = items_of(root, [f"JPEGImages/{name}.jpg" for name in names], shown, **more)
     difficult = "count as negatives" if variant == "difficult_negative" else "are ignored"
     note = f"{root}: official train, val and test; images difficult for a class {difficult}"
     return Found(splits, VOC_CLASSES, _joined(splits), note)
+
+
+def _voc_marks(path: Path, names: Sequence[str]) -> dict[str, int]:
+    """1, 0 or -1 of each image; a list that lacks one would make it a negative."""
+    marks = {image: whole(mark, path) for image, mark in fields_of(path, 2)}
+    if set(marks) != set(names):
+        apart = sorted(set(marks) ^ set(names))
+        raise BadInput(
+            f"{path}: a line for each of {len(names)} images expected, {len(marks)} found, differing in {apart[0]}; "
+            f"{AGAIN}"
+        )
+    if not set(marks.values()) <= {-1, 0, 1}:
+        raise BadInput(f"{path}: marks of 1, 0 and -1 expected, {sorted(set(marks.values()))[:5]} found; {AGAIN}")
+    return marks
 
 
 def dtd(raw: Path, variant: str, made: Path) -> Found:
     """labels/{train,val,test}1.txt: class/file.jpg."""
     root = folder_of(raw, "dtd/dtd", "dtd", holds="labels")
     classes = class_folders(need(root / "images"))
+    number = numbering(classes, root / "images")
     splits = {}
     for split in SPLITS:
-        paths = lines_of(root / "labels" / f"{split}1.txt")
-        splits[split] = items_of(
-            root, [f"images/{path}" for path in paths], [classes.index(path.partition("/")[0]) for path in paths]
-        )
+        file = root / "labels" / f"{split}1.txt"
+        paths = lines_of(file)
+        labels = [number(path.partition("/")[0], file) for path in paths]
+        splits[split] = items_of(root, [f"images/{path}" for path in paths], labels)
     return Found(splits, classes, _joined(splits), f"{root}: official train, val and test, split 1")
 
 
@@ -236,12 +272,11 @@ def pets(raw: Path, variant: str, made: Path) -> Found:
     root = folder_of(raw, "oxford-iiit-pet", holds="annotations")
     names: dict[int, str] = {}
     splits = {}
-    for split, file in (("train", "trainval.txt"), ("test", "test.txt")):
-        lines = [line.split() for line in lines_of(root / "annotations" / file) if not line.startswith("#")]
-        names |= {int(number): image.rpartition("_")[0].replace("_", " ") for image, number, *_ in lines}
-        splits[split] = items_of(
-            root, [f"images/{image}.jpg" for image, *_ in lines], [int(number) - 1 for _, number, *_ in lines]
-        )
+    for split, name in (("train", "trainval.txt"), ("test", "test.txt")):
+        file = root / "annotations" / name
+        lines = [(image, whole(number, file)) for image, number, *_ in fields_of(file, 4)]
+        names |= {number: image.rpartition("_")[0].replace("_", " ") for image, number in lines}
+        splits[split] = items_of(root, [f"images/{image}.jpg" for image, _ in lines], [n - 1 for _, n in lines])
     return _official(root, splits, tuple(names[number] for number in sorted(names)))
 
 
@@ -272,11 +307,13 @@ def caltech101(raw: Path, variant: str, made: Path) -> Found:
 def flowers102(raw: Path, variant: str, made: Path) -> Found:
     """imagelabels.mat and setid.mat, both from 1; the test set (tstid) is the large one."""
     root = folder_of(raw, "flowers-102", "flowers102", holds="imagelabels.mat")
-    labels = mat(root / "imagelabels.mat")["labels"]
-    ids = mat(root / "setid.mat")
+    labels = np.atleast_1d(mat(root / "imagelabels.mat", "labels")["labels"])
+    ids = mat(root / "setid.mat", "trnid", "valid", "tstid")
     splits = {}
     for split, key in (("train", "trnid"), ("val", "valid"), ("test", "tstid")):
-        numbers = np.atleast_1d(ids[key]).tolist()
+        numbers = [int(number) for number in np.atleast_1d(ids[key]).ravel()]
+        if not numbers or min(numbers) < 1 or max(numbers) > len(labels):
+            raise BadInput(f"{root / 'setid.mat'}: {key} of numbers from 1 to {len(labels)} expected; {AGAIN}")
         splits[split] = items_of(
             root, [f"jpg/image_{i:05}.jpg" for i in numbers], [int(labels[i - 1]) - 1 for i in numbers]
         )

@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.manifests import VAL_OF_TRAIN, Source, prepare
+from bench.choosing import metric_options
+from bench.data import Request
+from bench.data_tasks import is_string, task_name
+from bench.layouts import VAL_OF_TRAIN
+from bench.manifests import Source, prepare
+from bench.progress import Progress
 from bench.regimes import FrozenData, Setting, regime_kind
 from bench.splits import stratified_split
 from bench.stats import interval
@@ -47,7 +52,9 @@ class Probed:
             f"{self.model} on {self.task}: {self.metric} {self.value:.4f}, 95 % {self.low:.4f} to {self.high:.4f}, "
             f"n = {self.n}"
         ]
-        chosen = [f"{name} {self.details[name]:g}" for name in ("penalty", "neighbours") if name in self.details]
+        chosen = [
+            f"{name} {self.details[name]:g}" for name in ("penalty", "neighbours", "threshold") if name in self.details
+        ]
         trained = f"{self.details['n_train']} images of train and {self.details['n_val']} of val"
         found.append(f"{self.regime}: {', '.join([*chosen, trained])}")
         if "converged" in self.details:
@@ -58,28 +65,31 @@ class Probed:
         return [*found, f"{self.seconds:.1f} s{spent}"]
 
 
-def source_of(text: str, metric: str, root: Path, seed: int, channels: int | None = None) -> Source:
-    """A folder of images, a CSV or Parquet table, a prepared task's folder, or its name under `root`.
-
-    channels: as which the images are read, over what a prepared task says.
-    """
+def source_of(request: Request, metric: str, seed: int, splits: Mapping[str, str]) -> Source:
+    """A data string, a folder of images, a CSV or Parquet table, a prepared task's folder, or its name under root."""
+    text, channels = request.text, request.channels
+    if is_string(text):
+        name = task_name(text)
+        return Source(name, metric=metric, seed=seed, images=request, splits=splits, channels=channels)
     path = Path(text)
     if path.suffix.lower() == ".csv" or path.suffix.lower() in PARQUET:
         return Source(path.stem, csv=path, metric=metric, seed=seed, channels=channels)
-    for folder in (path, root / text):
+    for folder in (path, request.folder / text):
         if (folder / "task.json").exists():
             return Source(folder.name, prepared=folder, channels=channels)
     return Source(path.resolve().name, folder=path, metric=metric, seed=seed, channels=channels)
 
 
-def probe_model(spec: ModelSpec, source: Source, regime: str, setting: Setting, study: Study) -> Probed:
+def probe_model(
+    spec: ModelSpec, source: Source, regime: str, setting: Setting, study: Study, progress: Progress | None = None
+) -> Probed:
     """The score of a model's frozen features on a task: fitted on train, chosen on val, measured once on test.
 
     study: how and where to run; its models, tasks and regimes are replaced.
     """
     began = time.perf_counter()
     _require_frozen(regime)
-    task = prepare(source, Path(study.out))
+    task = prepare(source, Path(study.out), progress)
     study = dataclasses.replace(study, models=(spec,), tasks=(task,), regimes={regime: (regime, setting)})
     row, _ = measured(study, study.cells()[0])
     assert row.value is not None
@@ -112,10 +122,11 @@ def probe_files(folder: Path, metric: str, regime: str, setting: Setting, seed: 
     head, details = fit(data, setting)
     test = _read(folder / "test.npz")
     truth, scores = test.truth(classes, several), np.asarray(head(test.rows), dtype=np.float32)
-    low, high = interval(metric, truth, scores, seed=seed)
+    options = metric_options(details)
+    low, high = interval(metric, truth, scores, seed=seed, **options)
     counts = {"n_train": len(train.rows), "n_val": len(val.rows)}
     return Probed(
-        "features", str(folder), regime, metric, METRICS[metric](truth, scores), low, high, len(test.rows),
+        "features", str(folder), regime, metric, METRICS[metric](truth, scores, **options), low, high, len(test.rows),
         counts | dict(details), time.perf_counter() - began,
     )  # fmt: skip
 

@@ -1,10 +1,10 @@
-"""What the loaders of official downloads share: find a file or say what is missing, read lists, write copies."""
+"""What the loaders of official downloads share: find a folder or say what is missing, list images, write copies."""
 
-import csv
 import dataclasses
 import functools
+import itertools
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,28 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from bench.lists import AGAIN
+from bench.progress import Progress
 from engine.decoding import read_image
 from engine.encoded import file_of
-from engine.errors import BadInput
+from engine.errors import BadImages, BadInput
 from engine.images import Labelled, image_files
 
+NEAR = 50  # folders that an error looks into for what it misses
 EVALUATION = 0.2  # Fang et al.'s code holds out int(0.2 n) of each class
+
+
+@dataclasses.dataclass(frozen=True)
+class Copy:
+    """An image that a task needs changed: `file` is to hold, as PNG, what draw() makes of the files `sources`."""
+
+    file: Path
+    sources: tuple[Path, ...]
+    draw: Callable[[], Image.Image]
+
+    def is_there(self) -> bool:
+        newest = max(source.stat().st_mtime_ns for source in self.sources)
+        return self.file.exists() and self.file.stat().st_mtime_ns >= newest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +42,7 @@ class Found:
 
     splits: train and test, and val where the data set has one (else it is cut from train). counted: the numbers
     that the catalogue declares, as found. note: how the splits came about. notes: what was left out, and why.
+    copies: images of the splits that are still to be written, once the counts are right.
     """
 
     splits: dict[str, Labelled]
@@ -33,13 +50,17 @@ class Found:
     counted: Mapping[str, int]
     note: str
     notes: tuple[str, ...] = ()
+    copies: tuple[Copy, ...] = ()
 
 
 Loader = Callable[[Path, str, Path], Found]  # download, variant, folder for written images
 
 
 def folder_of(raw: Path, *names: str, holds: str) -> Path:
-    """The first of raw/<name>, or raw itself, that holds the file or folder `holds`."""
+    """The first of raw/<name>, or raw itself, that holds the file or folder `holds`.
+
+    Raises BadInput, which names a folder near raw that does hold it, if there is one.
+    """
     for folder in (*(raw / name for name in names), raw):
         if (folder / holds).exists():
             return folder
@@ -47,41 +68,18 @@ def folder_of(raw: Path, *names: str, holds: str) -> Path:
         raise BadInput(f"{raw}: no such folder; give --raw the folder that the download was unpacked in")
     there = ", ".join(sorted(p.name for p in raw.iterdir())[:6]) or "nothing"
     expected = " or ".join(f"{name}/{holds}" for name in names)
-    raise BadInput(f"{raw}: {expected or holds} expected, {there} found; unpack the download there or name its folder")
+    near = next((folder for folder in _near(raw) if (folder / holds).exists()), None)
+    remedy = f"{holds} is in {near}: give --raw {near}" if near else "unpack the download there or name its folder"
+    raise BadInput(f"{raw}: {expected or holds} expected, {there} found; {remedy}")
 
 
-def need(*paths: Path) -> Path:
-    """The first of the paths that exists."""
-    for path in paths:
-        if path.exists():
-            return path
-    raise BadInput(f"{' or '.join(map(str, paths))}: no such file; the download is partial, fetch and unpack it again")
-
-
-def lines_of(path: Path) -> list[str]:
-    """The lines that say something, without the space around them."""
-    return [line.strip() for line in need(path).read_text(encoding="utf-8").splitlines() if line.strip()]
-
-
-def rows_of(path: Path, *columns: str, delimiter: str = ",") -> list[dict[str, str]]:
-    """The lines of a table that has these columns, by name."""
-    with open(need(path), newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file, delimiter=delimiter))
-    absent = [column for column in columns if not rows or column not in rows[0]]
-    if absent:
-        found = ", ".join(rows[0]) if rows else "nothing"
-        raise BadInput(f"{path}: columns {', '.join(columns)} expected, {found} found; fetch the file again")
-    return rows
-
-
-def mat(path: Path) -> dict[str, Any]:
-    """MATLAB's variables, without dimensions of length one."""
-    from scipy.io import loadmat
-
-    try:
-        return loadmat(str(need(path)), squeeze_me=True)
-    except (ValueError, TypeError, NotImplementedError) as error:
-        raise BadInput(f"{path}: not a MATLAB file ({error}); fetch it again") from error
+def _near(raw: Path) -> Iterator[Path]:
+    """The folders one and two levels below, few of each, and the one above."""
+    below = [Path(entry) for entry in itertools.islice((e for e in os.scandir(raw) if e.is_dir()), NEAR)]
+    yield from sorted(below)
+    for folder in sorted(below):
+        yield from sorted(Path(e) for e in itertools.islice((e for e in os.scandir(folder) if e.is_dir()), NEAR))
+    yield raw.absolute().parent
 
 
 def items_of(root: Path, paths: Sequence[str], labels: Iterable[int | tuple[int, ...]], **more: Any) -> Labelled:
@@ -142,44 +140,64 @@ def evaluation_splits(items: Labelled, evaluation: Sequence[int], released: bool
     return {"train": splits["train"], "val": splits["test"], "test": splits["test"]} if released else splits
 
 
-def write_copies(
-    items: Labelled, made: Path, names: Sequence[str], draw: Callable[[int], Image.Image], sources: Sequence[Path]
-) -> Labelled:
-    """`items` with image i replaced by what draw(i) gives, written as `made/<names[i]>` (PNG).
+def copied(
+    items: Labelled,
+    made: Path,
+    names: Sequence[str],
+    draw: Callable[[int], Image.Image],
+    sources: Sequence[tuple[Path, ...]],
+) -> tuple[Labelled, tuple[Copy, ...]]:
+    """(`items` with image i at `made/<names[i]>`, how to write it there: what draw(i) makes of the files sources[i]).
 
-    A copy that is newer than its source is kept, so a killed run goes on where it was. Raises BadImages.
+    An image that is listed several times is written once.
     """
-
-    def write(index: int) -> None:
-        target = made / names[index]
-        if target.exists() and target.stat().st_mtime_ns >= sources[index].stat().st_mtime_ns:
-            return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}.part")
-        draw(index).save(part, format="PNG", compress_level=1)
-        os.replace(part, target)
-
-    with ThreadPoolExecutor() as pool:
-        for _ in pool.map(write, range(len(items))):
-            pass
-    return dataclasses.replace(items, root=str(made.absolute()), paths=tuple(names))
+    copies = {name: Copy(made / name, sources[i], functools.partial(draw, i)) for i, name in enumerate(names)}
+    return dataclasses.replace(items, root=str(made.absolute()), paths=tuple(names)), tuple(copies.values())
 
 
-def swapped_copies(splits: dict[str, Labelled], made: Path) -> dict[str, Labelled]:
-    """The splits with red and blue exchanged, as a network sees what OpenCV reads and nobody converts."""
-    return {split: _swapped(items, made) for split, items in splits.items()}
+def write_copies(copies: Sequence[Copy], progress: Progress) -> None:
+    """Write every copy, whole or not at all; one that is newer than its sources is kept.
+
+    Raises BadInput, before anything is written, where a source is not there, and BadImages with all unreadable ones.
+    """
+    absent = [file for copy in copies for file in copy.sources if not os.path.isfile(file)]
+    if absent:
+        raise BadInput(f"{absent[0]}: no such file, and {len(absent) - 1} more are not there; {AGAIN}")
+    waiting = [copy for copy in copies if not copy.is_there()]
+    problems: list[tuple[str, str]] = []
+    if not waiting:
+        return
+    with progress.stage("writing images") as advance, ThreadPoolExecutor() as pool:
+        for done, found in enumerate(pool.map(_write, waiting), 1):
+            problems += found
+            advance(done, len(waiting))
+    if problems:
+        raise BadImages(problems)
 
 
-def _swapped(items: Labelled, made: Path) -> Labelled:
-    require_files(items)
-    names = [str(Path(path).with_suffix(".png")) for path in items.paths]
-    # One image may be listed once per annotation; it is written once.
-    once = items.take(list({name: index for index, name in enumerate(names)}.values()))
-    own = [str(Path(path).with_suffix(".png")) for path in once.paths]
-    files = [once.file(i) for i in range(len(once))]
-    write_copies(once, made, own, lambda index: _bgr(files[index]), files)
-    return dataclasses.replace(items, root=str(made.absolute()), paths=tuple(names))
+def _write(copy: Copy) -> tuple[tuple[str, str], ...]:
+    """Problems with its sources, if there are any."""
+    try:
+        image = copy.draw()
+    except BadImages as error:
+        return error.problems
+    copy.file.parent.mkdir(parents=True, exist_ok=True)
+    part = copy.file.with_name(f".{copy.file.name}.part")
+    image.save(part, format="PNG", compress_level=1)
+    os.replace(part, copy.file)
+    return ()
 
 
-def _bgr(path: Path) -> Image.Image:
-    return Image.fromarray(np.asarray(read_image(path))[:, :, ::-1].copy())
+def swapped(found: Found, made: Path) -> Found:
+    """The same with red and blue exchanged, as a network sees what OpenCV reads and nobody converts."""
+    splits, copies = {}, list(found.copies)
+    for split, items in found.splits.items():
+        names = [str(Path(path).with_suffix(".png")) for path in items.paths]
+        files = [items.file(i) for i in range(len(items))]
+        splits[split], more = copied(items, made, names, functools.partial(_bgr, files), [(file,) for file in files])
+        copies += more
+    return dataclasses.replace(found, splits=splits, copies=tuple({copy.file: copy for copy in copies}.values()))
+
+
+def _bgr(files: Sequence[Path], index: int) -> Image.Image:
+    return Image.fromarray(np.asarray(read_image(files[index]))[:, :, ::-1].copy())

@@ -12,13 +12,13 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.choosing import Goodness
 from bench.tasks import Task
 from engine.errors import BadInput, nearest
 from engine.feature_store import FeatureStore
 from engine.features import Options
 from engine.finetune import Recipe, finetune
 from engine.images import Labelled
-from engine.metrics import METRICS
 from engine.models import ModelSpec
 from export.wanted import How, wanted_of_spec
 
@@ -108,9 +108,9 @@ class FrozenData:
     metric: str
     seed: int
 
-    def value(self, truth: NDArray[Any], scores: NDArray[Any]) -> float:
-        """How good scores of val are, for choosing. truth is val_truth, as a fit hands it back."""
-        return goodness(self.metric)(self.val_judged, scores)
+    def goodness(self) -> Goodness:
+        """How good scores of val are, for choosing."""
+        return Goodness(self.metric, self.val_judged)
 
 
 Head = Callable[[NDArray[np.float32]], NDArray[Any]]
@@ -159,6 +159,7 @@ def fit_probe(data: FrozenData, setting: ProbeSetting) -> tuple[Head, Mapping[st
     from engine.neighbours import few_shot
     from engine.probe import KORNBLITH_PENALTIES, Solver, probe
 
+    good = data.goodness()
     rows, truth = data.train_rows, data.train_judged
     if setting.shots is not None:
         chosen = few_shot(data.train_truth, setting.shots, draws=1, seed=data.seed)[0]
@@ -168,7 +169,7 @@ def fit_probe(data: FrozenData, setting: ProbeSetting) -> tuple[Head, Mapping[st
         truth,
         data.val_rows,
         data.val_judged,
-        data.value,
+        lambda _, scores: good(scores),
         penalties=setting.penalties or KORNBLITH_PENALTIES,
         classes=data.classes,
         refit=setting.shots is None,
@@ -179,41 +180,45 @@ def fit_probe(data: FrozenData, setting: ProbeSetting) -> tuple[Head, Mapping[st
         "converged": fitted.converged,
         "unconverged_penalties": fitted.unconverged,
         "probe_seconds": fitted.seconds,
+        **good.details(int(np.flatnonzero(fitted.penalties == fitted.penalty)[0])),
     }
 
 
 def fit_knn(data: FrozenData, setting: KnnSetting) -> tuple[Head, Mapping[str, Any]]:
     from engine.neighbours import knn
 
+    good = data.goodness()
     fitted = knn(
         data.train_rows,
         data.train_truth,
         data.val_rows,
         data.val_truth,
-        data.value,
+        lambda _, scores: good(scores),
         setting.counts,
         classes=data.classes,
         distance=setting.distance,
         weighting=setting.weighting,
         temperature=setting.temperature,
     )
-    return fitted, {"neighbours": fitted.count}
+    return fitted, {"neighbours": fitted.count, **good.details(fitted.counts.index(fitted.count))}
 
 
 def fit_ridge(data: FrozenData, setting: RidgeSetting) -> tuple[Head, Mapping[str, Any]]:
     from engine.neighbours import ridge
     from engine.probe import KORNBLITH_PENALTIES
 
+    good = data.goodness()
     fitted = ridge(
         data.train_rows,
         data.train_truth,
         data.val_rows,
         data.val_truth,
-        data.value,
+        lambda _, scores: good(scores),
         setting.penalties or KORNBLITH_PENALTIES,
         classes=data.classes,
     )
-    return fitted, {"penalty": fitted.penalty, "probe_seconds": fitted.seconds}
+    chosen = int(np.flatnonzero(fitted.penalties == fitted.penalty)[0])
+    return fitted, {"penalty": fitted.penalty, "probe_seconds": fitted.seconds, **good.details(chosen)}
 
 
 def fit_means(data: FrozenData, setting: MeansSetting) -> tuple[Head, Mapping[str, Any]]:
@@ -226,12 +231,15 @@ def fit_means(data: FrozenData, setting: MeansSetting) -> tuple[Head, Mapping[st
 
 def finetune_regime(bench: Bench, recipe: Recipe) -> Regime:
     def regime(spec: ModelSpec, task: Task, train: Labelled, val: Labelled, seed: int) -> Scorer:
-        value = goodness(task.metric)
-        truth = val.truth(len(task.classes), task.multilabel, masked=True)
-        return finetune(
-            spec, len(task.classes), train, val, lambda scores: value(truth, scores), recipe, seed,
-            multilabel=task.multilabel, device=bench.device, work=bench.work,
+        good = Goodness(task.metric, val.truth(len(task.classes), task.multilabel, masked=True))
+        tuned = finetune(
+            spec, len(task.classes), train, val, good, recipe, seed,
+            multilabel=task.multilabel, device=bench.device, work=bench.work, try_all=good.has_threshold,
         )  # fmt: skip
+        if not good.has_threshold:
+            return tuned
+        chosen = list(tuned.details["tried"]).index(f"{tuned.details['learning_rate']:g}")
+        return dataclasses.replace(tuned, details={**tuned.details, **good.details(chosen)})
 
     return regime
 
@@ -281,13 +289,6 @@ def regime_kind(name: str) -> RegimeKind:
     if name not in REGIMES:
         raise BadInput(f"no regime named {name!r}{nearest(name, REGIMES)}; one of {', '.join(REGIMES)}")
     return REGIMES[name]
-
-
-def goodness(metric: str) -> Callable[[NDArray[Any], NDArray[Any]], float]:
-    """The metric as a value of which more is better, for choosing on val."""
-    chosen = METRICS[metric]
-    sign = 1 if chosen.higher_is_better else -1
-    return lambda truth, scores: sign * chosen(truth, scores)
 
 
 def stored_features(bench: Bench, spec: ModelSpec, sample: Labelled) -> Callable[[Labelled], NDArray[np.float32]]:

@@ -21,14 +21,15 @@ from bench.data_files import read_csv, read_folder, read_task
 from bench.data_hub import read_hub
 from bench.data_shards import read_tars, read_wds
 from bench.data_torch import read_torch
+from bench.progress import Progress, Silent
 from bench.usertables import PARQUET
 from engine.errors import BadInput, Missing, nearest
 
-LIBRARIES: dict[str, Callable[[Request], Data]] = {"torch": read_torch, "hfds": read_hub, "wds": read_wds}
+LIBRARIES: dict[str, Callable[[Request, Progress], Data]] = {"torch": read_torch, "hfds": read_hub, "wds": read_wds}
 STREAMED = ("hfids", "tfds")  # timm's other prefixes, which have no order to come back to
 
 
-def open_data(request: Request) -> Data:
+def open_data(request: Request, progress: Progress | None = None) -> Data:
     """The images that a data string names, in an order that never changes, with labels where the source has them.
 
     Raises BadInput for a string, split, key or layout that is not understood, and Missing where a library or the
@@ -36,7 +37,7 @@ def open_data(request: Request) -> Data:
     """
     if request.limit is not None and request.limit < 1:
         raise BadInput(f"limit {request.limit} found; expected at least 1 image")
-    data = _read(request)
+    data = _read(request, progress or Silent())
     if request.limit is not None:
         data = dataclasses.replace(data, items=data.items.take(range(min(request.limit, len(data.items)))))
     if request.channels is not None:
@@ -48,10 +49,10 @@ def open_data(request: Request) -> Data:
     return data
 
 
-def _read(request: Request) -> Data:
+def _read(request: Request, progress: Progress) -> Data:
     prefix, slash, _ = request.text.partition("/")
     if slash and prefix.lower() in LIBRARIES:
-        return LIBRARIES[prefix.lower()](request)
+        return LIBRARIES[prefix.lower()](request, progress)
     if slash and prefix.lower() in STREAMED:
         raise BadInput(f"{request.text}: {prefix}/ streams without an order to come back to; use hfds/, wds/ or torch/")
     path = Path(request.text)
@@ -59,15 +60,15 @@ def _read(request: Request) -> Data:
     if suffix == ".csv" or suffix in PARQUET:
         return read_csv(request, path)
     if suffix == ".tar" and path.is_file():
-        return read_tars(request, path)
+        return read_tars(request, path, progress)
     if (path / "task.json").exists():
         return read_task(request, path)
     if path.is_dir():
-        return read_tars(request, path) if _holds_tars(path) else read_folder(request, path)
+        return read_tars(request, path, progress) if holds_tars(path) else read_folder(request, path)
     return _read_by_name(request)
 
 
-def _holds_tars(folder: Path) -> bool:
+def holds_tars(folder: Path) -> bool:
     """Whether tars lie in it and no folders."""
     found = [path for path in folder.iterdir() if not path.name.startswith(".")]
     return any(path.suffix == ".tar" for path in found) and not any(path.is_dir() for path in found)

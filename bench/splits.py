@@ -16,8 +16,8 @@ def stratified_split(items: Labelled, fractions: Mapping[str, float], seed: int)
     """Cut the items by class and seed, each class within one image of its share; order is kept inside a split.
 
     Every image lands in exactly one split. The result depends on the paths and the seed, not on their order
-    in the file system. Images of one group stay together where the items have groups, and images with several
-    labels are dealt out rarest label first; shares are then as near as those rules allow.
+    in the file system. Images of one group stay together where the items have groups, as do lines of one file, and
+    images with several labels are dealt out rarest label first; shares are then as near as those rules allow.
     Raises BadInput where there are fewer groups than splits.
     """
     chosen = _cut(items, np.array(list(fractions.values())), seed)
@@ -67,7 +67,7 @@ def straddling_groups(splits: Mapping[str, Labelled]) -> list[str]:
 def _cut(items: Labelled, fractions: Array, seed: int) -> list[list[int]]:
     """The indices of each split, in order of path."""
     shares = fractions / fractions.sum()
-    if any(items.groups):
+    if any(items.groups) or len(set(items.paths)) < len(items):
         chosen = _by_group(items, shares, seed)
     elif any(len(labels) != 1 for labels in items.labels):
         chosen = _by_labels(items, shares, seed)
@@ -128,7 +128,7 @@ def _by_group(items: Labelled, shares: Array, seed: int) -> list[list[int]]:
     """
     groups: dict[tuple[str, str], list[int]] = {}
     for index in _shuffled(items, seed):
-        group = items.groups[index]
+        group = items.groups[index] if items.groups else ""
         groups.setdefault((group, "" if group else items.paths[index]), []).append(index)
     if len(groups) < len(shares):
         raise BadInput(f"{len(groups)} groups found, at least {len(shares)} expected, one per split; give the splits")

@@ -16,6 +16,7 @@ from typing import Any
 
 from torch import Tensor
 
+from bench.choosing import metric_options
 from bench.executors import Executor, limit_threads
 from bench.progress import Progress
 from bench.regimes import REGIMES, Bench, Setting
@@ -182,8 +183,9 @@ def _value(study: Study, cell: Cell, spec: ModelSpec, task: Task) -> tuple[float
     test = task.load("test")
     scores = scorer(test)
     truth = test.truth(len(task.classes), task.multilabel, masked=True)
-    value = METRICS[task.metric](truth, scores)
-    low, high = interval(task.metric, truth, scores, seed=cell.seed)
+    options = metric_options(scorer.details)
+    value = METRICS[task.metric](truth, scores, **options)
+    low, high = interval(task.metric, truth, scores, seed=cell.seed, **options)
     return value, (low, high), len(test), scores, {"n_train": len(train), "n_val": len(val), **scorer.details}
 
 

@@ -9,9 +9,13 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from bench.data import Request
+from bench.data_tasks import task_name
 from bench.estimators import ESTIMATORS, estimator
 from bench.manifests import Source, look, prepare
+from bench.progress import Progress
 from bench.regimes import Setting, regime_kind
+from bench.sources import LIBRARIES
 from bench.study import Study
 from engine.errors import BadInput, nearest
 from engine.models import ModelSpec, spec_from_entry
@@ -57,10 +61,11 @@ class ModelEntry(_Entry):
 
 
 class TaskEntry(_Entry):
-    """A folder of images, a table of them, or what `featune prepare` wrote; `seed` cuts what has no splits.
+    """A folder of images, a table of them, or what `featune prepare` wrote; `seed` cuts what has no splits, or `folds`.
 
-    `task: pets` with `data: DIR` means the prepared folder DIR/pets. `in_chans`: as which the images are read, over
-    what a prepared task says.
+    `task: pets` with `data: DIR` means the prepared folder DIR/pets. `images` is a data string (`torch/`, `hfds/`,
+    `wds/`, tars); the fields after it are its options. `in_chans`: as which the images are read, over what a prepared
+    task says.
     """
 
     name: str | None = None
@@ -74,13 +79,23 @@ class TaskEntry(_Entry):
     seed: int = 0
     duplicates: Literal["warn", "refuse"] = "warn"
     in_chans: Channels | None = None
+    folds: Annotated[int, Field(ge=2)] | None = None
+    images: str | None = None
+    splits: dict[Literal["train", "val", "test"], str] = {}
+    input_key: str | None = None
+    target_key: str | None = None
+    root: Path | None = None
+    download: bool = False
 
     @model_validator(mode="after")
     def _one_place(self) -> "TaskEntry":
-        places = [self.folder, self.csv, self.parquet, self.prepared, self.task]
+        places = [self.folder, self.csv, self.parquet, self.prepared, self.task, self.images]
         if sum(place is not None for place in places) != 1:
-            raise ValueError("give either folder or csv (or parquet, prepared, task)")
-        fixed = {"metric", "seed", "duplicates"} & self.model_fields_set
+            raise ValueError("give either folder or csv (or parquet, prepared, task, images)")
+        options = {"splits", "input_key", "target_key", "root", "download"} & self.model_fields_set
+        if options and not self.images:
+            raise ValueError(f"{', '.join(sorted(options))}: an option of images only")
+        fixed = {"metric", "seed", "duplicates", "folds"} & self.model_fields_set
         if (self.prepared or self.task) and fixed:
             raise ValueError(f"{', '.join(sorted(fixed))} of a prepared task cannot be set; prepare it otherwise")
         return self
@@ -112,7 +127,9 @@ class StudyEntry(_Entry):
         return list(ESTIMATORS) if value == "all" else value
 
 
-def read_study(path: Path, out: Path | None = None, *, device: str | None = None) -> tuple[Study, list[Source]]:
+def read_study(
+    path: Path, out: Path | None = None, *, device: str | None = None, progress: Progress | None = None
+) -> tuple[Study, list[Source]]:
     """The study that a file describes, with tasks still to be prepared (`prepared`), and where they lie.
 
     Paths in the file are seen from its folder. Raises one BadInput that lists every problem: unknown keys,
@@ -130,9 +147,9 @@ def read_study(path: Path, out: Path | None = None, *, device: str | None = None
             return None
 
     models = [attempt(f"models[{i}]", partial(_spec, given, folder)) for i, given in enumerate(entry.models)]
-    sources = [_source(given, folder) for given in entry.tasks]
+    sources = [source for given in entry.tasks for source in _folds(_source(given, folder), given.folds)]
     for i, source in enumerate(sources):
-        attempt(f"tasks[{i}]", partial(look, source))
+        attempt(f"tasks[{i}]", partial(look, source, progress))
     names = entry.regimes if isinstance(entry.regimes, dict) else dict.fromkeys(entry.regimes)
     regimes = {name: attempt(f"regimes.{name}", partial(_regime, name, fields or {})) for name, fields in names.items()}
     attempt("backend", lambda: check_backend(entry.backend))
@@ -161,12 +178,12 @@ def read_study(path: Path, out: Path | None = None, *, device: str | None = None
     return study, sources
 
 
-def prepared(study: Study, sources: list[Source]) -> Study:
+def prepared(study: Study, sources: list[Source], progress: Progress | None = None) -> Study:
     """The study with its tasks' CSVs written and every image checked.
 
     Raises BadInput for a model whose `in_chans` is not a task's.
     """
-    tasks = tuple(prepare(source, Path(study.out, "tasks")) for source in sources)
+    tasks = tuple(prepare(source, Path(study.out, "tasks"), progress) for source in sources)
     study = dataclasses.replace(study, tasks=tasks)
     study.cells()  # meets every model with every task
     return study
@@ -207,6 +224,8 @@ def _spec(given: ModelEntry, folder: Path) -> ModelSpec:
 
 
 def _source(given: TaskEntry, folder: Path) -> Source:
+    if given.images:
+        return _string_source(given, given.images, folder)
     table = given.csv or given.parquet
     ready = given.data / given.task if given.task else given.prepared
     place = given.folder or table or ready
@@ -222,6 +241,33 @@ def _source(given: TaskEntry, folder: Path) -> Source:
         prepared=folder / ready if ready else None,
         channels=given.in_chans,
     )
+
+
+def _folds(source: Source, folds: int | None) -> list[Source]:
+    """The task, or one for each fold that is its test."""
+    if folds is None:
+        return [source]
+    return [
+        dataclasses.replace(source, name=f"{source.name}-fold{number + 1}of{folds}", fold=(number, folds))
+        for number in range(folds)
+    ]
+
+
+def _string_source(given: TaskEntry, text: str, folder: Path) -> Source:
+    """Of a data string; what it names on this disk is seen from the study file's folder."""
+    prefix, slash, rest = text.partition("/")
+    if prefix.lower() in LIBRARIES and slash and (folder / rest).exists():
+        text = f"{prefix}/{folder / rest}"
+    elif (folder / text).exists():
+        text = str(folder / text)
+    root = folder / given.root if given.root else None
+    request = Request(text, input_key=given.input_key, target_key=given.target_key, root=root, download=given.download)
+    name = given.name or task_name(text)
+    splits = {str(role): called for role, called in given.splits.items()}
+    return Source(
+        name, metric=given.metric, seed=given.seed, duplicates=given.duplicates, images=request, splits=splits,
+        channels=given.in_chans,
+    )  # fmt: skip
 
 
 def _regime(name: str, fields: dict[str, Any]) -> tuple[str, Setting]:

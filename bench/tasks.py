@@ -15,6 +15,7 @@ from engine.metrics import METRICS
 from engine.store import digest, write_json, write_text
 
 SPLITS = ("train", "val", "test")
+NAMES = "surrogateescape"  # names of files are bytes, and those that are no UTF-8 come back as they were
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +83,7 @@ def save_task(task: Task, splits: Mapping[str, Labelled]) -> Task:
     for name, items in splits.items():
         text = _csv_text(items)
         path = folder / f"{name}.csv"
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
+        if not path.exists() or path.read_text(encoding="utf-8", errors=NAMES) != text:
             write_text(path, text)
     write_json(folder / "task.json", task)
     return task
@@ -92,7 +93,7 @@ def load_task(folder: Path) -> Task:
     """The task that was prepared in a folder."""
     path = folder / "task.json"
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8", errors=NAMES))
         lists = {"classes": tuple(value["classes"]), "notes": tuple(value.get("notes", ()))}
         return Task(**{**value, **lists, "folder": str(folder)})
     except (OSError, ValueError, TypeError, KeyError) as error:
@@ -140,7 +141,7 @@ def _spaced(numbers: Iterable[int]) -> str:
 def _read_columns(path: Path) -> dict[str, list[str]]:
     """The columns of a split's CSV, as text."""
     try:
-        with open(path, newline="", encoding="utf-8") as file:
+        with open(path, newline="", encoding="utf-8", errors=NAMES) as file:
             lines = csv.reader(file)
             header = next(lines, [])
             columns: list[list[str]] = [[] for _ in header]

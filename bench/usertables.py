@@ -27,6 +27,18 @@ def read_table(file: Path) -> Table:
         raise BadInput(f"{file}: {reason}; give a CSV with the columns path and label") from error
     except UnicodeDecodeError as error:
         raise BadInput(f"{file}: not text in UTF-8 ({error.reason}); save it as a CSV in UTF-8") from error
+    except csv.Error as error:
+        raise BadInput(f"{file}: not a CSV ({error}); save it as a CSV in UTF-8") from error
+
+
+def paths_of(file: Path, table: Table) -> tuple[str, ...]:
+    """The column path. Raises BadInput where there is none or a line lacks one."""
+    if "path" not in table:
+        raise BadInput(f"{file}: no column path; found {', '.join(table) or 'nothing'}")
+    absent = [number for number, path in enumerate(table["path"], 2) if not path]
+    if absent:
+        raise BadInput(f"{file}: no path in line {', '.join(map(str, absent[:5]))}; remove the lines or name a file")
+    return tuple(table["path"])
 
 
 def items_of_table(file: Path, table: Table) -> tuple[Labelled, tuple[str, ...], bool]:
@@ -46,7 +58,7 @@ def items_of_table(file: Path, table: Table) -> tuple[Labelled, tuple[str, ...],
         more["groups"] = tuple(table["group"])
     if "weight" in table:
         more["weights"] = tuple(_weights(file, table["weight"]))
-    return Labelled(str(file.parent.absolute()), tuple(table["path"]), labels, **more), classes, bool(marked)
+    return Labelled(str(file.parent.absolute()), paths_of(file, table), labels, **more), classes, bool(marked)
 
 
 def _of_names(file: Path, column: list[str]) -> tuple[tuple[tuple[int, ...], ...], tuple[str, ...]]:
@@ -89,17 +101,33 @@ def _weights(file: Path, column: list[str]) -> list[float]:
 
 
 def _csv_columns(file: Path) -> Table:
-    """Short lines are filled with nothing, empty ones skipped. Equal texts share their memory."""
+    """Short lines are filled with nothing, empty ones skipped. Equal texts share their memory.
+
+    The separator is the first of comma, semicolon and tab that the header has, as spreadsheets of many countries
+    write; space after it is no part of a value.
+    """
     same: dict[str, str] = {}
     with open(file, newline="", encoding="utf-8-sig") as text:
-        lines = csv.reader(text)
-        header = next(lines, [])
+        first = text.readline()
+        separator = next((mark for mark in ",;\t" if mark in first), ",")
+        text.seek(0)
+        lines = csv.reader(text, delimiter=separator, skipinitialspace=True)
+        header = [name.strip() for name in next(lines, [])]
         columns: list[list[str]] = [[] for _ in header]
         for line in lines:
-            if line:
-                for number, column in enumerate(columns):
-                    value = line[number] if number < len(line) else ""
-                    column.append(value if header[number] == "path" else same.setdefault(value, value))
+            if not line:
+                continue
+            if len(line) > len(columns):
+                raise BadInput(
+                    f"{file}, line {lines.line_num}: {len(header)} values expected, {len(line)} found: "
+                    f"{separator.join(line)[:80]!r}; put a value that holds {separator!r} in double quotes"
+                )
+            for number, column in enumerate(columns):
+                value = line[number] if number < len(line) else ""
+                column.append(value if header[number] == "path" else same.setdefault(value, value))
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise BadInput(f"{file}: column {twice[0]!r} is there {header.count(twice[0])} times; rename or remove one")
     return dict(zip(header, columns, strict=True)) if columns and columns[0] else {}
 
 

@@ -95,13 +95,13 @@ def loader_workers() -> tuple[int, ...]:
 
 
 def chosen(given: argparse.Namespace) -> Labelled:
-    """JPEG files of about 500 x 375 pixels."""
+    """JPEG files of about 500 x 375 pixels; where more are asked for than there are, all of them again."""
     from PIL import Image
 
     items = folder_items(given.data)
     sizes = [Image.open(items.file(i)).size for i in range(len(items))]
     suited = [i for i, (w, h) in enumerate(sizes) if 150_000 <= w * h <= 260_000 and items.paths[i].endswith(".jpg")]
-    return items.take(suited[: given.images])
+    return items.take([suited[i % len(suited)] for i in range(given.images)])
 
 
 def model_spec(given: argparse.Namespace) -> Any:

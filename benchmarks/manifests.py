@@ -37,7 +37,7 @@ def step(name: str, folder: Path) -> dict[str, float]:
 
     cpu_seconds: what it would take on a machine with nothing else to do.
     """
-    from bench.manifests import WHOLE
+    from bench.layouts import WHOLE
     from bench.splits import stratified_split
     from bench.tasks import load_task
     from bench.usertables import items_of_table, read_table

@@ -22,7 +22,8 @@ from engine.scoring import (
 def predicted(scores: Array, threshold: npt.ArrayLike | None = None) -> Array:
     """Labels bool [n, k] of scores: those at or above the threshold, one number or one per class.
 
-    Without a threshold: 0.5 when all scores lie in [0, 1], else 0, which is a probability of 0.5 of logits.
+    Without a threshold: 0.5 when all scores lie in [0, 1], else 0, which is a probability of 0.5 of logits. Studies
+    and `featune probe` never leave it out: theirs is `choose_threshold`'s on val.
     """
     scores = np.asarray(scores)
     if threshold is None:
@@ -49,7 +50,8 @@ NOTHING_TO_FIND = "no class occurs or is predicted"
 
 @metric(single=True, multilabel=True, undefined=NOTHING_TO_FIND)
 def f1_macro(truth: Array, scores: Array, threshold: npt.ArrayLike | None = None) -> Statistic:
-    """Mean over classes of 2 TP / (2 TP + FP + FN). One class per image: by argmax; several: by `predicted`.
+    """Mean over classes of 2 TP / (2 TP + FP + FN). One class per image: by argmax; several: above a threshold, which
+    studies choose on val, one for all classes.
 
     A class that neither occurs nor is predicted is left out of the mean: scikit-learn's default where an
     image has one class, its `zero_division=nan` where it has several.

@@ -98,11 +98,13 @@ def finetune(
     device: str = "cpu",
     work: Path | None = None,
     progress: Progress | None = None,
+    try_all: bool = False,
 ) -> Finetuned:
     """Train all weights from the spec's; choose the learning rate on val; train the last on train + val.
 
     validation: the value of scores on `val_items`. work: a folder for checkpoints, by which a killed
-    training goes on. Raises FeatuneError where every rate diverges.
+    training goes on. try_all: try a single rate on val too, for a validation that chooses something else.
+    Raises FeatuneError where every rate diverges.
     """
     spec = spec.with_channels(train_items.channels)
     rates, tried = recipe.learning_rates, {}
@@ -116,7 +118,7 @@ def finetune(
             device=device, checkpoint=checkpoint, progress=progress,
         )  # fmt: skip
 
-    if len(rates) > 1:
+    if len(rates) > 1 or try_all:
         for rate in rates:
             with contextlib.suppress(Diverged):
                 tried[rate] = validation(predict(fit(train_items, rate, f"lr{rate:g}"), val_items, spec.view, device))

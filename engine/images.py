@@ -122,6 +122,7 @@ def folder_items(folder: Path) -> Labelled:
 def image_files(folder: Path) -> list[str]:
     """The image files below a folder, seen from it, sorted as paths are, without hidden ones.
 
+    Links to folders are followed, unless they lead back to a folder that they lie in.
     Raises BadInput for a folder below that cannot be listed: its images would be missing in silence.
     """
 
@@ -129,13 +130,22 @@ def image_files(folder: Path) -> list[str]:
         raise BadInput(f"{error.filename}: cannot be listed: {error.strerror}; change its permissions or remove it")
 
     found = []
-    for place, folders, files in os.walk(folder, onerror=refuse):
+    for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
         prefix = os.path.relpath(place, folder) + "/" if place != os.fspath(folder) else ""
         for name in itertools.chain(folders, files):  # a folder named like an image is reported as no image
             if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."):
                 found.append(prefix + name)
+        folders[:] = [name for name in folders if not _leads_back(os.path.join(place, name))]
     # Text alone, for a million of Path objects takes half a gigabyte.
     return sorted(found, key=lambda path: path.replace("/", "\0"))
+
+
+def _leads_back(folder: str) -> bool:
+    """Whether it is a link to a folder above itself."""
+    if not os.path.islink(folder):
+        return False
+    real = os.path.realpath(folder)
+    return os.path.commonpath([real, os.path.realpath(os.path.dirname(folder))]) == real
 
 
 def processors() -> int:

@@ -37,16 +37,18 @@ export.graph export.halves export.int8
 export.precision export.plan export.gate
 export.backends export.known
 export.command export.wanted
-bench.progress bench.demo_data bench.marks bench.intervals bench.data bench.stored bench.source_scores bench.ranks
-bench.entries
+bench.progress bench.lists bench.demo_data bench.marks bench.intervals bench.data bench.stored bench.source_scores
+bench.ranks bench.entries bench.choosing
 bench.catalogue_kornblith
 bench.shards bench.feature_scores bench.runs bench.ticks bench.labels bench.catalogue bench.splits bench.usertables
 bench.tasks bench.stats bench.throughput bench.estimators bench.executors bench.panels bench.drawing
 bench.raw bench.downloads bench.listing
-bench.manifests bench.regimes bench.lines bench.paired bench.results
-bench.data_files
+bench.layouts bench.regimes bench.lines bench.paired bench.results
+bench.data_files bench.torch_items
 bench.data_shards bench.data_torch bench.data_hub
 bench.sources
+bench.data_tasks
+bench.manifests
 bench.extraction
 bench.official_fang bench.official_kornblith bench.official_imagenet
 bench.official

@@ -9,7 +9,7 @@ from bench import demo as demo_module
 from bench.demo import LADDER, NOTES, demo
 from bench.demo_data import SOURCE_CLASSES, TARGETS, fractals, photographs, write_images
 from bench.executors import in_process
-from bench.manifests import read_folder_split
+from bench.layouts import read_folder_split
 from bench.progress import Silent
 from bench.runs import Row
 from engine.models import classifier, spec_from_entry, state_digest

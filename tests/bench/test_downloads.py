@@ -1,11 +1,15 @@
 """Fetching with resume and hash, from a server on this machine."""
 
+import contextlib
 import functools
 import hashlib
 import http.server
+import inspect
+import shutil
+import sys
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -92,7 +96,7 @@ def test_what_may_not_be_downloaded_for_the_user_is_told_step_by_step(tmp_path: 
         download(TASKS["aptos2019"], tmp_path, Silent())
 
 
-def test_torchvision_unpacks_what_was_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def eurosat_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """EuroSAT's archive made of the fixture: torchvision takes ours only if it has the published hash."""
     from torchvision.datasets import utils
 
@@ -104,19 +108,81 @@ def test_torchvision_unpacks_what_was_fetched(tmp_path: Path, monkeypatch: pytes
             packed.write(file, file.relative_to(tmp_path / "made" / "eurosat"))
     monkeypatch.setattr(bench.downloads, "_is_whole", lambda path, archive: True)
     monkeypatch.setattr(utils, "check_md5", lambda path, md5, **more: md5 == TASKS["eurosat"].archives[0].md5)
+    return raw
+
+
+def test_torchvision_unpacks_what_was_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = eurosat_archive(tmp_path, monkeypatch)
+    (raw / "mine.txt").write_text("not to be touched")
     download(TASKS["eurosat"], tmp_path / "raw", Silent())
     assert (raw / "2750" / "River" / "River_10.jpg").exists()
+    assert sorted(path.name for path in raw.iterdir()) == ["2750", "EuroSAT.zip", "mine.txt"]
+    assert [path.name for path in raw.parent.iterdir()] == ["eurosat"]
     (raw / "EuroSAT.zip").unlink()
     download(TASKS["eurosat"], tmp_path / "raw", Silent())  # unpacked already: nothing is fetched
 
 
-@pytest.mark.parametrize("name", [name for name, facts in TASKS.items() if facts.archives])
-def test_hashes_are_the_ones_that_torchvision_checks(name: str) -> None:
-    import inspect
+def test_a_killed_unpacking_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision.datasets import eurosat as module
 
+    raw = eurosat_archive(tmp_path, monkeypatch)
+    whole = module.download_and_extract_archive
+
+    def killed(url: str, download_root: str, **more: object) -> None:
+        whole(url, download_root, **more)
+        for name in ("Forest", "River"):
+            shutil.rmtree(Path(download_root, "2750", name))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "download_and_extract_archive", killed)
+    with pytest.raises(KeyboardInterrupt):
+        download(TASKS["eurosat"], tmp_path / "raw", Silent())
+    assert not (raw / "2750").exists()
+    monkeypatch.setattr(module, "download_and_extract_archive", whole)
+    download(TASKS["eurosat"], tmp_path / "raw", Silent())
+    assert len(list(raw.rglob("*.jpg"))) == 36
+
+
+def test_half_an_archive_is_refused_with_what_to_remove(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = eurosat_archive(tmp_path, monkeypatch)
+    data = (raw / "EuroSAT.zip").read_bytes()
+    (raw / "EuroSAT.zip").write_bytes(data[: len(data) // 2])
+    with pytest.raises(Missing, match=r"eurosat could not be unpacked .*remove its archives from"):
+        download(TASKS["eurosat"], tmp_path / "raw", Silent())
+    assert not (raw / "2750").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(server: str, tmp_path: Path) -> None:
+    (tmp_path / "raw").write_text("a file where a folder should be")
+    with pytest.raises(BadInput, match=r"a\.bin\.part: cannot be written .*choose another --raw"):
+        fetch(archive(server), tmp_path / "raw", lambda done, total: None)
+
+
+@pytest.mark.parametrize("name", [name for name, facts in TASKS.items() if facts.archives])
+def test_addresses_names_hashes_and_folders_are_torchvisions(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its class asks for where nothing is there, against the catalogue; a change on either side is seen."""
     import torchvision.datasets
 
-    source = inspect.getsource(inspect.getmodule(getattr(torchvision.datasets, TASKS[name].torchvision)))
-    for one in TASKS[name].archives:
-        assert one.name in source
-        assert one.md5 is None or one.md5 in source
+    facts = TASKS[name]
+    kind = getattr(torchvision.datasets, facts.torchvision)
+    module = sys.modules[kind.__module__]
+    asked: list[tuple[str, str, str | None, str]] = []
+
+    def noting(function: Callable[..., object]) -> Callable[..., None]:
+        def note(*values: object, **named: object) -> None:
+            told = inspect.signature(function).bind(*values, **named).arguments
+            url, folder = str(told["url"]), Path(told.get("download_root") or told["root"])
+            file = told.get("filename") or url.rpartition("/")[2]
+            asked.append((url, file, told.get("md5"), folder.relative_to(tmp_path).as_posix()))
+
+        return note
+
+    for function in ("download_and_extract_archive", "download_url"):
+        if hasattr(module, function):
+            monkeypatch.setattr(module, function, noting(getattr(module, function)))
+    for part in facts.parts:
+        with contextlib.suppress(RuntimeError, OSError):  # what it then looks for is not there
+            kind(str(tmp_path), download=True, **part)
+    assert asked == [(one.url, one.name, one.md5, one.folder) for one in facts.archives]

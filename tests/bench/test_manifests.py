@@ -1,5 +1,7 @@
 """A user's folder or table as a task, with no code."""
 
+import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -7,8 +9,9 @@ from pathlib import Path
 import pytest
 from make_layouts import picture, table
 
-from bench.manifests import Layout, Source, look, prepare
-from bench.studyfile import TaskEntry, _source
+from bench.layouts import Layout
+from bench.manifests import Source, look, prepare
+from bench.studyfile import TaskEntry, _folds, _source
 from bench.usertables import read_table
 from engine.errors import BadInput, Missing
 
@@ -65,6 +68,25 @@ def test_a_patient_whom_the_users_own_splits_tear_apart_is_refused(tmp_path: Pat
         look(Source("t", csv=tmp_path / "t.csv"))
 
 
+def test_folds_are_tasks_whose_tests_are_all_images_once(tmp_path: Path) -> None:
+    lines = [(*row, f"p{i // 3}") for i, row in enumerate(rows(tmp_path))]
+    table(tmp_path / "t.csv", ("path", "label", "group"), lines)
+    sources = _folds(_source(TaskEntry(csv=tmp_path / "t.csv", folds=3, seed=4), tmp_path), 3)
+    assert [source.name for source in sources] == ["t-fold1of3", "t-fold2of3", "t-fold3of3"]
+    tasks = [prepare(source, tmp_path / "out") for source in sources]
+    assert sorted(path for task in tasks for path in task.load("test").paths) == sorted(
+        path for path, _ in rows(tmp_path)
+    )
+    for task in tasks:
+        homes = [set(task.load(split).groups) for split in ("train", "val", "test")]
+        assert len(set().union(*homes)) == sum(map(len, homes)) == 10
+        assert "of 3 by class and seed 4; val is 80% train / 20% val of train" in task.source
+    table(tmp_path / "own.csv", ("path", "label", "split"), [(*row, "train") for row in rows(tmp_path)[:-2]]
+          + [(*row, "test") for row in rows(tmp_path)[-2:]])  # fmt: skip
+    with pytest.raises(BadInput, match="its own test split found, 3 folds asked for; give images without splits"):
+        look(_folds(_source(TaskEntry(csv=tmp_path / "own.csv", folds=3), tmp_path), 3)[0])
+
+
 def test_several_labels_need_no_split_column(tmp_path: Path) -> None:
     lines = [(path, f"{name}|indoors" if i % 3 else name) for i, (path, name) in enumerate(rows(tmp_path))]
     table(tmp_path / "t.csv", ("path", "label"), lines)
@@ -106,6 +128,10 @@ def test_a_class_that_nobody_can_judge_is_ignored_by_metrics_that_can(tmp_path: 
         (("path", "label", "split"), ("00.png", "cat", "dev"), "split is 'dev'; expected train, val or test"),
         (("path", "label"), ("00.png", ""), "no label in line 2"),
         (("file", "label"), ("00.png", "cat"), "no column path; found file, label"),
+        (("path", "label"), ("", "cat"), "no path in line 2"),
+        (("path", "label", "label"), ("00.png", "cat", "dog"), "column 'label' is there 2 times"),
+        (("path", "label"), ("00.png", "cat", "black"), r"line 2: 2 values expected, 3 found.*in double quotes"),
+        (("path", "label"), ("a\\00.png", "cat"), r"1 images expected under .*, 0 found, .*write / for \\"),
     ],
 )
 def test_a_wrong_table_is_refused_with_what_was_found(
@@ -114,6 +140,77 @@ def test_a_wrong_table_is_refused_with_what_was_found(
     table(tmp_path / "t.csv", columns, [line])
     with pytest.raises(BadInput, match=message):
         look(Source("t", csv=tmp_path / "t.csv"))
+
+
+def test_tables_of_spreadsheets_are_read_as_they_come(tmp_path: Path) -> None:
+    """Windows line ends, a byte order mark, semicolons, space after commas, quoted commas, names beyond ASCII."""
+    names = [picture(tmp_path / f"Bär, {i}.png").name for i in range(20)]
+    labels = ["chat, noir", "été"] * 10
+    lines = [f'"{name}"|"{label}"' for name, label in zip(names, labels, strict=True)]
+    for number, mark in enumerate((",", ";", "\t", ", ")):
+        text = "\r\n".join(["path|label ", *lines, ""]).replace("|", mark)
+        (tmp_path / f"t{number}.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    layouts = [look(Source("t", csv=tmp_path / f"t{number}.csv")) for number in range(4)]
+    assert layouts[0].classes == ("chat, noir", "été")
+    assert seen(layouts[0]) == {"train": 12, "val": 4, "test": 4}
+    assert all(layout.splits == layouts[0].splits for layout in layouts)
+
+
+def test_a_path_with_two_different_labels_is_refused_and_twice_the_same_is_not(tmp_path: Path) -> None:
+    lines = rows(tmp_path)
+    table(tmp_path / "t.csv", ("path", "label"), [*lines, lines[3]])
+    assert sum(seen(look(Source("t", csv=tmp_path / "t.csv"))).values()) == 31
+    table(tmp_path / "t.csv", ("path", "label"), [*lines, (lines[3][0], "cat")])
+    with pytest.raises(
+        BadInput, match=r"03\.png has two lines of different labels; give one of them, or several as a\|b"
+    ):
+        look(Source("t", csv=tmp_path / "t.csv"))
+
+
+def test_names_of_splits_are_understood_in_any_case(tmp_path: Path, image_folder: Callable[..., Path]) -> None:
+    lines = [(*row, ("Train", "Validation", "TEST")[i // 2 % 3]) for i, row in enumerate(rows(tmp_path))]
+    table(tmp_path / "t.csv", ("path", "label", "split"), lines)
+    assert seen(look(Source("t", csv=tmp_path / "t.csv"))) == {"train": 10, "val": 10, "test": 10}
+    folder = image_folder(train=3, val=1, test=2)
+    for name, other in (("train", "Train"), ("val", "Valid"), ("test", "Test")):
+        (folder / name).rename(folder / other)
+    assert seen(look(Source("colours", folder=folder))) == {"train": 9, "val": 3, "test": 6}
+    shutil.copytree(folder / "Valid", folder / "val")
+    with pytest.raises(BadInput, match="Valid and val found, one folder for val expected"):
+        look(Source("colours", folder=folder))
+
+
+def test_a_folder_that_holds_the_images_one_folder_deeper_is_refused(
+    tmp_path: Path, image_folder: Callable[..., Path]
+) -> None:
+    shutil.move(image_folder(train=5), tmp_path / "outer" / "inner")
+    with pytest.raises(BadInput, match=r"1 class \(inner\) found, at least 2 expected; .* one folder deeper"):
+        look(Source("t", folder=tmp_path / "outer"))
+
+
+def test_links_to_images_and_folders_are_followed_and_loops_are_not(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        for i in range(10):
+            picture(tmp_path / "far" / name / "deep" / f"{i}.png")
+    (tmp_path / "set" / "cat").mkdir(parents=True)
+    (tmp_path / "set" / "dog").symlink_to(tmp_path / "far" / "dog")
+    (tmp_path / "set" / "cat" / "within").symlink_to(tmp_path / "far" / "cat")
+    (tmp_path / "far" / "cat" / "deep" / "loop").symlink_to(tmp_path / "far" / "cat")
+    layout = look(Source("t", folder=tmp_path / "set"))
+    assert seen(layout) == {"train": 12, "val": 4, "test": 4}
+    assert {path.rpartition("/")[0] for path in layout.splits["train"].paths} == {"cat/within/deep", "dog/deep"}
+    (tmp_path / "set" / "dog2.png").symlink_to(tmp_path / "nowhere.png")
+
+
+def test_a_name_that_is_no_utf_8_comes_back_as_it_is(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        for i in range(5):
+            picture(tmp_path / "set" / name / f"{i}.png")
+    os.rename(tmp_path / "set" / "cat" / "0.png", os.fsencode(tmp_path / "set" / "cat") + b"/\xe9.png")
+    made = prepare(Source("t", folder=tmp_path / "set"), tmp_path / "out")
+    paths = [path for split in ("train", "val", "test") for path in made.load(split).paths]
+    assert b"cat/\xe9.png" in map(os.fsencode, paths)
+    assert prepare(Source("t", folder=tmp_path / "set"), tmp_path / "out") == made
 
 
 def test_a_table_that_is_not_there_is_refused(tmp_path: Path) -> None:

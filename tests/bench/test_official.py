@@ -91,6 +91,8 @@ def test_a_variant_is_a_task_of_its_own(tmp_path: Path) -> None:
 def test_unknown_names_are_answered_with_near_ones(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no task named 'cifar1'; nearest: cifar10"):
         entry("cifar1")
+    with pytest.raises(BadInput, match="lists them; a study file or `featune probe MODEL my/birds` takes a path"):
+        entry("my/birds")
     with pytest.raises(BadInput, match="hpa: no variant 'relesed'; nearest: released"):
         prepare_official("hpa", tmp_path, tmp_path, variant="relesed")
 

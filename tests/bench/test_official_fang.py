@@ -10,9 +10,10 @@ import pytest
 from make_layouts import Counts, aptos2019, cassava, cct20, eurosat, hpa, melanoma, picture
 from PIL import Image
 
+from bench.lists import rows_of
 from bench.official import prepare_official
 from bench.official_fang import HPA_CLASSES, HPA_SPLIT_SHA256, hpa_class_counts, scaled_box
-from bench.raw import items_of, rows_of, seeded_evaluation
+from bench.raw import items_of, seeded_evaluation
 from bench.tasks import Task
 from engine.decoding import read_image
 from engine.errors import BadInput

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from make_layouts import table
 
+from bench.choosing import Goodness
 from bench.manifests import Source, prepare
-from bench.regimes import REGIMES, Bench, FrozenData, ProbeSetting, goodness, regime_kind
+from bench.regimes import REGIMES, Bench, FrozenData, ProbeSetting, regime_kind
 from bench.tasks import Task
 from engine.errors import BadInput
 from engine.metrics import METRICS
@@ -45,8 +46,8 @@ def test_goodness_grows_where_the_metric_falls() -> None:
     truth = np.array([0, 1])
     sure, unsure = np.array([[5.0, 0], [0, 5]]), np.array([[0.1, 0], [0, 0.1]])
     for metric in ("top1", "log_loss", "brier"):
-        assert goodness(metric)(truth, sure) >= goodness(metric)(truth, unsure)
-    assert goodness("log_loss")(truth, sure) > goodness("log_loss")(truth, unsure)
+        assert Goodness(metric, truth)(sure) >= Goodness(metric, truth)(unsure)
+    assert Goodness("log_loss", truth)(sure) > Goodness("log_loss", truth)(unsure)
 
 
 def test_what_nobody_can_judge_has_no_say_in_the_choice(
@@ -67,7 +68,7 @@ def test_what_nobody_can_judge_has_no_say_in_the_choice(
     data = FrozenData(*[np.zeros(1, dtype=np.float32)] * 3, np.zeros(1), truth, judged, 2, "map", 0)
     calls_reds_blue = np.where(judged != 0, 5.0, -5.0)
     assert METRICS["map"](truth, calls_reds_blue) < 1
-    assert data.value(truth, calls_reds_blue) == METRICS["map"](judged, calls_reds_blue) == 1
+    assert data.goodness()(calls_reds_blue) == METRICS["map"](judged, calls_reds_blue) == 1
     for name in ("probe", "ridge", "knn"):
         regime = REGIMES[name].make(Bench(tmp_path, backend="torch"), REGIMES[name].default)
         scores = regime(spec, made, made.load("train"), val, 0)(made.load("test"))

@@ -392,6 +392,16 @@ def test_a_folder_of_parquet_files_is_a_data_set_with_splits(tmp_path: Path, mon
         open_data(Request(request.text, split="val", root=request.root))
 
 
+def test_a_damaged_file_of_a_hub_set_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    rows, _ = rows_of_bytes(tmp_path)
+    path = tmp_path / "set" / "train-00000-of-00001.parquet"
+    path.parent.mkdir()
+    rows.to_parquet(str(path))
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(BadInput, match="repair the files or fetch them again"):
+        open_data(Request(f"hfds/{tmp_path}/set", split="train", target_key="fine", root=tmp_path / "hub"))
+
+
 def test_files_that_a_data_set_names_are_used_where_they_lie(
     image_folder: Callable[..., Path], tmp_path: Path, cache: Path
 ) -> None:

@@ -129,6 +129,16 @@ def test_folds_keep_groups_and_files_that_are_listed_twice() -> None:
         k_folds(items, 1, 0)
 
 
+@given(st.lists(st.integers(0, 20), min_size=30, max_size=60).filter(lambda names: len(set(names)) > 2), seeds)
+@settings(max_examples=60, deadline=None)
+def test_a_file_that_is_listed_twice_is_in_one_split(names: list[int], seed: int) -> None:
+    items = Labelled("", tuple(f"{name}.png" for name in names), tuple((name % 3,) for name in names))
+    splits = stratified_split(items, THIRDS, seed)
+    check_disjoint_and_complete(items, splits)
+    homes = [set(part.paths) for part in splits.values()]
+    assert len(set().union(*homes)) == sum(map(len, homes)) == len(set(names))
+
+
 def test_another_seed_is_another_split() -> None:
     items = items_of([(i % 3,) for i in range(60)])
     assert stratified_split(items, THIRDS, 0) != stratified_split(items, THIRDS, 1)
