@@ -1,20 +1,23 @@
 """Which timm architectures export, and how exactly: docs/zoo.md, with random weights.
 
-    python benchmarks/zoo.py [--only PATTERN] [--int8 none|convolutional|all]
+    python benchmarks/zoo.py [--only PATTERN] [--int8 none|convolutional|all] [--limit SECONDS]
 
 Random weights tell whether a graph is right, not what a precision costs a trained model. Zero-initialised
 parameters are made one and norms get the statistics of the sample images, since untrained residual branches are
 dead otherwise and hide what is wrong in them. Each architecture's row is kept as it is made (runs/zoo/*.json), so
-a killed run goes on; delete a file to measure its row again.
+a killed run goes on; delete a file to measure its row again. Rows that lack int8 alone come smallest file first.
 """
 
 import argparse
+import contextlib
 import datetime
 import fnmatch
 import json
 import os
+import signal
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,16 +64,18 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--only", default="*", help="names to measure; the table holds all rows made so far")
     arguments.add_argument("--int8", choices=("none", "convolutional", "all"), default="convolutional")
+    arguments.add_argument("--limit", type=int, default=0, help="CPU seconds for one architecture's int8; 0: none")
     arguments.add_argument("--rows", type=Path, default=Path("runs/zoo"))
     arguments.add_argument("--out", type=Path, default=Path("docs/zoo.md"))
     given = arguments.parse_args()
     torch.set_num_threads(1)
-    for name in fnmatch.filter(ARCHITECTURES.split(), given.only):
-        path = given.rows / f"{name}.json"
-        known = read_json(path)
-        if known is None or (lacks_int8(known) and given.int8 != "none"):
+    known = {name: read_json(given.rows / f"{name}.json") for name in fnmatch.filter(ARCHITECTURES.split(), given.only)}
+    for name in sorted(known, key=lambda name: (known[name] or {}).get("bytes", 0)):
+        found = known[name]
+        if found is None or (lacks_int8(found) and given.int8 != "none"):
             print(name, flush=True)
-            write_json(path, row(name, given.int8) if known is None else known | {"int8": int8_alone(name)})
+            made = row(name, given) if found is None else found | {"int8": int8_alone(name, given.limit)}
+            write_json(given.rows / f"{name}.json", made)
             write_text(given.out, table(given.rows))
     write_text(given.out, table(given.rows))
     write_text(ZOO, summary(given.rows))
@@ -81,12 +86,12 @@ def lacks_int8(found: dict[str, Any]) -> bool:
     return bool(found.get("passed") and found.get("convolutional") and "int8" not in found)
 
 
-def int8_alone(name: str) -> dict[str, Any]:
+def int8_alone(name: str, limit: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
-        return int8_row(lively(name, Path(folder)), Path(folder))
+        return int8_row(lively(name, Path(folder)), Path(folder), limit)
 
 
-def row(name: str, int8: str) -> dict[str, Any]:
+def row(name: str, given: argparse.Namespace) -> dict[str, Any]:
     """What became of one architecture; an error is part of the row."""
     import timm
 
@@ -97,8 +102,8 @@ def row(name: str, int8: str) -> dict[str, Any]:
         try:
             spec = lively(name, Path(folder))
             found |= exported_row(spec, Path(folder))
-            if int8 == "all" or (int8 == "convolutional" and found["convolutional"]):
-                found["int8"] = int8_row(spec, Path(folder))
+            if given.int8 == "all" or (given.int8 == "convolutional" and found["convolutional"]):
+                found["int8"] = int8_row(spec, Path(folder), given.limit)
         except Exception as error:  # whatever an architecture raises is its row
             text = f"{type(error).__name__}: {error}".split("\n")[0][:200]
             known = next((thread for symptom, thread in UPSTREAM.items() if symptom in str(error)), "")
@@ -146,9 +151,26 @@ def exported_row(spec: ModelSpec, folder: Path) -> dict[str, Any]:
     }
 
 
-def int8_row(spec: ModelSpec, folder: Path) -> dict[str, Any]:
+@contextlib.contextmanager
+def at_most(seconds: int) -> Iterator[None]:
+    """Raises TimeoutError once this process has used that much CPU time, which waiting and pausing do not count."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError(f"more than {seconds} s of CPU time; `--limit` sets how long one architecture may take")
+
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
-        verdict = exported(spec, folder / "int8.onnx", own_sample(spec.view, 24), precision="int8")
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
+def int8_row(spec: ModelSpec, folder: Path, limit: int) -> dict[str, Any]:
+    try:
+        with at_most(limit):
+            verdict = exported(spec, folder / "int8.onnx", own_sample(spec.view, 24), precision="int8")
     except Exception as error:  # says nothing of the fp32 graph
         said = str(error) if isinstance(error, FeatuneError) else f"{type(error).__name__}: {error}"
         return {"passed": False, "error": said.split("\n")[0][:200]}
