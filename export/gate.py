@@ -124,7 +124,7 @@ def require_passing(path: str | os.PathLike[str], spec: ModelSpec | None = None)
     """
     proto = read_graph(path)
     verdict, contract = entry_of(proto, VERDICT), entry_of(proto, CONTRACT)
-    if verdict is None or contract is None:
+    if not verdict or contract is None or not {"passed", "content", "parity", "judge"} <= verdict.keys():
         raise ParityFailed(f"{path} has no verdict; judge it with `featune verify {path} --data FOLDER`")
     if not verdict["passed"]:
         raise ParityFailed(f"{path} is not its model: {'; '.join(verdict['reasons'])}; export the model again")

@@ -14,7 +14,7 @@ import torch
 from engine.errors import BadInput, ParityFailed
 from engine.models import ModelSpec, Normalise
 from export.backends import artefact, open_artefact, open_runner
-from export.contract import CONTRACT, entry_of, read_graph, set_entry, verdict_of
+from export.contract import CONTRACT, VERDICT, entry_of, read_graph, set_entry, verdict_of
 from export.gate import judge, require_passing
 from export.graph import contract_differences, graph_from_spec
 from export.samples import Sample
@@ -154,10 +154,16 @@ def test_an_artefact_without_a_verdict_or_with_a_failed_one_does_not_open(
     with pytest.raises(ParityFailed, match="has no verdict") as caught, open_artefact(copy):
         pass
     assert caught.value.exit_code == 3
+    with pytest.raises(ParityFailed, match="has no verdict"), open_artefact(edited(copy, hollow)):
+        pass
     judge(spec, edited(copy, bgr), sample)
     assert verdict_of(copy) is not None
     with pytest.raises(ParityFailed, match="is not its model"), open_artefact(copy):
         pass
+
+
+def hollow(proto: Any) -> None:
+    set_entry(proto, VERDICT, {"passed": True})
 
 
 def test_a_wrong_export_is_neither_kept_nor_used(
