@@ -8,6 +8,7 @@ runner raises where what was asked for is not what would run; nothing falls back
 import collections
 import contextlib
 import functools
+import logging
 import os
 import platform
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ PROVIDERS = {
     "tensorrt": "TensorrtExecutionProvider",
 }
 DEVICES = ("cpu", "cuda")
+log = logging.getLogger("featune")
 
 
 class Runner(Protocol):
@@ -198,6 +200,8 @@ def _session(
             f"{wanted} was asked for and {session.get_providers()[0]} would run; "
             "install onnxruntime-gpu with its CUDA libraries, or choose --device cpu"
         )
+    if session.get_providers()[0] != wanted:
+        log.warning("%s cannot run here; %s runs %s", wanted, session.get_providers()[0], graph)
     session.disable_fallback()
     if provider != "cpu" and not allow_fallback:
         _require_placed(placement(session), provider)
