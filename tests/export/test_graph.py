@@ -19,6 +19,7 @@ from export.backends import open_artefact
 from export.contract import CONTRACT, content_digest, contract_of, read_graph
 from export.gate import judge
 from export.graph import graph_from_spec
+from export.precision import variant
 from export.samples import Sample
 
 
@@ -163,6 +164,14 @@ def test_external_data_that_is_missing_or_short_is_bad_input(external: Path, tmp
     data.unlink()
     with pytest.raises(BadInput, match="which is missing; keep both files together"), open_artefact(path):
         pass
+
+
+@pytest.mark.parametrize(("precision", "target"), [("fp16", "cpu"), ("int8", "cpu"), ("int8", "tensorrt")])
+def test_a_model_of_two_files_has_no_other_precisions(
+    external: Path, sample: Sample, tmp_path: Path, precision: str, target: str
+) -> None:
+    with pytest.raises(BadInput, match="above 2 GB are not made; use --precision fp32"):
+        variant(external, tmp_path / "x.onnx", precision, target, sample.images.numpy())
 
 
 @pytest.mark.parametrize(("key", "value"), [("offset", "-8"), ("offset", "abc"), ("length", "1.5"), ("length", "-1")])
