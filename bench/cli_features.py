@@ -14,7 +14,7 @@ app = typer.Typer()
 features_app = typer.Typer(no_args_is_help=True, help="List, show, verify, remove and export stored features.")
 app.add_typer(features_app, name="features", rich_help_panel=FEATURES)
 
-Store = Annotated[Path | None, typer.Option("--store", help="Folder of features. [default: the cache's]")]
+Store = Annotated[Path | None, typer.Option("--store", help="Folder of features. (default: the cache's)")]
 Keys = Annotated[list[str] | None, typer.Argument(metavar="[KEY]...", help="Keys, or how they begin.")]
 
 
@@ -27,7 +27,7 @@ def extract(
     target_key: Annotated[str | None, typer.Option(help="Column or field of the label; '' for none.")] = None,
     class_map: Annotated[Path | None, typer.Option(help="Class names in order, or a pickled {name: number}.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="The first so many images.")] = None,
-    root: Annotated[Path | None, typer.Option(help="Where named data lie. [default: data]")] = None,
+    root: Annotated[Path | None, typer.Option(help="Where named data lie. (default: data)")] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch named data that are not there.")] = False,
     in_chans: InChans = None,
     backend: Annotated[str, typer.Option(help="onnxruntime, torch, tensorrt or onnxruntime-tensorrt.")] = "onnxruntime",
@@ -37,10 +37,10 @@ def extract(
     untrained: Annotated[bool, typer.Option("--untrained", help="Random weights; nothing is fetched.")] = False,
     decoder: Annotated[str, typer.Option(help="fast, or exact: Pillow's own resizing.")] = "fast",
     on_error: Annotated[str, typer.Option(help="stop, with all bad files listed, or skip them.")] = "stop",
-    batch: Annotated[int | None, typer.Option(min=1, help="Images at a time. [default: searched]")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Threads. [default: searched]")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Images at a time. (default: searched)")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads. (default: searched)")] = None,
     keep_views: Annotated[bool, typer.Option("--keep-views", help="Store decoded images for later passes.")] = False,
-    max_pixels: Annotated[int | None, typer.Option(help="Refuse larger images. [default: 178,956,970]")] = None,
+    max_pixels: Annotated[int | None, typer.Option(help="Refuse larger images. (default: 178,956,970)")] = None,
     allow_fallback: Annotated[bool, typer.Option("--allow-fallback", help="Accept another provider.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Also write .npz, .parquet or .safetensors.")] = None,
     store: Store = None,
@@ -229,7 +229,7 @@ def features_remove(
 def features_export(
     key: Annotated[str, typer.Argument(help="A key, or how it begins.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")],
-    to: Annotated[str | None, typer.Option("--to", help="parquet, npz or safetensors. [default: by --out]")] = None,
+    to: Annotated[str | None, typer.Option("--to", help="parquet, npz or safetensors. (default: by --out)")] = None,
     store: Store = None,
 ) -> None:
     """Write rows with their paths and labels for other programs.

@@ -24,11 +24,11 @@ app.add_typer(study_app, name="study", rich_help_panel=STUDIES)
 
 Jobs = Annotated[
     int | None,
-    typer.Option("--jobs", "-j", min=1, help="Cells at a time, one thread each. [default: all processors]"),
+    typer.Option("--jobs", "-j", min=1, help="Cells at a time, one thread each. (default: all processors)"),
 ]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the results. [default: runs/NAME]")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the results. (default: runs/NAME)")]
 StudyPath = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file.")]
-Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:N. [default: the file's]")]
+Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:N. (default: the file's)")]
 
 
 @app.command(rich_help_panel=STUDIES)

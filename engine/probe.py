@@ -90,19 +90,20 @@ def probe(
     if train.ndim == 1 and classes is None:
         classes = int(max(train.max(initial=0), val.max(initial=0))) + 1
 
-    def fitted(rows: Rows, truth: NDArray, path: ArrayLike, start: PathFit | None) -> PathFit:
+    def fitted(rows: Rows, truth: NDArray, path: ArrayLike) -> PathFit:
         if truth.ndim == 2:
-            return fit_path_multilabel(rows, truth, path, start=start, solver=solver)
-        return fit_path(rows, truth, path, classes=classes, start=start, solver=solver)
+            return fit_path_multilabel(rows, truth, path, solver=solver)
+        return fit_path(rows, truth, path, classes=classes, solver=solver)
 
-    path = fitted(train_rows, train, penalties, None)
+    path = fitted(train_rows, train, penalties)
     values = _values(path, val_rows, val, metric)
     chosen = strongest_best(path.penalties, values)
     penalty = float(path.penalties[chosen])
     last, index = path, chosen
     if refit:
         both = (*stacked_rows(train_rows).parts, *stacked_rows(val_rows).parts)
-        last, index = fitted(both, np.concatenate([train, val]), [penalty], path), 0
+        # From zero: train's weights are sure and wrong about some of val, which takes longer to mend and may not end.
+        last, index = fitted(both, np.concatenate([train, val]), [penalty]), 0
     return Probe(
         weights=last.weights[index],
         bias=last.bias[index],

@@ -8,6 +8,7 @@ runner raises where what was asked for is not what would run; nothing falls back
 import collections
 import contextlib
 import functools
+import logging
 import os
 import platform
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ PROVIDERS = {
     "tensorrt": "TensorrtExecutionProvider",
 }
 DEVICES = ("cpu", "cuda")
+log = logging.getLogger("featune")
 
 
 class Runner(Protocol):
@@ -74,6 +76,10 @@ def onnxruntime_runner(
     """
     require_device(device)
     kind = torch.device(device).type
+    # Of our own: torch's default stream is number 0, which ONNX Runtime takes for none.
+    stream = torch.cuda.Stream(device) if kind == "cuda" else None
+    if stream is not None:
+        settings = {"user_compute_stream": str(stream.cuda_stream)} | (settings or {})
     session = _session(graph, provider or kind, device, threads, allow_fallback, settings or {})
     name, shape = session.get_inputs()[0].name, session.get_inputs()[0].shape
     outputs = [value.name for value in session.get_outputs()]
@@ -87,17 +93,57 @@ def onnxruntime_runner(
             expected = f"{shape[2]} x {shape[3]} and {shape[1]} channels"
             raise BadInput(f"{graph} takes images of {expected}, found {tuple(images.shape)}")
         images = images.contiguous()  # a bound pointer says nothing of strides
-        if kind == "cpu":
-            return torch.from_numpy(session.run([output], {name: images.numpy()})[0])
-        binding = session.io_binding()
-        binding.bind_input(name, kind, images.device.index or 0, np.uint8, tuple(images.shape), images.data_ptr())
-        binding.bind_output(output, kind, images.device.index or 0)
-        torch.cuda.current_stream(images.device).synchronize()  # ONNX Runtime works on a stream of its own
-        session.run_with_iobinding(binding)
-        return torch.from_dlpack(binding.get_outputs()[0]).clone()
+        if stream is not None and session.get_providers()[0] != PROVIDERS["cpu"]:
+            return _queued(session, name, output, images, stream)
+        return torch.from_numpy(session.run([output], {name: images.cpu().numpy()})[0]).to(images.device)
 
     run.ran = placement(session)  # type: ignore[attr-defined]
     yield run
+
+
+def _queued(session: Any, name: str, output: str, images: Tensor, stream: torch.cuda.Stream) -> Tensor:
+    """The rows of a batch, queued on the session's stream; the caller's stream waits for them, the host for nothing."""
+    caller = torch.cuda.current_stream(images.device)
+    stream.wait_stream(caller)  # the images may still be on their way
+    with torch.cuda.stream(stream):
+        rows = torch.empty((len(images), _width(session, output)), dtype=torch.float32, device=images.device)
+    bound_run(session, {name: images}, {output: rows}, wait=False)
+    caller.wait_stream(stream)
+    # Either tensor may be freed on one stream while the other still uses its memory.
+    images.record_stream(stream)
+    rows.record_stream(caller)
+    return rows
+
+
+def bound_run(session: Any, inputs: dict[str, Tensor], outputs: dict[str, Tensor], wait: bool = True) -> None:
+    """Run a session from contiguous tensors into contiguous tensors, by their addresses.
+
+    wait: until the GPU is done. Without it both must live until the session's stream has passed this call.
+    """
+    import onnxruntime
+
+    binding = session.io_binding()
+    for bind, tensors in ((binding.bind_input, inputs), (binding.bind_output, outputs)):
+        for name, tensor in tensors.items():
+            if not tensor.is_contiguous():
+                raise BadInput(f"{name}: an address says nothing of strides {tensor.stride()}; make it contiguous")
+            kind, index = tensor.device.type, tensor.device.index or 0
+            bind(name, kind, index, _NUMPY[tensor.dtype], tuple(tensor.shape), tensor.data_ptr())
+    options = onnxruntime.RunOptions()
+    if not wait:
+        options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+    session.run_with_iobinding(binding, options)
+
+
+_NUMPY = {torch.uint8: np.uint8, torch.float32: np.float32}
+
+
+def _width(session: Any, output: str) -> int:
+    """Of the rows of an output, which must be known before the run. Raises BadInput where it is not."""
+    found = next(value for value in session.get_outputs() if value.name == output)
+    if found.type != "tensor(float)" or len(found.shape) != 2 or not isinstance(found.shape[1], int):
+        raise BadInput(f"{output} is {found.type} {found.shape}, float [batch, width] expected; export the model again")
+    return found.shape[1]
 
 
 def placement(session: object) -> dict[str, int]:
@@ -155,6 +201,8 @@ def _session(
             f"{wanted} was asked for and {session.get_providers()[0]} would run; "
             "install onnxruntime-gpu with its CUDA libraries, or choose --device cpu"
         )
+    if session.get_providers()[0] != wanted:
+        log.warning("%s cannot run here; %s runs %s", wanted, session.get_providers()[0], graph)
     session.disable_fallback()
     if provider != "cpu" and not allow_fallback:
         _require_placed(placement(session), provider)
@@ -192,7 +240,8 @@ def _providers(provider: str, device: str, settings: dict[str, str]) -> list[tup
     }
     if provider == "cuda":
         return [(PROVIDERS["cuda"], cuda | settings)]
-    return [(PROVIDERS["tensorrt"], {"device_id": index} | settings), (PROVIDERS["cuda"], cuda)]
+    stream = {key: value for key, value in settings.items() if key == "user_compute_stream"}
+    return [(PROVIDERS["tensorrt"], {"device_id": index} | settings), (PROVIDERS["cuda"], cuda | stream)]
 
 
 def _require_one_onnxruntime() -> None:

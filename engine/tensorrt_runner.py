@@ -68,7 +68,7 @@ def build(
     progress: called with the phase's name, its step and its steps; returns whether to go on. The graph is parsed
     by path, so that external data is found. Raises FeatuneError with every one of the parser's errors.
     """
-    _check_settings(settings)
+    check_settings(settings)
     trt = library()
     logger = _logger(trt)
     builder = _made(trt.Builder, logger)
@@ -231,7 +231,8 @@ def tensorrt_runner(
     yield run
 
 
-def _check_settings(settings: BuildSettings) -> None:
+def check_settings(settings: BuildSettings) -> None:
+    """Raises BadInput for settings that no plan can have."""
     least, usual, most = settings.batches
     if not 1 <= least <= usual <= most:
         raise BadInput(f"batches {settings.batches} found, expected 1 <= least <= usual <= most")

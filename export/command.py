@@ -4,7 +4,7 @@ import dataclasses
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ import torch
 from engine.errors import BadInput, ParityFailed
 from engine.models import ModelSpec, View, spec_from_entry
 from engine.store import cache_dir, digest, written_whole
+from engine.tensorrt_runner import BuildSettings, check_settings, library
 from export.backends import exported, gate_of_plan
 from export.contract import channels_of, check_versions, contract_of, read_graph
 from export.gate import judge
-from export.plan import judged, plan_from_graph, read_plan, require_plan, write_plan
+from export.plan import judged, plan_from_graph, read_plan, refitted, require_plan, write_plan
 from export.precision import check_precision, stand_in
 from export.samples import Sample, folder_sample, own_sample
 
@@ -40,7 +41,9 @@ class Export:
 class Product:
     """What to make of a model. to: onnx, or tensorrt for a plan of this GPU. target: whose int8, by `to` unless given.
 
-    logits: the source task's too. batches: least, usual and most of a plan; refittable: its weights can be replaced.
+    logits: the source task's too. batches: least, usual and most of a plan; refittable: its weights can be replaced;
+    refit: a refittable plan of the same architecture, which gets this model's weights in place of a build.
+    hardware, version_compatible: where else the plan runs, see `engine.tensorrt_runner.BuildSettings`.
     """
 
     precision: str = "fp32"
@@ -50,13 +53,24 @@ class Product:
     batches: tuple[int, int, int] = (1, 64, 256)
     refittable: bool = False
     device: str = "cuda"
+    refit: Path | None = None
+    hardware: str = "same_gpu"
+    version_compatible: bool = False
 
 
-def export_model(spec: ModelSpec, product: Product, *, data: Path | None = None, out: Path | None = None) -> Export:
+def export_model(
+    spec: ModelSpec,
+    product: Product,
+    *,
+    data: Path | None = None,
+    out: Path | None = None,
+    progress: Callable[[str, int, int], bool] | None = None,
+) -> Export:
     """Make an artefact of a model and judge it on real images.
 
-    data: a folder of the user's images; without it the project's sample set. Raises ParityFailed, with the report,
-    where it is not its model; the file then stays for a look, and no runner opens it.
+    data: a folder of the user's images; without it the project's sample set. progress: of a plan's build, called with
+    the phase, its step and its steps; returns whether to go on. Raises ParityFailed, with the report, where the
+    artefact is not its model; the file then stays for a look, and no runner opens it.
     """
     target = checked_target(product)
     sample = sample_of(spec, data)
@@ -76,13 +90,15 @@ def export_model(spec: ModelSpec, product: Product, *, data: Path | None = None,
         return Export(
             str(graph), spec.name, verdict.precision, target, graph.stat().st_size, dataclasses.asdict(verdict)
         )
-    from engine.tensorrt_runner import BuildSettings
-
-    settings = BuildSettings(batches=product.batches, refittable=product.refittable)
     gate = gate_of_plan(spec, lambda: sample.images, verdict.precision, product.device)
-    made = plan_from_graph(graph, cache_dir() / "plans", settings, gate, device=product.device)
-    header, blob = read_plan(made)
-    write_plan(path, header, blob)
+    if product.refit is not None:
+        refitted(product.refit, graph, path, gate, product.device)
+    else:
+        made = plan_from_graph(
+            graph, cache_dir() / "plans", settings_of(product), gate, device=product.device, progress=progress
+        )
+        write_plan(path, *read_plan(made))
+    header, _ = read_plan(path)
     return Export(str(path), spec.name, header.precision, target, path.stat().st_size, header.verdict)
 
 
@@ -93,10 +109,20 @@ def checked_target(product: Product) -> str:
     target = product.target or ("tensorrt" if product.to == "tensorrt" else "cpu")
     check_precision(product.precision, target)
     if product.to == "tensorrt":
-        from engine.tensorrt_runner import library
-
         library()
+        check_settings(settings_of(product))
+        if product.refit is not None:
+            read_plan(product.refit)
+    elif product.refit is not None:
+        raise BadInput("--refit is for plans; give --to tensorrt too")
     return target
+
+
+def settings_of(product: Product) -> BuildSettings:
+    return BuildSettings(
+        batches=product.batches, refittable=product.refittable, hardware=product.hardware,
+        version_compatible=product.version_compatible,
+    )  # fmt: skip
 
 
 def verify(

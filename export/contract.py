@@ -15,6 +15,7 @@ from engine.errors import BadInput
 from engine.store import file_digest, plain, written_whole
 
 CONTRACT, VERDICT = "featune", "featune.verdict"  # the metadata entries
+ESSENTIAL = ("spec", "weights", "width", "input", "precision", "target")  # of a contract
 # What ONNX Runtime 1.31 and TensorRT 11.4 take; onnx itself writes newer ones by default.
 MAX_IR = 13
 MAX_OPSET = {"onnxruntime": 26, "tensorrt": 25}
@@ -58,6 +59,8 @@ def contract_of(path: str | os.PathLike[str]) -> dict[str, Any]:
     found = entry_of(read_graph(path), CONTRACT)
     if found is None:
         raise BadInput(f"{path} carries no preprocessing contract; use a file that `featune export` wrote")
+    if lacking := [key for key in ESSENTIAL if key not in found]:
+        raise BadInput(f"{path}: its contract lacks {', '.join(lacking)}; export the model again")
     return found
 
 
@@ -72,9 +75,16 @@ def verdict_of(path: str | os.PathLike[str]) -> dict[str, Any] | None:
 
 
 def entry_of(proto: Any, key: str) -> dict[str, Any] | None:
+    """One metadata entry, None where it is absent. Raises BadInput for one that is not a JSON object."""
     for entry in proto.metadata_props:
         if entry.key == key:
-            return json.loads(entry.value)
+            try:
+                found = json.loads(entry.value)
+            except ValueError as error:
+                raise BadInput(f"the metadata {key!r} of this file is damaged ({error}); export it again") from error
+            if not isinstance(found, dict):
+                raise BadInput(f"the metadata {key!r} of this file is {entry.value[:40]!r}; export the model again")
+            return found
     return None
 
 
@@ -127,7 +137,10 @@ def external_files(proto: Any, path: Path) -> list[Path]:
             raise BadInput(f"{path}: weights at {location!r}, outside the artefact's folder; do not use this file")
         if not file.is_file():
             raise BadInput(f"{path}: its weights are in {location}, which is missing; keep both files together")
-        end = int(entry.get("offset", 0)) + int(entry.get("length", 0))
+        parts = [entry.get("offset") or "0", entry.get("length") or "0"]
+        if not all(part.isdecimal() for part in parts):
+            raise BadInput(f"{path}: weights at bytes {' + '.join(parts)} of {location}; do not use this file")
+        end = sum(map(int, parts))
         if file.stat().st_size < end:
             raise BadInput(f"{path}: {location} has {file.stat().st_size} bytes, {end} expected; copy it again")
         found[file] = None

@@ -34,7 +34,7 @@ def halved(proto: Any, precision: str, keep: Iterable[str] = ()) -> Any:
     """A copy of an fp32 graph that computes in fp16 or bf16, inputs and outputs as before.
 
     keep: outputs whose nodes stay in fp32, beside the sensitive operations, the normalisation of the input and
-    whatever makes a graph output. Raises BadInput for graphs with weights in another file.
+    whatever makes a graph output.
     """
     import onnx
 
@@ -176,8 +176,6 @@ def _takes(operator: str, opset: int, suffix: str) -> bool:
 def _copied(proto: Any) -> Any:
     copy = type(proto)()
     copy.CopyFrom(proto)
-    if any(tensor.data_location == tensor.EXTERNAL for tensor in copy.graph.initializer):
-        raise BadInput("other precisions of models above 2 GB are not made; use --precision fp32")
     return copy
 
 

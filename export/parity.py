@@ -104,7 +104,7 @@ def parity(wanted: NDArray[np.float64], rows: NDArray[np.float64]) -> Parity:
     """Compare rows [n, width] with those wanted. Another shape, NaN or infinity count as cosine -1."""
     if rows.shape != wanted.shape or not np.isfinite(rows).all():
         return Parity(len(wanted), -1.0, -1.0, math.inf, 0.0, math.inf)
-    cosines = _cosines(wanted, rows)
+    cosines = row_cosines(wanted, rows)
     return Parity(
         n=len(wanted),
         worst_cosine=float(cosines.min()),
@@ -194,7 +194,8 @@ def _uneven(images: Tensor) -> Iterator[Tensor]:
         start += size
 
 
-def _cosines(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+def row_cosines(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Cosine of each row of a [n, width] with the same row of b [n]."""
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     equal = (a == b).all(axis=1)  # two rows of zeros agree
     return np.where(equal, 1.0, (a * b).sum(axis=1) / np.where(norms == 0, np.inf, norms))

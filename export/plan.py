@@ -116,7 +116,7 @@ def refitted(path: Path, graph: Path, out: Path, gate: Gate, device: str = "cuda
     header, blob = read_plan(path)
     _check_machine(header.key, path, device)
     if not header.key.settings.refittable:
-        raise BadInput(f"{path} was not built refittable; build it with --refittable, or build the other graph")
+        raise BadInput(f"{path} was not built refittable; build it with --refittable, or leave --refit out")
     contract = _for_tensorrt(graph)
     if contract["precision"] != header.precision:
         raise BadInput(f"{graph} is {contract['precision']}, the plan is {header.precision}; build another plan")

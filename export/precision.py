@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from engine.errors import BadInput, nearest
 from engine.runners import onnxruntime_runner
 from engine.store import plain, written_whole
-from export.contract import CONTRACT, entry_of, read_graph, set_entry
+from export.contract import CONTRACT, entry_of, external_files, read_graph, set_entry
 from export.departure import AT_ONCE, values
 from export.halves import HEADROOM, LARGEST_HALF, emulated, halved
 from export.int8 import CALIBRATIONS, TARGETS, best_quantised, relative_speed
@@ -48,6 +48,8 @@ def variant(source: Path, path: Path, precision: str, target: str, images: NDArr
     contract = entry_of(read_graph(source), CONTRACT)
     if contract is None or contract["precision"] != "fp32":
         raise BadInput(f"{source} is not an fp32 artefact; other precisions are made from one")
+    if external_files(read_graph(source), source):
+        raise BadInput(f"{source}: other precisions of models above 2 GB are not made; use --precision fp32")
     contract |= {"precision": precision, "target": "any" if precision == "fp32" else target}
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder, "made.onnx")

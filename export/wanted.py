@@ -25,13 +25,20 @@ CALIBRATION = 160  # for int8, which is calibrated on some and judged on the oth
 
 @dataclasses.dataclass(frozen=True)
 class How:
-    """How models run. backend, device, precision: as in `featune export`; decoder: see engine/views.py."""
+    """How models run. backend, device, precision: as in `featune export`; decoder: see engine/views.py.
+
+    allow_fallback: another provider than the device's may run, which the name of the features then says.
+    """
 
     backend: str = "onnxruntime"
     device: str = "cpu"
     precision: str = "fp32"
     decoder: Decoder = "fast"
     allow_fallback: bool = False
+
+    def place(self, backend: str) -> str:
+        """The backend and device of rows, as their key has it."""
+        return f"{backend}:{self.device}{' or fallback' if self.allow_fallback else ''}"
 
 
 def wanted_of_spec(spec: ModelSpec, items: Labelled, how: How, cache: Path) -> Wanted:
@@ -52,7 +59,7 @@ def wanted_of_spec(spec: ModelSpec, items: Labelled, how: How, cache: Path) -> W
     elif how.precision != "fp32":
         raise BadInput(f"--backend torch runs fp32, {how.precision} asked for; use --backend onnxruntime")
     key = FeatureKey(
-        spec.digest, spec.view, items.content_digest, f"{how.backend}:{how.device}", how.precision, graph, how.decoder
+        spec.digest, spec.view, items.content_digest, how.place(how.backend), how.precision, graph, how.decoder
     )
 
     def opened(threads: int) -> Any:
@@ -73,7 +80,7 @@ def wanted_of_artefact(path: Path, items: Labelled, how: How) -> Wanted:
     view = View(**contract["spec"]["view"])
     items.require_channels(view.channels)
     key = FeatureKey(
-        digest(contract["spec"]), view, items.content_digest, f"onnxruntime:{how.device}", contract["precision"],
+        digest(contract["spec"]), view, items.content_digest, how.place("onnxruntime"), contract["precision"],
         verdict["content"], how.decoder,
     )  # fmt: skip
 

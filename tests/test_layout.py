@@ -32,7 +32,7 @@ engine.path
 engine.probe
 engine.neighbours
 export.contract export.parity export.samples
-export.departure export.unread
+export.departure export.unread export.alone
 export.graph export.halves export.int8
 export.precision export.plan export.gate
 export.backends export.known

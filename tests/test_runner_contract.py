@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -116,10 +117,11 @@ def test_a_session_that_took_another_provider_is_refused(graph: Path, monkeypatc
     """ONNX Runtime gives a CPU session where CUDA's libraries are missing, and says so on stderr only."""
     import engine.runners as runners
 
-    monkeypatch.setattr(runners, "require_device", lambda device: None)
-    monkeypatch.setattr("onnxruntime.preload_dlls", lambda: None)
     if torch.cuda.is_available():
         pytest.skip("here CUDA is what would run")
+    monkeypatch.setattr(runners, "require_device", lambda device: None)
+    monkeypatch.setattr("onnxruntime.preload_dlls", lambda: None)
+    monkeypatch.setattr("torch.cuda.Stream", lambda device: SimpleNamespace(cuda_stream=77))
     said = "CUDAExecutionProvider was asked for and CPUExecutionProvider would run"
     with pytest.raises(Missing, match=said), onnxruntime_runner(graph, "cuda"):
         pass

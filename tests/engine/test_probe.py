@@ -409,6 +409,23 @@ def test_a_probe_chooses_on_val_and_refits_on_both() -> None:
     assert found.unconverged == 0
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_the_refit_of_classes_that_train_separates_and_val_does_not_converges(seed: int) -> None:
+    """Fewer images than features and a weak penalty: train's weights are large, and wrong about a third of val."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(10, size=261)
+    centres = rng.normal(size=(10, 512)) * 0.06
+    rows = np.maximum(centres[labels] + rng.normal(size=(261, 512)), 0).astype(np.float32)
+
+    def weakest(truth: np.ndarray, scores: np.ndarray) -> float:
+        return float(np.abs(scores).max())
+
+    found = probe(rows[:174], labels[:174], rows[174:], labels[174:], weakest, np.logspace(-4, 3, 15))
+    assert found.penalty == pytest.approx(1e-4)
+    assert found.converged
+    assert top1(labels, found(rows)) == 1.0
+
+
 def test_a_probe_counts_what_did_not_converge() -> None:
     rows, labels = blobs(120, 10, 3)
     ticks = iter([10.0, 12.5])

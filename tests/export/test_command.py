@@ -11,6 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from bench.cli import app
+from bench.cli_export import phases
 from engine.errors import BadInput
 from engine.models import ModelSpec, classifier, fresh_classifier, state_digest
 from export.command import body_of_tuned, spec_of_contract, spec_of_model
@@ -76,6 +77,7 @@ def test_a_plan_without_tensorrt_says_what_is_missing_before_any_work() -> None:
         (("export", "test_vit", "--precision", "fp8"), "no precision named 'fp8'"),
         (("export", "test_vit", "--to", "coreml"), "no format named 'coreml'"),
         (("export", "test_vit", "--batches", "8"), "three numbers such as 1,64,256"),
+        (("export", "test_vit", "--refit", "old.plan"), "--refit is for plans; give --to tensorrt too"),
         (("export", "test_vit", "--untrained", "--data", "/no/such/folder"), "no such folder"),
         (("verify", "absent.onnx"), "no such artefact"),
         (("models", "resnet-unknown-99"), "no timm model matches"),
@@ -85,6 +87,20 @@ def test_bad_usage_exits_with_2_and_one_line(arguments: tuple[str, ...], message
     code, stdout, stderr = run(*arguments)
     assert (code, stdout) == (2, "")
     assert message in stderr
+
+
+def test_help_shows_what_is_taken_where_an_option_is_left_out() -> None:
+    """Square brackets are markup in this help, and vanish."""
+    code, stdout, _ = run("export", "--help")
+    assert code == 0
+    assert "(default: two photographs)" in " ".join(stdout.replace("│", " ").split())
+
+
+def test_each_phase_of_a_build_is_said_once_and_the_build_goes_on() -> None:
+    said: list[str] = []
+    told = phases(said.append)
+    assert all(told(*each) for each in (("Parsing", 0, 3), ("Tactics", 0, 9), ("Parsing", 1, 3), ("Tactics", 1, 9)))
+    assert said == ["TensorRT: Parsing, 3 steps", "TensorRT: Tactics, 9 steps"]
 
 
 def test_the_contract_gives_back_the_very_spec(artefact: Path, lively: ModelSpec) -> None:

@@ -14,9 +14,10 @@ import torch
 from engine.errors import BadInput, ParityFailed
 from engine.models import ModelSpec, Normalise
 from export.backends import artefact, open_artefact, open_runner
-from export.contract import CONTRACT, entry_of, read_graph, set_entry, verdict_of
+from export.contract import CONTRACT, VERDICT, entry_of, read_graph, set_entry, verdict_of
 from export.gate import judge, require_passing
 from export.graph import contract_differences, graph_from_spec
+from export.parity import REQUIRED
 from export.samples import Sample
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -95,6 +96,18 @@ def test_another_crop_is_refused_though_its_numbers_agree(spec: ModelSpec, copy:
         pass
 
 
+def test_rounding_is_told_from_a_wrong_layer_by_float64(
+    spec: ModelSpec, copy: Path, sample: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that magnifies rounding, as a threshold that no rounding meets makes of any."""
+    monkeypatch.setitem(REQUIRED, "fp32", dataclasses.replace(REQUIRED["fp32"], noise=1e-12))
+    verdict = judge(spec, copy, sample)
+    assert not verdict.passed
+    assert "this model magnifies rounding" in verdict.departure
+    wrong = judge(spec, edited(copy, lambda p: scaled(p, "1.layer3.0.conv1.weight", 1.001)), sample)
+    assert "rounding" not in wrong.departure
+
+
 def test_a_layer_scaled_by_five_percent_is_refused_by_its_name(spec: ModelSpec, copy: Path, sample: Sample) -> None:
     verdict = judge(spec, edited(copy, lambda p: scaled(p, "1.layer3.0.conv1.weight", 1.05)), sample)
     assert not verdict.passed
@@ -154,10 +167,16 @@ def test_an_artefact_without_a_verdict_or_with_a_failed_one_does_not_open(
     with pytest.raises(ParityFailed, match="has no verdict") as caught, open_artefact(copy):
         pass
     assert caught.value.exit_code == 3
+    with pytest.raises(ParityFailed, match="has no verdict"), open_artefact(edited(copy, hollow)):
+        pass
     judge(spec, edited(copy, bgr), sample)
     assert verdict_of(copy) is not None
     with pytest.raises(ParityFailed, match="is not its model"), open_artefact(copy):
         pass
+
+
+def hollow(proto: Any) -> None:
+    set_entry(proto, VERDICT, {"passed": True})
 
 
 def test_a_wrong_export_is_neither_kept_nor_used(

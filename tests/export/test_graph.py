@@ -16,9 +16,10 @@ from engine.models import ModelSpec, feature_model, source_model, spec_from_entr
 from engine.runners import onnxruntime_runner
 from engine.store import plain
 from export.backends import open_artefact
-from export.contract import content_digest, contract_of, read_graph
+from export.contract import CONTRACT, content_digest, contract_of, read_graph
 from export.gate import judge
 from export.graph import graph_from_spec
+from export.precision import variant
 from export.samples import Sample
 
 
@@ -163,6 +164,36 @@ def test_external_data_that_is_missing_or_short_is_bad_input(external: Path, tmp
     data.unlink()
     with pytest.raises(BadInput, match="which is missing; keep both files together"), open_artefact(path):
         pass
+
+
+@pytest.mark.parametrize(("precision", "target"), [("fp16", "cpu"), ("int8", "cpu"), ("int8", "tensorrt")])
+def test_a_model_of_two_files_has_no_other_precisions(
+    external: Path, sample: Sample, tmp_path: Path, precision: str, target: str
+) -> None:
+    with pytest.raises(BadInput, match="above 2 GB are not made; use --precision fp32"):
+        variant(external, tmp_path / "x.onnx", precision, target, sample.images.numpy())
+
+
+@pytest.mark.parametrize(("key", "value"), [("offset", "-8"), ("offset", "abc"), ("length", "1.5"), ("length", "-1")])
+def test_external_data_at_no_place_in_a_file_is_refused(external: Path, tmp_path: Path, key: str, value: str) -> None:
+    path = copied(external, tmp_path / "moved")
+    proto = onnx.load(path, load_external_data=False)
+    next(e for t in proto.graph.initializer for e in t.external_data if e.key == key).value = value
+    path.write_bytes(proto.SerializeToString())
+    with pytest.raises(BadInput, match=r"weights at bytes .* do not use this file"), open_artefact(path):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{broken", "is damaged"), ("[1]", r"is '\[1\]'"), ('{"precision": "fp32"}', "its contract lacks spec, weights")],
+)
+def test_a_contract_that_is_damaged_is_bad_input(right: Path, tmp_path: Path, text: str, message: str) -> None:
+    proto = onnx.load(right)
+    next(entry for entry in proto.metadata_props if entry.key == CONTRACT).value = text
+    onnx.save(proto, tmp_path / "damaged.onnx")
+    with pytest.raises(BadInput, match=message):
+        contract_of(tmp_path / "damaged.onnx")
 
 
 @pytest.mark.parametrize("location", ["../secret", "/etc/hostname", "inside/../../secret", ""])

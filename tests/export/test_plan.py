@@ -21,6 +21,7 @@ import engine.tensorrt_runner as surface
 from engine.errors import BadInput, FeatuneError, Missing, ParityFailed
 from engine.runners import Runner
 from engine.tensorrt_runner import BuildSettings, Engine, build, library, tensorrt_runner
+from export.command import Product, checked_target, export_model
 from export.contract import CONTRACT, entry_of, read_graph, set_entry
 from export.plan import (
     Plan,
@@ -495,6 +496,39 @@ def test_a_refit_takes_the_weights_of_another_checkpoint_without_a_build(
     assert header.key.graph != read_plan(path)[0].key.graph
     assert fake.called("OnnxParserRefitter.refit_from_file") == [(str(tuned),)]
     assert len(fake.called("Builder.build_serialized_network")) == 1
+
+
+def test_export_refits_an_old_plan_with_the_new_weights_and_hands_settings_on(
+    trt: Callable[..., Fake], lively: Any, quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = trt()
+    monkeypatch.setattr("export.command.library", lambda: fake.module)
+    monkeypatch.setattr("export.command.gate_of_plan", lambda *_: lambda runner: gate_record())
+    monkeypatch.setenv("FEATUNE_CACHE_DIR", str(tmp_path / "cache"))
+    product = Product(to="tensorrt", batches=(1, 4, 8), refittable=True, hardware="ampere_plus")
+    built = export_model(lively, product, out=tmp_path / "built.plan", progress=lambda *_: True)
+    assert read_plan(Path(built.path))[0].key.settings.hardware == "ampere_plus"
+    assert fake.called("IBuilderConfig.progress_monitor")
+    again = dataclasses.replace(product, refit=Path(built.path))
+    made = export_model(lively, again, out=tmp_path / "tuned.plan")
+    assert read_plan(Path(made.path))[1] == b"refitted plan"
+    assert len(fake.called("Builder.build_serialized_network")) == 1
+
+
+def test_settings_that_no_plan_can_have_are_refused_before_any_work(
+    trt: Callable[..., Fake], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = trt()
+    monkeypatch.setattr("export.command.library", lambda: fake.module)
+    for wrong, message in (({"hardware": "volta"}, "no hardware level"), ({"batches": (8, 4, 1)}, "least <= usual")):
+        with pytest.raises(BadInput, match=message):
+            checked_target(Product(to="tensorrt", **wrong))
+    with pytest.raises(BadInput, match="no such plan"):
+        checked_target(Product(to="tensorrt", refit=Path("absent.plan")))
+
+
+def gate_record() -> dict[str, Any]:
+    return {"passed": True, "reasons": [], "precision": "fp32"}
 
 
 def test_a_plan_that_was_not_built_refittable_is_refused(trt: Callable[..., Fake], graph: Path, tmp_path: Path) -> None:
