@@ -10,7 +10,7 @@ from bench.data import Request
 from bench.data_tasks import string_layout
 from bench.layouts import Layout, fold_layout, folder_layout, table_layout
 from bench.progress import Progress, Silent
-from bench.raw import require_files
+from bench.raw import require_files, require_writable
 from bench.splits import shared_images
 from bench.tasks import SPLITS, Task, check_metric, empty_classes, load_task, save_task
 from engine.decoding import read_image
@@ -156,6 +156,7 @@ def _require_every_class(task: str, layout: Layout) -> None:
 
 def check_images(folder: Path, splits: Iterable[Labelled], progress: Progress) -> None:
     """Decode every file once; a record of their bytes spares the next run the work."""
+    require_writable(folder)
     parts = list(splits)
     record = folder / "checked.json"
     channels = [items.channels for items in parts]

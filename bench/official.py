@@ -9,10 +9,10 @@ from bench.entries import DEFAULT, Entry, how_to_get
 from bench.lists import AGAIN
 from bench.manifests import check_images, describe_shared
 from bench.progress import Progress, Silent
-from bench.raw import Found, Loader, require_files, write_copies
+from bench.raw import Found, Loader, require_files, require_sources, require_writable, write_copies
 from bench.splits import shared_images, stratified_split
 from bench.tasks import Task, check_metric, save_task
-from engine.errors import BadImages, BadInput
+from engine.errors import BadInput
 from engine.images import Labelled
 
 LOADERS: dict[str, Loader] = official_fang.LOADERS | official_kornblith.LOADERS | official_imagenet.LOADERS
@@ -43,8 +43,9 @@ def prepare_official(
     check_metric(facts.metric, facts.multilabel)
     title = task_name(name, variant)
     folder = out / title
+    made = folder / "images"
     try:
-        found = LOADERS[name](raw, variant, folder / "images")
+        found = LOADERS[name](raw, variant, made)
     except BadInput as error:
         raise BadInput(f"{name}: {error}\n{how_to_get(facts)}") from error
     expected = counts if counts is not None else {**facts.counts, "classes": _classes(facts, variant)}
@@ -52,13 +53,14 @@ def prepare_official(
     _check_labels(facts, found)
     splits, note = _with_val(found)
     try:
-        write_copies(found.copies, progress)
+        require_sources(found.copies)
         for items in splits.values():
-            require_files(items)
-    except BadImages:
-        raise
+            if items.root != str(made.absolute()):
+                require_files(items)
     except BadInput as error:
         raise BadInput(f"{name}: {error}\n{how_to_get(facts)}") from error
+    require_writable(folder)
+    write_copies(found.copies, progress)
     if decode:
         check_images(folder, splits.values(), progress)
     different = {split: items for split, items in splits.items() if variant != "released" or split != "val"}

@@ -1,5 +1,6 @@
 """What the loaders of official downloads share: find a folder or say what is missing, list images, write copies."""
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -155,14 +156,18 @@ def copied(
     return dataclasses.replace(items, root=str(made.absolute()), paths=tuple(names)), tuple(copies.values())
 
 
-def write_copies(copies: Sequence[Copy], progress: Progress) -> None:
-    """Write every copy, whole or not at all; one that is newer than its sources is kept.
-
-    Raises BadInput, before anything is written, where a source is not there, and BadImages with all unreadable ones.
-    """
+def require_sources(copies: Sequence[Copy]) -> None:
+    """Raise BadInput with the first of the files that are to be copied and not there, and the number of the others."""
     absent = [file for copy in copies for file in copy.sources if not os.path.isfile(file)]
     if absent:
         raise BadInput(f"{absent[0]}: no such file, and {len(absent) - 1} more are not there; {AGAIN}")
+
+
+def write_copies(copies: Sequence[Copy], progress: Progress) -> None:
+    """Write every copy, whole or not at all; one that is newer than its sources is kept.
+
+    Raises BadImages with all sources that cannot be read, and BadInput where a copy cannot be written.
+    """
     waiting = [copy for copy in copies if not copy.is_there()]
     problems: list[tuple[str, str]] = []
     if not waiting:
@@ -181,11 +186,27 @@ def _write(copy: Copy) -> tuple[tuple[str, str], ...]:
         image = copy.draw()
     except BadImages as error:
         return error.problems
-    copy.file.parent.mkdir(parents=True, exist_ok=True)
     part = copy.file.with_name(f".{copy.file.name}.part")
-    image.save(part, format="PNG", compress_level=1)
-    os.replace(part, copy.file)
+    try:
+        copy.file.parent.mkdir(parents=True, exist_ok=True)
+        image.save(part, format="PNG", compress_level=1)
+        os.replace(part, copy.file)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise BadInput(f"cannot write {copy.file}: {error.strerror}; make room or choose another --out") from error
     return ()
+
+
+def require_writable(folder: Path) -> None:
+    """Make the folder now, so that who cannot write there learns it before the work."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
+    except OSError as error:
+        raise BadInput(f"cannot write {folder}: {error.strerror}; choose another --out") from error
+    if not writable:
+        raise BadInput(f"cannot write {folder}: no permission; choose another --out")
 
 
 def swapped(found: Found, made: Path) -> Found:

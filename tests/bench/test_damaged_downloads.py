@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from make_layouts import LAYOUTS, cifar10, hpa, pets, voc2007
+from PIL import Image
 
 from bench.lists import fields_of, rows_of
 from bench.official import prepare_official
@@ -93,6 +94,27 @@ def test_no_copy_is_written_of_a_download_of_another_size(tmp_path: Path) -> Non
     with pytest.raises(BadInput, match="test: 7 expected, 6 found"):
         prepare_official("cifar10", tmp_path / "raw", tmp_path / "out", counts={**counts, "test": 7})
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named_before_the_work(tmp_path: Path) -> None:
+    counts = hpa(tmp_path / "raw")
+    (tmp_path / "out").write_text("a file where a folder should be")
+    with pytest.raises(BadInput, match=r"cannot write .*/out/hpa: Not a directory; choose another --out"):
+        prepare_official("hpa", tmp_path / "raw", tmp_path / "out", counts=counts)
+
+
+def test_a_full_disk_leaves_no_part_of_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = hpa(tmp_path / "raw")
+    save = Image.Image.save
+
+    def full(image: Image.Image, path: Path, **more: object) -> None:
+        save(image, path, **more)  # type: ignore[arg-type]
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(BadInput, match=r"cannot write .*: No space left on device; make room or choose another --out"):
+        prepare_official("hpa", tmp_path / "raw", tmp_path / "out", counts=counts)
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
 
 
 def test_copies_show_progress_and_name_every_broken_source(tmp_path: Path) -> None:

@@ -70,6 +70,7 @@ def test_a_missing_image_is_named(tmp_path: Path) -> None:
     (tmp_path / "oxford-iiit-pet" / "images" / "american_bulldog_3.jpg").unlink()
     with pytest.raises(BadInput, match=r"listed images expected.*american_bulldog_3\.jpg is not there"):
         prepare_official("pets", tmp_path, tmp_path / "data", counts=counts)
+    assert not (tmp_path / "data").exists()
 
 
 def test_a_truncated_image_is_named(tmp_path: Path) -> None:
