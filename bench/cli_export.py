@@ -54,7 +54,7 @@ def export_command(
         product = Product(
             precision, to, target, logits, (least, usual, most), refittable, device, refit, hardware, version_compatible
         )
-        checked_target(product)
+        checked_target(product, out)
         spec = spec_of_model(model, checkpoint, untrained)
         made = export_model(
             spec, product, data=data, out=out, progress=phases(lambda text: progress_of(quiet).say(text))
