@@ -55,7 +55,7 @@ def export_command(
         product = Product(
             precision, to, target, logits, (least, usual, most), refittable, device, refit, hardware, version_compatible
         )
-        checked_target(product)
+        checked_target(product, out)
         spec = spec_of_model(model, checkpoint, untrained)
         said = phases(lambda text: progress_of(quiet).say(text))
         seen = spec.with_channels(in_chans or spec.view.channels)

@@ -22,6 +22,7 @@ from export.precision import check_precision, stand_in
 from export.samples import Sample, folder_sample, own_sample
 
 log = logging.getLogger("featune")
+SUFFIX = {"onnx": ".onnx", "tensorrt": ".plan"}
 TUNED = re.compile(r"1\.")  # a fine-tuned run's body is the second part of its Sequential
 
 
@@ -72,15 +73,16 @@ def export_model(
     the phase, its step and its steps; returns whether to go on. Raises ParityFailed, with the report, where the
     artefact is not its model; the file then stays for a look, and no runner opens it.
     """
-    target = checked_target(product)
+    target = checked_target(product, out)
     sample = sample_of(spec, data)
     stem = (
         spec.name.replace("/", "_")
         if product.precision == "fp32"
         else f"{spec.name.replace('/', '_')}.{product.precision}-{target}"
     )
-    path = out or Path(f"{stem}.{'plan' if product.to == 'tensorrt' else 'onnx'}")
-    graph = path.with_suffix(".onnx")
+    path = out or Path(f"{stem}{SUFFIX[product.to]}")
+    # Beside a plan, not in the place of an artefact that may bear the plan's name.
+    graph = path if product.to == "onnx" else path.with_suffix(f".{product.precision}-{target}.onnx")
     verdict = exported(spec, graph, sample, precision=product.precision, target=target, logits=product.logits)
     if not verdict.passed:
         raise ParityFailed(f"{spec.name} {verdict.precision}: {verdict.report}; {graph} is kept and refused")
@@ -102,10 +104,12 @@ def export_model(
     return Export(str(path), spec.name, header.precision, target, path.stat().st_size, header.verdict)
 
 
-def checked_target(product: Product) -> str:
+def checked_target(product: Product, out: Path | None = None) -> str:
     """The target of a product that this machine can make, before minutes of work on one that it cannot."""
-    if product.to not in ("onnx", "tensorrt"):
+    if product.to not in SUFFIX:
         raise BadInput(f"no format named {product.to!r}; onnx or tensorrt")
+    if out is not None and out.suffix != SUFFIX[product.to]:
+        raise BadInput(f"--out {out}: a file named *{SUFFIX[product.to]} expected; `featune verify` goes by the name")
     target = product.target or ("tensorrt" if product.to == "tensorrt" else "cpu")
     check_precision(product.precision, target)
     if product.to == "tensorrt":

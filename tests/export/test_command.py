@@ -77,6 +77,7 @@ def test_a_plan_without_tensorrt_says_what_is_missing_before_any_work() -> None:
         (("export", "test_vit", "--precision", "fp8"), "no precision named 'fp8'"),
         (("export", "test_vit", "--to", "coreml"), "no format named 'coreml'"),
         (("export", "test_vit", "--batches", "8"), "three numbers such as 1,64,256"),
+        (("export", "test_vit", "--out", "vit.int8"), "--out vit.int8: a file named *.onnx expected"),
         (("export", "test_vit", "--refit", "old.plan"), "--refit is for plans; give --to tensorrt too"),
         (("export", "test_vit", "--untrained", "--data", "/no/such/folder"), "no such folder"),
         (("verify", "absent.onnx"), "no such artefact"),

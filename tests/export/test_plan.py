@@ -508,6 +508,7 @@ def test_export_refits_an_old_plan_with_the_new_weights_and_hands_settings_on(
     product = Product(to="tensorrt", batches=(1, 4, 8), refittable=True, hardware="ampere_plus")
     built = export_model(lively, product, out=tmp_path / "built.plan", progress=lambda *_: True)
     assert read_plan(Path(built.path))[0].key.settings.hardware == "ampere_plus"
+    assert {path.name for path in tmp_path.glob("*.onnx")} == {"built.fp32-tensorrt.onnx"}
     assert fake.called("IBuilderConfig.progress_monitor")
     again = dataclasses.replace(product, refit=Path(built.path))
     made = export_model(lively, again, out=tmp_path / "tuned.plan")
