@@ -35,6 +35,9 @@ from export.backends import artefact, open_runner
 from export.wanted import SAMPLE
 
 SPEED_BATCH = 32
+# Of measuring a cell, raised when it changes, so that rows of before are measured again.
+# 2: refits of probes start from zero; the threshold of an F1 of several labels is chosen on val.
+RULES = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +79,7 @@ class Study:
         kind, setting = self.regimes[regime]
         backend = self.backend if REGIMES[kind].frozen else "torch"
         spec = spec.with_channels(task.channels)
-        return digest([spec.digest, task.digest, kind, plain(setting), backend, self.device])
+        return digest([spec.digest, task.digest, kind, plain(setting), backend, self.device, RULES])
 
     def graphs(self) -> list[tuple[ModelSpec, Task]]:
         """Each model with the channels of the tasks, once for each number of them, and a task that has them."""

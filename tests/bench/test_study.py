@@ -101,7 +101,7 @@ def test_a_failed_cell_is_a_row_with_its_error_and_is_tried_again(study: Study) 
     assert all(row.error is None for row in run(study, in_process))
 
 
-def test_changed_settings_weights_or_images_are_other_cells(study: Study, image_folder: Callable[..., Path]) -> None:
+def test_changed_settings_weights_or_rules_are_other_cells(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     cells = set(study.cells())
     recipe = dataclasses.replace(QUICK, epochs=5)
     changed = dataclasses.replace(study, regimes={**REGIMES, "finetune": ("finetune", recipe)})
@@ -112,6 +112,8 @@ def test_changed_settings_weights_or_images_are_other_cells(study: Study, image_
     assert {cell.model for cell in set(other.cells()) - cells} == {"net0"}
     renamed = dataclasses.replace(study, models=tuple(dataclasses.replace(m, source_top1=0.9) for m in study.models))
     assert set(renamed.cells()) == cells
+    monkeypatch.setattr("bench.study.RULES", -1)
+    assert not set(study.cells()) & cells
 
 
 def test_a_test_split_is_opened_after_the_regime_has_chosen(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
