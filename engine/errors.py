@@ -9,6 +9,7 @@ FeatuneError            exit code 1
 """
 
 import difflib
+import inspect
 from collections.abc import Iterable
 
 
@@ -53,3 +54,8 @@ def nearest(word: str, known: Iterable[str], count: int = 3) -> str:
     """`; nearest: a, b` for an unknown word, or nothing when no known word is close."""
     close = difflib.get_close_matches(word, sorted(known), n=count, cutoff=0.5)
     return f"; nearest: {', '.join(close)}" if close else ""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, short enough for a line of ours."""
+    return inspect.cleandoc(str(error)).split("\n")[0][:200] or type(error).__name__

@@ -1,25 +1,19 @@
 """Which model (ModelSpec), and the torch modules that it stands for: uint8 images in, features or logits out."""
 
-import contextlib
 import dataclasses
-import functools
-import hashlib
-import importlib
-import importlib.util
-import inspect
 import statistics
-import sys
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from engine.errors import BadInput, Missing, nearest
-from engine.store import added, cache_dir, digest, file_digest, read_json, write_json
+from engine.configs import pretrained_config
+from engine.errors import BadInput, Missing, first_line, nearest
+from engine.factories import check_arguments, factory_of, resolved_factory
+from engine.store import added, digest, file_digest
+from engine.weights import load_weights, state_digest
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -117,7 +111,7 @@ class ModelSpec:
             kwargs=tuple(sorted([*self.kwargs, ("in_chans", channels)])),
         )
         if made.is_factory:
-            _check_arguments(made)
+            check_arguments(made.name, made.architecture, dict(made.kwargs))
             if made.weights.startswith(FACTORY):
                 return dataclasses.replace(made, weights=_own_weights(made.digest, lambda: classifier(made)))
         return made
@@ -132,8 +126,8 @@ def spec_from_entry(entry: Mapping[str, Any], folder: Path = Path()) -> ModelSpe
     Raises BadInput for an unknown architecture (nearest names) or a missing file.
     """
     factory = entry.get("factory")
-    architecture = _resolved_factory(factory, folder) if factory else str(entry["architecture"])
-    config = {} if factory else _pretrained_config(architecture)
+    architecture = resolved_factory(factory, folder) if factory else str(entry["architecture"])
+    config = {} if factory else pretrained_config(architecture)
     kwargs = dict(entry.get("kwargs") or {})
     if entry.get("in_chans"):
         kwargs["in_chans"] = entry["in_chans"]
@@ -260,61 +254,6 @@ def feature_width(features: nn.Module, side: int, channels: int = 3) -> int:
     return rows.shape[1]
 
 
-def state_digest(model: nn.Module) -> str:
-    """SHA-256 over the names, types, shapes and bytes of the state; what no file name can lie about."""
-    sha = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        sha.update(f"{name}:{value.dtype}:{tuple(value.shape)};".encode())
-        sha.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return sha.hexdigest()
-
-
-def load_weights(model: nn.Module, path: Path, channels: int = 3) -> None:
-    """Fill the model from a weight file (.pth, .pt, .safetensors), strictly and without running its code.
-
-    channels: of the model's images. A file of a model of 3 is adapted to others as timm adapts its own weights.
-    Raises BadInput naming the keys and shapes that do not fit.
-    """
-    import timm.models
-
-    try:
-        state = timm.models.load_state_dict(str(path), use_ema=False, weights_only=True)
-    except Exception as error:  # pickle, zip and safetensors readers each raise their own
-        raise BadInput(
-            f"{path}: not a file of plain weights ({type(error).__name__}: {_first_line(error)}); "
-            "save a state dict with torch.save or safetensors"
-        ) from error
-    own = model.state_dict()
-    state |= _adapted_input(model, state, own, channels) if channels != 3 else {}
-    wrong = [f"missing {key}" for key in own.keys() - state.keys()]
-    wrong += [f"unexpected {key}" for key in state.keys() - own.keys()]
-    wrong += [
-        f"{key} is {tuple(state[key].shape)}, expected {tuple(own[key].shape)}"
-        for key in own.keys() & state.keys()
-        if state[key].shape != own[key].shape
-    ]
-    if wrong:
-        shown = "; ".join(sorted(wrong)[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-        raise BadInput(f"{path} does not fit the architecture: {shown}; check `architecture` and `kwargs`")
-    model.load_state_dict(state, strict=True)
-
-
-def _adapted_input(
-    model: nn.Module, state: Mapping[str, Tensor], own: Mapping[str, Tensor], channels: int
-) -> dict[str, Tensor]:
-    """A timm model's first convolutions, of a file of 3 channels, for images of others; what fits stays as it is."""
-    from timm.models._manipulate import adapt_input_conv
-
-    first = (getattr(model, "pretrained_cfg", None) or {}).get("first_conv") or ()
-    found = {}
-    for name in [f"{layer}.weight" for layer in ([first] if isinstance(first, str) else first)]:
-        # A stem that folds space into channels has several times as many of each.
-        if name in own and name in state and state[name].shape[1] * channels == 3 * own[name].shape[1]:
-            with contextlib.suppress(NotImplementedError):  # its shape is reported as one that does not fit
-                found[name] = adapt_input_conv(channels, state[name])
-    return found
-
-
 class _Tapped(nn.Module):
     """One node's output, averaged over space, of a module that knows nothing of features."""
 
@@ -343,8 +282,8 @@ def _without_last_linear(model: nn.Module, spec: ModelSpec) -> nn.Module:
 
 def _constructed(spec: ModelSpec) -> nn.Module:
     if spec.is_factory:
-        _check_arguments(spec)
-        model = _factory(spec.architecture)(**dict(spec.kwargs))
+        check_arguments(spec.name, spec.architecture, dict(spec.kwargs))
+        model = factory_of(spec.architecture)(**dict(spec.kwargs))
         if not isinstance(model, nn.Module):
             raise BadInput(f"{spec.architecture} returned {type(model).__name__}, expected a torch.nn.Module")
         return model
@@ -355,60 +294,14 @@ def _constructed(spec: ModelSpec) -> nn.Module:
         # exportable: six families export only with plain attention, and both regimes shall run the same graph.
         return timm.create_model(spec.architecture, pretrained=from_hub, exportable=True, **dict(spec.kwargs))
     except (TypeError, AssertionError) as error:
-        raise BadInput(f"{spec.name}: timm refuses these arguments ({_first_line(error)}); check `kwargs`") from error
+        raise BadInput(f"{spec.name}: timm refuses these arguments ({first_line(error)}); check `kwargs`") from error
     except (OSError, RuntimeError) as error:
         if not from_hub:
             raise
         raise Missing(
-            f"the weights of {spec.architecture} could not be fetched ({type(error).__name__}: {_first_line(error)}); "
+            f"the weights of {spec.architecture} could not be fetched ({type(error).__name__}: {first_line(error)}); "
             "connect to the model hub once, or give a local `checkpoint`"
         ) from error
-
-
-def _pretrained_config(architecture: str) -> dict[str, Any]:
-    """timm's record of a model's input and weights, with the name resolved to its full tag.
-
-    Kept in the cache for each version of timm, whose import takes two seconds.
-    """
-    if architecture.startswith(("hf-hub:", "local-dir:")):
-        return _hub_config(architecture)
-    known = cache_dir() / "models" / f"{digest([version('timm'), architecture])}.json"
-    config = read_json(known)
-    if config is None:
-        config = _timm_config(architecture)
-        with contextlib.suppress(BadInput):  # a cache that cannot be written is no reason to stop
-            write_json(known, config)
-    return config
-
-
-def _hub_config(architecture: str) -> dict[str, Any]:
-    import timm
-    from timm.data import resolve_data_config
-
-    try:
-        model = timm.create_model(architecture, pretrained=False)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise Missing(f"{architecture}: not to be had ({_first_line(error)}); check the name and network") from error
-    return {**resolve_data_config({}, model=model), "hub": architecture, "family": "other"}
-
-
-def _timm_config(architecture: str) -> dict[str, Any]:
-    import timm
-    from timm.data import resolve_data_config
-
-    bare, _, tag = architecture.partition(".")
-    if not timm.is_model(bare):
-        raise BadInput(f"no timm model named {bare!r}{nearest(bare, timm.list_models())}; see `featune models`")
-    try:
-        config = timm.get_pretrained_cfg(architecture, allow_unregistered=False)
-    except RuntimeError as error:
-        tags = timm.list_pretrained(f"{bare}.*")
-        raise BadInput(f"{bare} has no weights tagged {tag!r}{nearest(architecture, tags)}") from error
-    resolved = f"{bare}.{config.tag}" if config.tag else bare
-    hub = config.hf_hub_id or config.url
-    family = timm.models.model_entrypoint(bare).__module__.rpartition(".")[2]
-    found = resolve_data_config({}, pretrained_cfg=config.to_dict())
-    return {**found, "resolved_name": resolved, "hub": hub, "family": family}
 
 
 def _weights_name(entry: Mapping[str, Any], checkpoint: Path | None, config: Mapping[str, Any]) -> str:
@@ -419,56 +312,6 @@ def _weights_name(entry: Mapping[str, Any], checkpoint: Path | None, config: Map
     if entry.get("pretrained", True):
         raise BadInput(f"{entry['architecture']} has no published weights; give a `checkpoint` or `pretrained: false`")
     return f"{RANDOM}0"
-
-
-def _resolved_factory(factory: str, folder: Path) -> str:
-    """`file.py:function` with an absolute path, `module:function` as it is; both are looked up now."""
-    module, _, function = factory.rpartition(":")
-    if not module or not function:
-        raise BadInput(f"factory {factory!r}: expected `module:function` or `file.py:function`")
-    if module.endswith(".py"):
-        module = str((folder / module).resolve())
-    resolved = f"{module}:{function}"
-    _factory(resolved)
-    return resolved
-
-
-def _factory(name: str) -> Callable[..., nn.Module]:
-    module, _, function = name.rpartition(":")
-    made = getattr(_module(module), function, None)
-    if not callable(made):
-        raise BadInput(f"{module} has no function {function!r}; check `factory`")
-    return made
-
-
-@functools.cache
-def _module(name: str) -> ModuleType:
-    if not name.endswith(".py"):
-        try:
-            return importlib.import_module(name)
-        except ImportError as error:
-            raise BadInput(f"factory module {name!r} cannot be imported: {error}") from error
-    if not Path(name).is_file():
-        raise BadInput(f"{name}: no such file; give `factory` as `file.py:function` seen from the study file")
-    loader = importlib.util.spec_from_file_location(f"featune_factory_{digest(name)}", name)
-    assert loader is not None
-    assert loader.loader is not None
-    module = importlib.util.module_from_spec(loader)
-    sys.modules[loader.name] = module
-    loader.loader.exec_module(module)
-    return module
-
-
-def _check_arguments(spec: ModelSpec) -> None:
-    """Raises BadInput where a factory does not take the spec's keyword arguments."""
-    try:
-        inspect.signature(_factory(spec.architecture)).bind_partial(**dict(spec.kwargs))
-    except TypeError as error:
-        raise BadInput(
-            f"{spec.name}: its factory takes no such argument ({error}); give {spec.architecture} that parameter"
-        ) from error
-    except ValueError:  # a callable without a signature; it is called and sees
-        pass
 
 
 _OWN_WEIGHTS: dict[str, str] = {}  # names of those that factories load, by the digest of the spec that asked
@@ -494,7 +337,3 @@ def _statistics(given: Any, usual: Any, channels: int) -> tuple[float, ...]:
 def _of_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
     """The values, or as many of their average: which channel is which colour is not known."""
     return values if len(values) == channels else (statistics.fmean(values),) * channels
-
-
-def _first_line(error: BaseException) -> str:
-    return inspect.cleandoc(str(error)).split("\n")[0][:200] or type(error).__name__

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from engine.errors import BadInput, FeatuneError
-from engine.models import ModelSpec, Normalise, classifier, feature_model, feature_width, state_digest
+from engine.models import ModelSpec, Normalise, classifier, feature_model, feature_width
 from engine.store import digest, file_digest, plain, written_whole
+from engine.weights import state_digest
 from export.contract import CONTRACT, set_entry
 from export.departure import LAYER
 from export.unread import without_unread

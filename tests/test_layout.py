@@ -13,8 +13,8 @@ engine.scoring
 engine.accuracy
 engine.f1 engine.calibration
 engine.ranking
+engine.factories engine.configs engine.weights
 engine.metrics engine.models
-engine.encoded
 engine.fingerprints engine.decoding
 engine.images engine.views engine.runners
 engine.batches engine.fitting engine.passes

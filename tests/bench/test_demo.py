@@ -12,7 +12,8 @@ from bench.executors import in_process
 from bench.layouts import read_folder_split
 from bench.progress import Silent
 from bench.runs import Row
-from engine.models import classifier, spec_from_entry, state_digest
+from engine.models import classifier, spec_from_entry
+from engine.weights import state_digest
 
 
 def test_every_image_follows_the_seed() -> None:

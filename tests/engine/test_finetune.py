@@ -10,8 +10,9 @@ from engine.errors import BadInput
 from engine.finetune import Diverged, Recipe, binary_loss, finetune, predict, schedule, train
 from engine.images import Labelled
 from engine.metrics import METRICS
-from engine.models import ModelSpec, feature_model, fresh_classifier, state_digest
+from engine.models import ModelSpec, feature_model, fresh_classifier
 from engine.views import Augmentation
+from engine.weights import state_digest
 
 GENTLE = Augmentation(scale=(0.6, 1.0))
 RECIPE = Recipe(epochs=6, batch=4, learning_rates=(0.02,), augmentation=GENTLE)

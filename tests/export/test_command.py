@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from bench.cli import app
 from bench.cli_export import phases
 from engine.errors import BadInput
-from engine.models import ModelSpec, classifier, fresh_classifier, state_digest
+from engine.models import ModelSpec, classifier, fresh_classifier
+from engine.weights import state_digest
 from export.command import body_of_tuned, spec_of_contract, spec_of_model
 from export.contract import contract_of
 from export.gate import judge

@@ -12,9 +12,10 @@ from PIL import Image
 from engine.errors import BadInput, ParityFailed
 from engine.features import extract
 from engine.images import Labelled
-from engine.models import ModelSpec, feature_model, source_model, spec_from_entry, state_digest
+from engine.models import ModelSpec, feature_model, source_model, spec_from_entry
 from engine.runners import onnxruntime_runner
 from engine.store import plain
+from engine.weights import state_digest
 from export.backends import open_artefact
 from export.contract import CONTRACT, content_digest, contract_of, read_graph
 from export.gate import judge

@@ -1,0 +1,54 @@
+"""What timm and the model hub know of a model: its input, its normalisation and its weights."""
+
+import contextlib
+from importlib.metadata import version
+from typing import Any
+
+from engine.errors import BadInput, Missing, first_line, nearest
+from engine.store import cache_dir, digest, read_json, write_json
+
+
+def pretrained_config(architecture: str) -> dict[str, Any]:
+    """timm's record of a model's input and weights, with the name resolved to its full tag.
+
+    Kept in the cache for each version of timm, whose import takes two seconds.
+    """
+    if architecture.startswith(("hf-hub:", "local-dir:")):
+        return _hub_config(architecture)
+    known = cache_dir() / "models" / f"{digest([version('timm'), architecture])}.json"
+    config = read_json(known)
+    if config is None:
+        config = _timm_config(architecture)
+        with contextlib.suppress(BadInput):  # a cache that cannot be written is no reason to stop
+            write_json(known, config)
+    return config
+
+
+def _hub_config(architecture: str) -> dict[str, Any]:
+    import timm
+    from timm.data import resolve_data_config
+
+    try:
+        model = timm.create_model(architecture, pretrained=False)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise Missing(f"{architecture}: not to be had ({first_line(error)}); check the name and network") from error
+    return {**resolve_data_config({}, model=model), "hub": architecture, "family": "other"}
+
+
+def _timm_config(architecture: str) -> dict[str, Any]:
+    import timm
+    from timm.data import resolve_data_config
+
+    bare, _, tag = architecture.partition(".")
+    if not timm.is_model(bare):
+        raise BadInput(f"no timm model named {bare!r}{nearest(bare, timm.list_models())}; see `featune models`")
+    try:
+        config = timm.get_pretrained_cfg(architecture, allow_unregistered=False)
+    except RuntimeError as error:
+        tags = timm.list_pretrained(f"{bare}.*")
+        raise BadInput(f"{bare} has no weights tagged {tag!r}{nearest(architecture, tags)}") from error
+    resolved = f"{bare}.{config.tag}" if config.tag else bare
+    hub = config.hf_hub_id or config.url
+    family = timm.models.model_entrypoint(bare).__module__.rpartition(".")[2]
+    found = resolve_data_config({}, pretrained_cfg=config.to_dict())
+    return {**found, "resolved_name": resolved, "hub": hub, "family": family}
