@@ -89,7 +89,7 @@ def onnxruntime_runner(
 
     def run(images: Tensor, /) -> Tensor:
         check_images(images)
-        if isinstance(shape[-1], int) and tuple(images.shape[1:]) != tuple(shape[1:]):
+        if any(isinstance(size, int) and size != n for size, n in zip(shape[1:], images.shape[1:], strict=True)):
             expected = f"{shape[2]} x {shape[3]} and {shape[1]} channels"
             raise BadInput(f"{graph} takes images of {expected}, found {tuple(images.shape)}")
         images = images.contiguous()  # a bound pointer says nothing of strides
