@@ -175,6 +175,8 @@ def page(columns: dict[str, Any], openings: list[tuple[str, float, float]], give
         f"{load:.1f} when it began, batch {given.batch}, data resident.",
         f"`python benchmarks/session.py --rounds {given.rounds} --batch {given.batch}`",
         "",
+        "Taken into `engine/runners.py`: threads do not spin. Nothing else was clearly faster with the same rows.",
+        "",
         "Images per second by the default's, median of rounds (least to most). `~`: the rows differ, by this noise.",
         "",
         f"| setting | {' | '.join(columns)} |",

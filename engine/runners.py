@@ -186,6 +186,8 @@ def _session(
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or torch.get_num_threads()
     options.log_severity_level = 3
+    # A thread that waits in a loop takes a core from decoders and other sessions: benchmarks/session.md has the cost.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     wanted = PROVIDERS[provider]
     try:
