@@ -19,12 +19,13 @@ from engine.store import digest, file_digest, plain, written_whole
 from engine.weights import state_digest
 from export.contract import CONTRACT, set_entry
 from export.departure import LAYER
+from export.products import with_biases_inside, with_parts_apart
 from export.unread import without_unread
 
 OPSET = 20  # what torch exports by default, and within what ONNX Runtime (<= 26) and TensorRT 10 and 11 parse
 IR = 10  # onnx itself would write 14, ONNX Runtime 1.31 takes at most 13
 MAKERS = ("torch", "timm", "onnx", "onnxscript")
-REVISION = 3  # of the graphs that this module makes; part of their names
+REVISION = 4  # of the graphs that this module makes; part of their names
 # A protobuf message ends at 2 GiB; 128 MiB are left for the graph around the weights.
 EXTERNAL_ABOVE = 2**31 - 2**27
 LAYOUTS = {
@@ -153,7 +154,9 @@ def _exported(spec: ModelSpec, model: nn.Module, example: Tensor, outputs: list[
         raise FeatuneError(f"{spec.name} does not export to ONNX: {str(error)[:500]}") from error
     assert program is not None
     if optimise:
+        with_parts_apart(program.model)
         without_unread(program.model)
+        with_biases_inside(program.model)
     return program
 
 

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
+from export.nodes import constant, put_before, remove_unused
 
 # Each value of the output depends on the values at the same place of the inputs, which broadcast.
 ELEMENTWISE = {
@@ -37,8 +37,6 @@ def without_unread(model: Any) -> int:
     From the outputs back: a value of which every reader wants the same place is computed at that place only.
     Where a shape or an operation is not known, all stays as it is.
     """
-    from onnx_ir.passes.common import RemoveUnusedNodesPass
-
     graph = model.graph
     wanted: dict[Any, Place | None] = dict.fromkeys(graph.outputs)  # of each value, by all of its readers
     needs: dict[Any, Needs] = {}
@@ -59,8 +57,8 @@ def without_unread(model: Any) -> int:
     for node in list(graph):
         taken = _place_taken(node)
         if taken is not None and wanted[node.inputs[0]] == taken[0]:
-            node.replace_input_with(1, _constant(graph, f"{node.outputs[0].name}/index", 0))
-    RemoveUnusedNodesPass()(model)  # and constants
+            node.replace_input_with(1, constant(graph, f"{node.outputs[0].name}/index", 0))
+    remove_unused(model)
     return len(narrow)
 
 
@@ -153,27 +151,20 @@ RULES: dict[str, Callable[[Any, Place], Needs | None]] = {
 
 def _narrow(node: Any, place: Place, needs: Needs, wanted: dict[Any, Place | None]) -> None:
     """Make the node give one place: its whole inputs are sliced, its output is one long on that axis."""
-    import onnx_ir
-
     graph, output = node.graph, node.outputs[0]
     if node.op_type == "Reshape":
         target = node.inputs[1].const_value.numpy().copy()
         target[place.axis] = 1
-        node.replace_input_with(1, _constant(graph, f"{output.name}/shape", target))
+        node.replace_input_with(1, constant(graph, f"{output.name}/shape", target))
     for number, (value, need) in enumerate(zip(node.inputs, needs, strict=True)):
         if need is None or wanted[value] is not None:
             continue
         name = f"{output.name}/place{number}"
         bounds = (need.index, need.index + 1, need.axis)
-        slicing = onnx_ir.node(
-            "Slice",
-            [value, *(_constant(graph, f"{name}/{i}", [bound]) for i, bound in enumerate(bounds))],
-            metadata_props=dict(node.metadata_props),
-        )
-        slicing.outputs[0].name, slicing.outputs[0].type = name, value.type
-        slicing.outputs[0].shape = _one_long(value.shape, need.axis)
-        graph.insert_before(node, slicing)
-        node.replace_input_with(number, slicing.outputs[0])
+        cut = [value, *(constant(graph, f"{name}/{i}", [bound]) for i, bound in enumerate(bounds))]
+        made = put_before(node, "Slice", cut, name, _one_long(value.shape, need.axis))
+        made.type = value.type
+        node.replace_input_with(number, made)
     output.name, output.shape = f"{output.name}/at{place.index}", _one_long(output.shape, place.axis)
 
 
@@ -183,16 +174,6 @@ def _one_long(shape: Any, axis: int) -> Any:
     return onnx_ir.Shape([1 if number == axis else length for number, length in enumerate(shape)])
 
 
-def _constant(graph: Any, name: str, value: Any) -> Any:
-    import onnx_ir
-
-    tensor = onnx_ir.tensor(np.array(value, dtype=np.int64), name=name)
-    shape = onnx_ir.Shape(np.shape(value))
-    made = onnx_ir.Value(name=name, shape=shape, type=onnx_ir.TensorType(tensor.dtype), const_value=tensor)
-    graph.register_initializer(made)
-    return made
-
-
 def _number(value: Any) -> int | None:
-    constant = value.const_value
-    return int(constant.numpy().item()) if constant is not None and constant.size == 1 else None
+    held = value.const_value
+    return int(held.numpy().item()) if held is not None and held.size == 1 else None

@@ -32,7 +32,8 @@ engine.path
 engine.probe
 engine.neighbours
 export.contract export.parity export.samples
-export.departure export.unread export.alone
+export.departure export.nodes export.alone
+export.unread export.products
 export.graph export.halves export.int8
 export.precision export.plan export.gate
 export.backends export.known
