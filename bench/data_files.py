@@ -24,6 +24,9 @@ def chosen_splits(request: Request, found: Iterable[str]) -> list[str]:
     known = list(found)
     if request.split in known:
         return [request.split]
+    alike = [name for name in known if name.lower() == (request.split or "").lower()]
+    if len(alike) == 1:
+        return alike
     if request.split == ALL or (request.split is None and len(known) < 2):
         return known
     listed = ", ".join((*known, ALL)) if known else ""

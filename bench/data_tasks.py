@@ -101,7 +101,7 @@ def _roles(request: Request, found: Sequence[str], given: Mapping[str, str]) -> 
     if found and absent:
         raise BadInput(
             f"{request.text}: splits {', '.join(found)} found, no {' and no '.join(absent)}; say which is which, as "
-            f"{absent[0]}: {found[-1]}"
+            f"{absent[0]}: {found[-1]} under splits, or --splits {absent[0]}={found[-1]}"
         )
     twice = [name for name in roles.values() if list(roles.values()).count(name) > 1]
     if twice:

@@ -213,7 +213,7 @@ def _said(problem: Any) -> str:
         kinds: dict[str, type[_Entry]] = {"models": ModelEntry, "tasks": TaskEntry}
         kind = kinds.get(str(place[0]), StudyEntry) if len(place) > 1 else StudyEntry
         keys = {*kind.model_fields, *(["imagenet_top1"] if kind is ModelEntry else [])}
-        return f"{where}: unknown key{nearest(str(place[-1]), keys)}"
+        return f"{where}: unknown key{nearest(str(place[-1]), keys) or '; one of ' + ', '.join(sorted(keys))}"
     if problem["type"] == "missing":
         return f"{where}: is missing"
     return f"{where}: {problem['msg'].removeprefix('Value error, ')}, found {problem['input']!r:.80}"

@@ -105,7 +105,8 @@ def check_metric(name: str, multilabel: bool = False) -> None:
         raise BadInput(f"no metric named {name!r}{nearest(name, METRICS)}; one of {', '.join(sorted(METRICS))}")
     if not (METRICS[name].multilabel if multilabel else METRICS[name].single):
         kind = "several labels per image" if multilabel else "one label per image"
-        raise BadInput(f"metric {name} is not defined for {kind}; choose another")
+        known = [other for other, metric in METRICS.items() if (metric.multilabel if multilabel else metric.single)]
+        raise BadInput(f"metric {name} is not defined for {kind}; choose one of {', '.join(sorted(known))}")
 
 
 def empty_classes(task_classes: Iterable[str], items: Labelled) -> list[str]:

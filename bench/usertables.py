@@ -3,6 +3,7 @@
 import csv
 import functools
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,9 @@ def read_table(file: Path) -> Table:
 def paths_of(file: Path, table: Table) -> tuple[str, ...]:
     """The column path. Raises BadInput where there is none or a line lacks one."""
     if "path" not in table:
-        raise BadInput(f"{file}: no column path; found {', '.join(table) or 'nothing'}")
+        raise BadInput(
+            f"{file}: no column path; found {', '.join(table) or 'nothing'}{_in_other_case(table, ('path',))}"
+        )
     absent = [number for number, path in enumerate(table["path"], 2) if not path]
     if absent:
         raise BadInput(f"{file}: no path in line {', '.join(map(str, absent[:5]))}; remove the lines or name a file")
@@ -47,7 +50,10 @@ def items_of_table(file: Path, table: Table) -> tuple[Labelled, tuple[str, ...],
     needed = ("path",) if marked else ("path", "label")
     absent = [column for column in needed if column not in table]
     if absent:
-        raise BadInput(f"{file}: no column {' and '.join(absent)}; found {', '.join(table) or 'nothing'}")
+        raise BadInput(
+            f"{file}: no column {' and '.join(absent)}; found {', '.join(table) or 'nothing'}"
+            f"{_in_other_case(table, absent)}"
+        )
     more: dict[str, Any] = {}
     if marked:
         labels, more["ignore"] = _of_marks(file, table, marked)
@@ -59,6 +65,12 @@ def items_of_table(file: Path, table: Table) -> tuple[Labelled, tuple[str, ...],
     if "weight" in table:
         more["weights"] = tuple(_weights(file, table["weight"]))
     return Labelled(str(file.parent.absolute()), paths_of(file, table), labels, **more), classes, bool(marked)
+
+
+def _in_other_case(table: Table, absent: Iterable[str]) -> str:
+    """What to rename where a column that is needed is there in capitals."""
+    wrong = [f"{column} to {name}" for name in absent for column in table if column.lower() == name]
+    return f"; rename {' and '.join(wrong)}" if wrong else ""
 
 
 def _of_names(file: Path, column: list[str]) -> tuple[tuple[tuple[int, ...], ...], tuple[str, ...]]:

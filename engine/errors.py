@@ -24,18 +24,20 @@ class BadInput(FeatuneError):
 class BadImages(BadInput):
     """Files that could not be read as images.
 
-    problems: (path, reason) of every one of them.
+    problems: (path, reason) of every one of them. remedy: what to do about them.
     """
 
-    def __init__(self, problems: Iterable[tuple[str, str]]):
-        self.problems = tuple(problems)
+    def __init__(self, problems: Iterable[tuple[str, str]], remedy: str = "repair or remove"):
+        self.problems, self.remedy = tuple(problems), remedy
         listed = "\n".join(f"  {path}: {reason}" for path, reason in self.problems)
         count = len(self.problems)
         noun = "file is not a readable image" if count == 1 else "files are not readable images"
-        super().__init__(f"{count} {noun}; repair or remove:\n{listed}")
+        if any("channels" in reason for _, reason in self.problems):
+            remedy += ", or read them with the channels that they have (--in-chans, or in_chans of a task)"
+        super().__init__(f"{count} {noun}; {remedy}:\n{listed}")
 
-    def __reduce__(self) -> tuple[type["BadImages"], tuple[object]]:
-        return type(self), (self.problems,)
+    def __reduce__(self) -> tuple[type["BadImages"], tuple[object, str]]:
+        return type(self), (self.problems, self.remedy)
 
 
 class ParityFailed(FeatuneError):

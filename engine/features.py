@@ -49,6 +49,7 @@ class Options:
 
 
 DEFAULT = Options()
+SKIP = "repair, remove or leave them out (--on-error skip)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +116,7 @@ def check_on_error(name: str) -> OnError:
 
 def check_complete(skipped: Sequence[tuple[int, str, str]], items: Labelled, rows: int, on_error: OnError) -> None:
     if skipped and on_error == "stop":
-        raise BadImages([(str(items.file(index)), reason) for index, _, reason in skipped])
+        raise BadImages([(str(items.file(index)), reason) for index, _, reason in skipped], SKIP)
     if not rows:
         raise BadInput(f"none of the {len(items)} images could be read; the first: {skipped[0][1]}: {skipped[0][2]}")
 

@@ -13,6 +13,7 @@ ADVICE = {
     "compute": "the model: a lower precision whose gate passes, a smaller model or a GPU would help",
     "write": "writing the rows: a faster disk would help",
 }
+SHORT = 1.0  # seconds: below, what is done once (threads, first calls of a library) hides what limits a long pass
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +59,8 @@ class Verdict:
             whole, of = self.wall * self.setting.workers, f"the time of {self.setting.workers} workers"
         else:
             whole, of = self.wall, "the time of the pass"
-        return f"{busy / whole:.0%} of {of} went into {ADVICE[self.bottleneck]}"
+        found = f"{busy / whole:.0%} of {of} went into {ADVICE[self.bottleneck]}"
+        return f"{found} (less than a second of work: a longer pass may say otherwise)" if self.wall < SHORT else found
 
     def lines(self) -> list[str]:
         """For people: rate, stages, sentence."""

@@ -325,7 +325,9 @@ def test_a_task_says_its_channels_and_a_table_of_other_files_is_refused(stained:
     assert (made.channels, made.load("val").channels) == (4, 4)
     assert prepare(Source("grey", prepared=Path(made.folder), channels=1), tmp_path / "tasks").channels == 1
     write(stained / "train" / "faint" / "0.png", cells("x", 9, 3), "RGB")
-    with pytest.raises(BadImages, match="mode RGB found, RGBA expected"):
+    with pytest.raises(
+        BadImages, match=r"with the channels that they have \(--in-chans(.|\n)*mode RGB found, RGBA expected"
+    ):
         prepare(Source("stained", folder=stained, channels=4), tmp_path / "tasks")
     prepare(Source("stained", folder=stained), tmp_path / "tasks")
 

@@ -71,7 +71,10 @@ def hub(folder: Path, parts: Mapping[str, list[str]]) -> str:
 def test_a_hub_set_without_a_test_is_asked_which_split_is_which(tmp_path: Path) -> None:
     text = hub(tmp_path / "set", {"train": list(KINDS) * 5, "validation": list(KINDS)})
     options = {"target_key": "kind", "root": tmp_path / "hub"}
-    with pytest.raises(BadInput, match="splits train, validation found, no test; say which is which, as test: validat"):
+    with pytest.raises(
+        BadInput,
+        match="no test; say which is which, as test: validation under splits, or --splits test=",
+    ):
         look(source(text, **options))
     made = prepare(source(text, {"test": "validation"}, **options), tmp_path / "out")
     assert dict(made.counts) == {"train": 12, "val": 3, "test": 3}

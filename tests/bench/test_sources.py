@@ -16,6 +16,7 @@ from PIL import Image
 from bench.data import Data, Request, numbered
 from bench.manifests import Source, prepare
 from bench.sources import open_data
+from bench.usertables import items_of_table, read_table
 from engine.decoding import read_image
 from engine.encoded import encoded
 from engine.errors import BadInput, Missing
@@ -74,6 +75,17 @@ def test_a_table_needs_no_labels_and_its_columns_may_have_other_names(tmp_path: 
         open_data(Request(text))
     with pytest.raises(BadInput, match="give --split"):
         open_data(Request(text, input_key="file"))
+
+
+def test_a_spreadsheets_capitals_are_understood_in_splits_and_named_in_columns(tmp_path: Path) -> None:
+    rows = [(picture(tmp_path / f"{i}.png").name, "ab"[i % 2], ("Train", "Test")[i // 3]) for i in range(5)]
+    table(tmp_path / "t.csv", ("path", "label", "split"), rows)
+    assert open_data(Request(str(tmp_path / "t.csv"), split="test")).items.paths == ("3.png", "4.png")
+    table(tmp_path / "u.csv", ("Path", "Label", "split"), rows)
+    with pytest.raises(BadInput, match="no column path; found Path, Label, split; rename Path to path"):
+        open_data(Request(str(tmp_path / "u.csv"), split="test"))
+    with pytest.raises(BadInput, match=r"no column path and label; found .*; rename Path to path and Label to label"):
+        items_of_table(tmp_path / "u.csv", read_table(tmp_path / "u.csv"))
 
 
 def test_several_target_columns_of_0_and_1_are_classes(tmp_path: Path) -> None:

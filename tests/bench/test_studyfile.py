@@ -105,6 +105,7 @@ def test_every_problem_is_listed_at_once(write: Callable[[str], Path], tmp_path:
     ("change", "message"),
     [
         (("seeds:", "seedz:"), "seedz: unknown key; nearest: seeds"),
+        (("seeds:", "qqq:"), "qqq: unknown key; one of backend, device, estimators, models, "),
         (("folder: colours", "foldr: colours"), "tasks[0].foldr: unknown key; nearest: folder"),
         (("side: 32,", "sidee: 32,"), "models[0].sidee: unknown key; nearest: side"),
         (("imagenet_top1: 0.5", "imagenet_top1: 50"), "imagenet_top1: Input should be less than 1"),

@@ -20,6 +20,7 @@ from engine.features import Options, extract
 from engine.images import Labelled
 from engine.models import ModelSpec, View, feature_model, feature_width
 from engine.runners import Runner
+from engine.verdict import ADVICE
 
 VIEW = View(side=16)
 
@@ -193,7 +194,7 @@ def test_rows_computed_before_a_stop_serve_the_run_that_skips(items: Labelled, t
     items.file(4).write_bytes(b"no image")
     broken = dataclasses.replace(items)
     store, key, second = FeatureStore(tmp_path), key_of(broken), Opened()
-    with pytest.raises(BadImages):
+    with pytest.raises(BadImages, match="--on-error skip"):
         store.rows(key, broken, Opened())
     found = store.extract(broken, [Wanted(key, second)], options=Options(on_error="skip"))[0]
     assert (len(found.rows), second.opened) == (10, 0)
@@ -238,6 +239,9 @@ def test_the_verdict_names_the_stage_that_took_the_most(items: Labelled) -> None
     verdict = extract(slow, items, VIEW).verdict
     assert verdict.bottleneck == "compute"
     assert "the model" in verdict.sentence()
+    brief, long = (dataclasses.replace(verdict, wall=wall).sentence() for wall in (0.9, 1.1))
+    assert brief.endswith("a longer pass may say otherwise)")
+    assert long.endswith(ADVICE["compute"])
     assert verdict.images_per_second == pytest.approx(11 / verdict.wall)
     assert json.loads(json.dumps(verdict.record()))["seconds"]["compute"] > 0.1
 
