@@ -14,6 +14,7 @@ from bench.manifests import Source, look, prepare
 from bench.studyfile import TaskEntry, _folds, _source
 from bench.usertables import read_table
 from engine.errors import BadInput, Missing
+from engine.images import image_files
 
 
 def rows(folder: Path, count: int = 30) -> list[tuple[str, str]]:
@@ -199,7 +200,13 @@ def test_links_to_images_and_folders_are_followed_and_loops_are_not(tmp_path: Pa
     layout = look(Source("t", folder=tmp_path / "set"))
     assert seen(layout) == {"train": 12, "val": 4, "test": 4}
     assert {path.rpartition("/")[0] for path in layout.splits["train"].paths} == {"cat/within/deep", "dog/deep"}
-    (tmp_path / "set" / "dog2.png").symlink_to(tmp_path / "nowhere.png")
+
+
+def test_links_of_two_folders_to_each_other_end(tmp_path: Path) -> None:
+    for name, other in (("cat", "dog"), ("dog", "cat")):
+        picture(tmp_path / name / "0.png")
+        (tmp_path / name / "friends").symlink_to(tmp_path / other)
+    assert image_files(tmp_path) == ["cat/0.png", "cat/friends/0.png", "dog/0.png", "dog/friends/0.png"]
 
 
 def test_a_name_that_is_no_utf_8_comes_back_as_it_is(tmp_path: Path) -> None:
