@@ -19,8 +19,8 @@ from export.unread import without_unread
 
 WEIGHTS = """
     float[4,4] w = {1.,2.,0.,1., 0.,1.,3.,0., 2.,0.,1.,1., 1.,1.,0.,2.}, float[4] s = {1.,2.,0.5,1.},
-    float[4] t = {0.,1.,0.,-1.}, int64 first = {0}, int64 second = {1}, int64 last = {-1}, bool yes = {1}, int64[3] flat = {2, 3, 4},
-    int64[4] heads = {2, 3, 2, 2}, int64[3] mixed = {2, 6, 2},
+    float[4] t = {0.,1.,0.,-1.}, int64 first = {0}, int64 second = {1}, int64 last = {-1}, bool yes = {1},
+    int64[3] flat = {2, 3, 4}, int64[4] heads = {2, 3, 2, 2}, int64[3] mixed = {2, 6, 2},
     float[3,4] p = {1.,2.,3.,4.,5.,6.,7.,8.,9.,10.,11.,12.}, float[1,1,4] q = {4.,3.,2.,1.}
 """
 # What is done to x [b, 3, 4] before a token is taken, and how many operations can be left to that token alone.
