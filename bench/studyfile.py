@@ -147,9 +147,13 @@ def read_study(
             return None
 
     models = [attempt(f"models[{i}]", partial(_spec, given, folder)) for i, given in enumerate(entry.models)]
-    sources = [source for given in entry.tasks for source in _folds(_source(given, folder), given.folds)]
-    for i, source in enumerate(sources):
-        attempt(f"tasks[{i}]", partial(look, source, progress))
+    sources = []
+    for i, given in enumerate(entry.tasks):
+        folds = _folds(_source(given, folder), given.folds)
+        for source in folds:
+            if attempt(f"tasks[{i}]", partial(look, source, progress)) is None:
+                break  # what is wrong with one fold is wrong with all
+        sources += folds
     names = entry.regimes if isinstance(entry.regimes, dict) else dict.fromkeys(entry.regimes)
     regimes = {name: attempt(f"regimes.{name}", partial(_regime, name, fields or {})) for name, fields in names.items()}
     attempt("backend", lambda: check_backend(entry.backend))
@@ -256,11 +260,14 @@ def _folds(source: Source, folds: int | None) -> list[Source]:
 def _string_source(given: TaskEntry, text: str, folder: Path) -> Source:
     """Of a data string; what it names on this disk is seen from the study file's folder."""
     prefix, slash, rest = text.partition("/")
-    if prefix.lower() in LIBRARIES and slash and (folder / rest).exists():
-        text = f"{prefix}/{folder / rest}"
-    elif (folder / text).exists():
-        text = str(folder / text)
+    library = prefix.lower() if slash and prefix.lower() in LIBRARIES else ""
     root = folder / given.root if given.root else None
+    if library and (folder / rest).exists():
+        text = f"{prefix}/{folder / rest}"
+    elif library == "wds" and "://" not in rest:  # a pattern of shards is no path that exists
+        root = root or folder
+    elif not library and (folder / text).exists():
+        text = str(folder / text)
     request = Request(text, input_key=given.input_key, target_key=given.target_key, root=root, download=given.download)
     name = given.name or task_name(text)
     splits = {str(role): called for role, called in given.splits.items()}

@@ -145,11 +145,16 @@ def test_a_study_file_and_the_probe_take_data_strings(tmp_path: Path, image_fold
     assert made.images == Request("hfds/owner/some-set:small", target_key="kind")
     (tmp_path / "shards").mkdir()
     assert _source(TaskEntry(images="wds/shards"), tmp_path).images == Request(f"wds/{tmp_path}/shards")
+    pattern = _source(TaskEntry(images="wds/shards/{0..3}.tar"), tmp_path).images
+    assert pattern == Request("wds/shards/{0..3}.tar", root=tmp_path)  # seen from the study file's folder, too
     assert source_of(Request("torch/cifar10"), "top1", 3, {}).images == Request("torch/cifar10")
     folder = image_folder()
     assert source_of(Request(str(folder)), "top1", 3, {}).folder == folder
     with pytest.raises(ValueError, match="splits, target_key: an option of images only"):
         TaskEntry(folder=folder, splits={"test": "dev"}, target_key="x")
+    for unused, splits in ((Request(str(folder), target_key="x"), {}), (Request(str(folder)), {"test": "dev"})):
+        with pytest.raises(BadInput, match="are of data strings, leave them out"):
+            source_of(unused, "top1", 3, splits)
 
 
 def test_splits_are_named_in_the_command_as_pairs() -> None:
