@@ -14,7 +14,8 @@ from bench.data import Request
 from bench.data_tasks import parsed_splits, task_name
 from bench.manifests import Source, look, prepare
 from bench.probing import source_of
-from bench.studyfile import TaskEntry, _source
+from bench.studyentries import TaskEntry
+from bench.studyfile import _source
 from engine.decoding import read_image
 from engine.errors import BadInput
 

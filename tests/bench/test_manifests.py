@@ -11,7 +11,8 @@ from make_layouts import picture, table
 
 from bench.layouts import Layout
 from bench.manifests import Source, look, prepare
-from bench.studyfile import TaskEntry, _folds, _source
+from bench.studyentries import TaskEntry
+from bench.studyfile import _folds, _source
 from bench.usertables import read_table
 from engine.errors import BadInput, Missing
 from engine.images import image_files
