@@ -12,7 +12,6 @@ from bench.entries import DEFAULT
 from bench.lists import need, rows_of, whole
 from bench.raw import Copy, Found, Loader, copied, folder_of, items_of
 from engine.decoding import read_image
-from engine.errors import BadInput
 from engine.images import Labelled
 from engine.store import file_digest
 
@@ -72,12 +71,9 @@ def _stained_image(sources: Sequence[tuple[Path, ...]], variant: str, index: int
 def read_stains(path: Path) -> np.ndarray:
     """uint8 [h, w, 4]: red, green, blue, yellow, of a merged file or of four grey ones, one of which is given."""
     if not path.stem.endswith("_red"):
-        with Image.open(path) as image:
-            if image.mode != "RGBA":
-                raise BadInput(f"{path}: mode {image.mode} found, RGBA with yellow as alpha expected; merge it again")
-            return np.asarray(image)
+        return np.asarray(read_image(path, 4))
     name = path.stem.removesuffix("_red")
-    grey = [read_image(need(path.with_name(f"{name}_{colour}.png"))).convert("L") for colour in STAINS]
+    grey = [read_image(need(path.with_name(f"{name}_{colour}.png")), 1) for colour in STAINS]
     return np.stack([np.asarray(image) for image in grey], axis=2)
 
 
