@@ -175,3 +175,16 @@ def test_an_info_file_names_splits(tmp_path: Path) -> None:
 
     (tmp_path / "_info.json").write_text(json.dumps({"splits": {"train": {"filenames": []}, "dev": {"filenames": []}}}))
     assert wds_splits(Request(f"wds/{tmp_path}")) == ["train", "dev"]
+
+
+def test_every_word_that_tasks_know_names_shards_and_a_shard_of_two_is_refused(tmp_path: Path) -> None:
+    from bench.data_shards import USUAL, wds_splits
+    from bench.data_tasks import CALLED
+
+    assert set(USUAL) == {name for names in CALLED.values() for name in names}
+    for name in ("x-trainval-0", "x-dev-0", "x-testing-0"):
+        (tmp_path / f"{name}.tar").touch()
+    assert wds_splits(Request(f"wds/{tmp_path}")) == ["trainval", "dev", "testing"]
+    (tmp_path / "dev-test-0.tar").touch()  # as dev, its images of test would be val
+    with pytest.raises(BadInput, match=r"dev-test-0\.tar would be of dev and test"):
+        wds_splits(Request(f"wds/{tmp_path}"))
