@@ -144,6 +144,15 @@ def test_a_wrong_table_is_refused_with_what_was_found(
         look(Source("t", csv=tmp_path / "t.csv"))
 
 
+def test_space_around_a_value_makes_no_class_and_no_group(tmp_path: Path) -> None:
+    lines = ["path,label,group", *(f"{path},{name}{' ' * (i % 2)}|  all ,p{i % 5}{' ' * (i % 3)}"
+             for i, (path, name) in enumerate(rows(tmp_path)))]  # fmt: skip
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    layout = look(Source("t", csv=tmp_path / "t.csv", metric="map"))
+    assert layout.classes == ("all", "cat", "dog")
+    assert {group for items in layout.splits.values() for group in items.groups} == {f"p{i}" for i in range(5)}
+
+
 def test_tables_of_spreadsheets_are_read_as_they_come(tmp_path: Path) -> None:
     """Windows line ends, a byte order mark, semicolons, space after commas, quoted commas, names beyond ASCII."""
     names = [picture(tmp_path / f"Bär, {i}.png").name for i in range(20)]
