@@ -96,7 +96,7 @@ def probe(
     splits: Annotated[str, typer.Option(help="As test=validation; of a data string.")] = "",
     input_key: Annotated[str | None, typer.Option(help="Column or extension of the image, of a data string.")] = None,
     target_key: Annotated[str | None, typer.Option(help="Column or field of the label, of a data string.")] = None,
-    root: Annotated[Path | None, typer.Option(help="Where named data lie. [default: data]")] = None,
+    root: Annotated[Path | None, typer.Option(help="Where named data lie. (default: data)")] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch named data that are not there.")] = False,
     in_chans: InChans = None,
     backend: Annotated[str, typer.Option(help="onnxruntime, torch, tensorrt or onnxruntime-tensorrt.")] = "onnxruntime",

@@ -18,7 +18,8 @@ from engine.errors import BadInput, Missing
 from engine.images import IMAGE_SUFFIXES
 
 Sample = dict[str, str]  # the address of each of a sample's files, by extension
-USUAL = ("train", "training", "val", "validation", "valid", "test")  # words that name a split
+# Words that name a split.
+USUAL = ("train", "training", "trainval", "val", "validation", "valid", "dev", "test", "testing")
 INFO = ("_info.json", "info.json")
 
 
@@ -121,8 +122,20 @@ def wds_splits(request: Request) -> list[str]:
     folder = (request.root or Path()).absolute() / request.rest
     if not folder.is_dir():
         return []
-    there = " ".join(sorted(path.stem for path in folder.glob("*.tar")))
-    return list(_info_splits(folder)) or [word for word in USUAL if _word(word).search(there)]
+    if named := list(_info_splits(folder)):
+        return named
+    of_shard = {path.name: _words(path.stem) for path in sorted(folder.glob("*.tar"))}
+    several = next((name for name, words in of_shard.items() if len(words) > 1), None)
+    if several:
+        raise BadInput(
+            f"{request.text}: {several} would be of {' and '.join(of_shard[several])}; rename the shards, or say "
+            "which are which in _info.json"
+        )
+    return [word for word in USUAL if [word] in of_shard.values()]
+
+
+def _words(stem: str) -> list[str]:
+    return [word for word in USUAL if _word(word).search(stem)]
 
 
 def _info_splits(folder: Path) -> dict[str, Any]:

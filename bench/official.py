@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench import official_fang, official_imagenet, official_kornblith
+from bench import official_cifar, official_fang, official_hpa, official_imagenet, official_kornblith
 from bench.catalogue import entry
 from bench.entries import DEFAULT, Entry, how_to_get
 from bench.lists import AGAIN
@@ -15,7 +15,8 @@ from bench.tasks import Task, check_metric, save_task
 from engine.errors import BadInput
 from engine.images import Labelled
 
-LOADERS: dict[str, Loader] = official_fang.LOADERS | official_kornblith.LOADERS | official_imagenet.LOADERS
+MODULES = (official_fang, official_hpa, official_kornblith, official_cifar, official_imagenet)
+LOADERS: dict[str, Loader] = {name: loader for module in MODULES for name, loader in module.LOADERS.items()}
 CUT = {"train": 0.8, "val": 0.2}  # SimCLR's and Kornblith's re-implementations hold out a part of train; 20 %
 SPLIT_ORDER = ("train", "val", "test")
 

@@ -71,6 +71,11 @@ def source_of(request: Request, metric: str, seed: int, splits: Mapping[str, str
     if is_string(text):
         name = task_name(text)
         return Source(name, metric=metric, seed=seed, images=request, splits=splits, channels=channels)
+    if splits or request.input_key or request.target_key is not None or request.download:
+        raise BadInput(
+            f"{text}: a folder, table or prepared task found; --splits, --input-key, --target-key and --download are "
+            "of data strings, leave them out"
+        )
     path = Path(text)
     if path.suffix.lower() == ".csv" or path.suffix.lower() in PARQUET:
         return Source(path.stem, csv=path, metric=metric, seed=seed, channels=channels)

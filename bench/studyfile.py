@@ -4,127 +4,22 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-import yaml
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from typing import Any
 
 from bench.data import Request
 from bench.data_tasks import task_name
-from bench.estimators import ESTIMATORS, estimator
+from bench.estimators import estimator
 from bench.manifests import Source, look, prepare
 from bench.progress import Progress
 from bench.regimes import Setting, regime_kind
 from bench.sources import LIBRARIES
 from bench.study import Study
+from bench.studyentries import ModelEntry, TaskEntry, parsed, refuse
 from engine.errors import BadInput, nearest
 from engine.models import ModelSpec, spec_from_entry
 from engine.store import cache_dir
 from engine.views import Augmentation
 from export.backends import check_backend
-
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-Statistics = Annotated[list[float], Field(min_length=1, max_length=4)]  # of each channel
-Channels = Annotated[int, Field(ge=1, le=4)]
-
-
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
-
-
-class ModelEntry(_Entry):
-    """A timm name, or a local model: see `engine.models.spec_from_entry`."""
-
-    name: str | None = None
-    architecture: str | None = None
-    factory: str | None = None
-    kwargs: dict[str, Any] = {}
-    checkpoint: str | None = None
-    pretrained: bool = True
-    side: Annotated[int, Field(ge=8)] | None = None
-    in_chans: Channels | None = None
-    mean: Statistics | None = None
-    std: Statistics | None = None
-    crop_pct: Annotated[float, Field(gt=0, le=1)] | None = None
-    crop_mode: Literal["center", "squash", "border"] | None = None
-    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"] | None = None
-    tap: str | None = None
-    family: str | None = None
-    source_top1: Fraction | None = Field(None, validation_alias=AliasChoices("source_top1", "imagenet_top1"))
-    source_n: Annotated[int, Field(ge=1)] | None = None
-
-    @model_validator(mode="after")
-    def _one_constructor(self) -> "ModelEntry":
-        if (self.architecture is None) == (self.factory is None):
-            raise ValueError("give either architecture (a timm name) or factory (file.py:function)")
-        return self
-
-
-class TaskEntry(_Entry):
-    """A folder of images, a table of them, or what `featune prepare` wrote; `seed` cuts what has no splits, or `folds`.
-
-    `task: pets` with `data: DIR` means the prepared folder DIR/pets. `images` is a data string (`torch/`, `hfds/`,
-    `wds/`, tars); the fields after it are its options. `in_chans`: as which the images are read, over what a prepared
-    task says.
-    """
-
-    name: str | None = None
-    folder: Path | None = None
-    csv: Path | None = None
-    parquet: Path | None = None
-    prepared: Path | None = None
-    task: str | None = None
-    data: Path = Path("data")
-    metric: str = "top1"
-    seed: int = 0
-    duplicates: Literal["warn", "refuse"] = "warn"
-    in_chans: Channels | None = None
-    folds: Annotated[int, Field(ge=2)] | None = None
-    images: str | None = None
-    splits: dict[Literal["train", "val", "test"], str] = {}
-    input_key: str | None = None
-    target_key: str | None = None
-    root: Path | None = None
-    download: bool = False
-
-    @model_validator(mode="after")
-    def _one_place(self) -> "TaskEntry":
-        places = [self.folder, self.csv, self.parquet, self.prepared, self.task, self.images]
-        if sum(place is not None for place in places) != 1:
-            raise ValueError("give either folder or csv (or parquet, prepared, task, images)")
-        options = {"splits", "input_key", "target_key", "root", "download"} & self.model_fields_set
-        if options and not self.images:
-            raise ValueError(f"{', '.join(sorted(options))}: an option of images only")
-        fixed = {"metric", "seed", "duplicates", "folds"} & self.model_fields_set
-        if (self.prepared or self.task) and fixed:
-            raise ValueError(f"{', '.join(sorted(fixed))} of a prepared task cannot be set; prepare it otherwise")
-        return self
-
-
-class StudyEntry(_Entry):
-    name: str
-    models: Annotated[list[ModelEntry], Field(min_length=1)]
-    tasks: Annotated[list[TaskEntry], Field(min_length=1)]
-    regimes: list[str] | dict[str, dict[str, Any] | None] = ["probe", "finetune"]
-    seeds: Annotated[list[int], Field(min_length=1)] = [0]
-    backend: str = "onnxruntime"
-    device: str = "cpu"
-    source: str = "ImageNet"
-    notes: list[str] = []
-    estimators: list[str] = []
-
-    @field_validator("models", mode="before")
-    @classmethod
-    def _names_are_entries(cls, value: Any) -> Any:
-        """A bare timm name stands for an entry of that architecture."""
-        if not isinstance(value, list):
-            return value
-        return [{"architecture": item} if isinstance(item, str) else item for item in value]
-
-    @field_validator("estimators", mode="before")
-    @classmethod
-    def _all_are_every_one(cls, value: Any) -> Any:
-        return list(ESTIMATORS) if value == "all" else value
 
 
 def read_study(
@@ -135,7 +30,7 @@ def read_study(
     Paths in the file are seen from its folder. Raises one BadInput that lists every problem: unknown keys,
     unknown models (nearest names), missing folders, classes without images.
     """
-    entry = _parsed(path)
+    entry = parsed(path)
     problems: list[str] = []
     folder = path.parent
 
@@ -147,9 +42,13 @@ def read_study(
             return None
 
     models = [attempt(f"models[{i}]", partial(_spec, given, folder)) for i, given in enumerate(entry.models)]
-    sources = [source for given in entry.tasks for source in _folds(_source(given, folder), given.folds)]
-    for i, source in enumerate(sources):
-        attempt(f"tasks[{i}]", partial(look, source, progress))
+    sources = []
+    for i, given in enumerate(entry.tasks):
+        folds = _folds(_source(given, folder), given.folds)
+        for source in folds:
+            if attempt(f"tasks[{i}]", partial(look, source, progress)) is None:
+                break  # what is wrong with one fold is wrong with all
+        sources += folds
     names = entry.regimes if isinstance(entry.regimes, dict) else dict.fromkeys(entry.regimes)
     regimes = {name: attempt(f"regimes.{name}", partial(_regime, name, fields or {})) for name, fields in names.items()}
     attempt("backend", lambda: check_backend(entry.backend))
@@ -159,7 +58,7 @@ def read_study(
     problems += _twice("tasks", [source.name for source in sources])
     if not regimes:
         problems.append("regimes: none named; probe and finetune for example")
-    _refuse(path, problems)
+    refuse(path, problems)
     out = out or Path("runs", entry.name)
     study = Study(
         name=entry.name,
@@ -187,36 +86,6 @@ def prepared(study: Study, sources: list[Source], progress: Progress | None = No
     study = dataclasses.replace(study, tasks=tasks)
     study.cells()  # meets every model with every task
     return study
-
-
-def _parsed(path: Path) -> StudyEntry:
-    try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}; give the path of a study file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(value, Mapping):
-        raise BadInput(f"{path}: expected a mapping with name, models and tasks, found {type(value).__name__}")
-    try:
-        return StudyEntry.model_validate(value)
-    except ValidationError as error:
-        _refuse(path, [_said(problem) for problem in error.errors()])
-        raise
-
-
-def _said(problem: Any) -> str:
-    """One of pydantic's findings in our words, with the nearest key for a misspelt one."""
-    place = problem["loc"]
-    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
-    if problem["type"] == "extra_forbidden":
-        kinds: dict[str, type[_Entry]] = {"models": ModelEntry, "tasks": TaskEntry}
-        kind = kinds.get(str(place[0]), StudyEntry) if len(place) > 1 else StudyEntry
-        keys = {*kind.model_fields, *(["imagenet_top1"] if kind is ModelEntry else [])}
-        return f"{where}: unknown key{nearest(str(place[-1]), keys) or '; one of ' + ', '.join(sorted(keys))}"
-    if problem["type"] == "missing":
-        return f"{where}: is missing"
-    return f"{where}: {problem['msg'].removeprefix('Value error, ')}, found {problem['input']!r:.80}"
 
 
 def _spec(given: ModelEntry, folder: Path) -> ModelSpec:
@@ -256,11 +125,14 @@ def _folds(source: Source, folds: int | None) -> list[Source]:
 def _string_source(given: TaskEntry, text: str, folder: Path) -> Source:
     """Of a data string; what it names on this disk is seen from the study file's folder."""
     prefix, slash, rest = text.partition("/")
-    if prefix.lower() in LIBRARIES and slash and (folder / rest).exists():
-        text = f"{prefix}/{folder / rest}"
-    elif (folder / text).exists():
-        text = str(folder / text)
+    library = prefix.lower() if slash and prefix.lower() in LIBRARIES else ""
     root = folder / given.root if given.root else None
+    if library and (folder / rest).exists():
+        text = f"{prefix}/{folder / rest}"
+    elif library == "wds" and "://" not in rest:  # a pattern of shards is no path that exists
+        root = root or folder
+    elif not library and (folder / text).exists():
+        text = str(folder / text)
     request = Request(text, input_key=given.input_key, target_key=given.target_key, root=root, download=given.download)
     name = given.name or task_name(text)
     splits = {str(role): called for role, called in given.splits.items()}
@@ -302,9 +174,3 @@ def _twice(where: str, names: list[str]) -> list[str]:
         for name in sorted({*names})
         if names.count(name) > 1
     ]
-
-
-def _refuse(path: Path, problems: list[str]) -> None:
-    if problems:
-        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        raise BadInput(f"{path}: {count}\n" + "\n".join(f"  {problem}" for problem in problems))

@@ -75,10 +75,10 @@ def _in_other_case(table: Table, absent: Iterable[str]) -> str:
 
 def _of_names(file: Path, column: list[str]) -> tuple[tuple[tuple[int, ...], ...], tuple[str, ...]]:
     """Labels by name, several separated by `|`; classes are numbered in the order of their names."""
-    unlabelled = [number for number, text in enumerate(column, 2) if not text.strip("|")]
+    unlabelled = [number for number, text in enumerate(column, 2) if not text.strip("| ")]
     if unlabelled:
         raise BadInput(f"{file}: no label in line {', '.join(map(str, unlabelled[:5]))}; label every image")
-    named = {text: tuple(filter(None, text.split("|"))) for text in set(column)}
+    named = {text: tuple(filter(None, map(str.strip, text.split("|")))) for text in set(column)}
     classes = tuple(sorted({name for names in named.values() for name in names}))
     number = {name: i for i, name in enumerate(classes)}
     numbered = {text: tuple(sorted({number[name] for name in names})) for text, names in named.items()}
@@ -116,7 +116,7 @@ def _csv_columns(file: Path) -> Table:
     """Short lines are filled with nothing, empty ones skipped. Equal texts share their memory.
 
     The separator is the first of comma, semicolon and tab that the header has, as spreadsheets of many countries
-    write; space after it is no part of a value.
+    write; space around it is no part of a value, but of a path only space before it is left out.
     """
     same: dict[str, str] = {}
     with open(file, newline="", encoding="utf-8-sig") as text:
@@ -136,7 +136,7 @@ def _csv_columns(file: Path) -> Table:
                 )
             for number, column in enumerate(columns):
                 value = line[number] if number < len(line) else ""
-                column.append(value if header[number] == "path" else same.setdefault(value, value))
+                column.append(value if header[number] == "path" else same.setdefault(value.strip(), value.strip()))
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise BadInput(f"{file}: column {twice[0]!r} is there {header.count(twice[0])} times; rename or remove one")

@@ -141,11 +141,12 @@ def image_files(folder: Path) -> list[str]:
 
 
 def _leads_back(folder: str) -> bool:
-    """Whether it is a link to a folder above itself."""
+    """Whether it is a link to a folder that it lies in, be it through other links."""
     if not os.path.islink(folder):
         return False
     real = os.path.realpath(folder)
-    return os.path.commonpath([real, os.path.realpath(os.path.dirname(folder))]) == real
+    above = (os.path.realpath(parent) for parent in Path(folder).absolute().parents)
+    return any(os.path.commonpath([real, parent]) == real for parent in above)
 
 
 def processors() -> int:

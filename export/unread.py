@@ -10,6 +10,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from export.nodes import constant, put_before, remove_unused
 
 # Each value of the output depends on the values at the same place of the inputs, which broadcast.
@@ -38,10 +40,10 @@ def without_unread(model: Any) -> int:
     Where a shape or an operation is not known, all stays as it is.
     """
     graph = model.graph
-    wanted: dict[Any, Place | None] = dict.fromkeys(graph.outputs)  # of each value, by all of its readers
+    wanted: dict[Any, Place | None] = dict.fromkeys([*graph.outputs, *_read_inside(graph)])  # by all of its readers
     needs: dict[Any, Needs] = {}
     for node in reversed(list(graph)):
-        place = wanted.get(node.outputs[0])
+        place = wanted.setdefault(node.outputs[0], None)
         found = _place_taken(node) if place is None else _needs(node, place)
         if found is None:
             wanted.update(dict.fromkeys(node.outputs))
@@ -52,14 +54,20 @@ def without_unread(model: Any) -> int:
                 computed = value.producer() is not None
                 wanted[value] = need if computed and wanted.get(value, need) == need else None
     narrow = [(node, place) for node in graph if (place := wanted[node.outputs[0]]) is not None]
+    takers = [node for node in graph if (found := _place_taken(node)) and wanted[node.inputs[0]] == found[0]]
     for node, place in narrow:
         _narrow(node, place, needs[node], wanted)
-    for node in list(graph):
-        taken = _place_taken(node)
-        if taken is not None and wanted[node.inputs[0]] == taken[0]:
-            node.replace_input_with(1, constant(graph, f"{node.outputs[0].name}/index", 0))
+    for node in takers:  # found before: afterwards the axis has one place
+        index = np.zeros_like(node.inputs[1].const_value.numpy())
+        node.replace_input_with(1, constant(graph, f"{node.outputs[0].name}/index", index))
     remove_unused(model)
     return len(narrow)
+
+
+def _read_inside(graph: Any) -> list[Any]:
+    """The values that the branches of an If or the body of a Loop read, which are no inputs of its node."""
+    values = [value for node in graph for value in node.outputs]
+    return [value for value in values if any(use.node.graph is not graph for use in value.uses())]
 
 
 def _place_taken(node: Any) -> Needs | None:

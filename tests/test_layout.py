@@ -45,13 +45,13 @@ bench.shards bench.feature_scores bench.runs bench.ticks bench.labels bench.cata
 bench.tasks bench.stats bench.throughput bench.estimators bench.executors bench.panels bench.drawing
 bench.raw bench.downloads bench.listing
 bench.layouts bench.regimes bench.lines bench.paired bench.results
-bench.data_files bench.torch_items
+bench.data_files bench.torch_items bench.studyentries
 bench.data_shards bench.data_torch bench.data_hub
 bench.sources
 bench.data_tasks
 bench.manifests
 bench.extraction
-bench.official_fang bench.official_kornblith bench.official_imagenet
+bench.official_fang bench.official_hpa bench.official_kornblith bench.official_cifar bench.official_imagenet
 bench.official
 bench.correlation bench.wording bench.judging
 bench.transfer

@@ -129,3 +129,14 @@ def test_copies_show_progress_and_name_every_broken_source(tmp_path: Path) -> No
     prepare_official("hpa", tmp_path / "raw", tmp_path / "out", counts=counts, progress=progress)
     for title in ("writing images: 15/15", "hashing hpa: 15/15", "decoding hpa: 15/15"):
         assert title in stream.getvalue()
+
+
+def test_a_merged_image_that_is_cut_off_or_lacks_yellow_is_named(tmp_path: Path) -> None:
+    counts = hpa(tmp_path / "raw", merged=True)
+    folder = tmp_path / "raw" / "hpa" / "rgby" / "train"
+    (folder / "val-0.png").write_bytes((folder / "val-0.png").read_bytes()[:60])
+    with Image.open(folder / "val-1.png") as image:
+        image.convert("RGB").save(folder / "val-1.png")
+    with pytest.raises(BadImages, match=r"val-1\.png: mode RGB found, RGBA expected") as caught:
+        prepare_official("hpa", tmp_path / "raw", tmp_path / "out", counts=counts)
+    assert {Path(path).name for path, _ in caught.value.problems} == {"val-0.png", "val-1.png"}

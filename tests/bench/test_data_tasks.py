@@ -14,7 +14,8 @@ from bench.data import Request
 from bench.data_tasks import parsed_splits, task_name
 from bench.manifests import Source, look, prepare
 from bench.probing import source_of
-from bench.studyfile import TaskEntry, _source
+from bench.studyentries import TaskEntry
+from bench.studyfile import _source
 from engine.decoding import read_image
 from engine.errors import BadInput
 
@@ -148,11 +149,16 @@ def test_a_study_file_and_the_probe_take_data_strings(tmp_path: Path, image_fold
     assert made.images == Request("hfds/owner/some-set:small", target_key="kind")
     (tmp_path / "shards").mkdir()
     assert _source(TaskEntry(images="wds/shards"), tmp_path).images == Request(f"wds/{tmp_path}/shards")
+    pattern = _source(TaskEntry(images="wds/shards/{0..3}.tar"), tmp_path).images
+    assert pattern == Request("wds/shards/{0..3}.tar", root=tmp_path)  # seen from the study file's folder, too
     assert source_of(Request("torch/cifar10"), "top1", 3, {}).images == Request("torch/cifar10")
     folder = image_folder()
     assert source_of(Request(str(folder)), "top1", 3, {}).folder == folder
     with pytest.raises(ValueError, match="splits, target_key: an option of images only"):
         TaskEntry(folder=folder, splits={"test": "dev"}, target_key="x")
+    for unused, splits in ((Request(str(folder), target_key="x"), {}), (Request(str(folder)), {"test": "dev"})):
+        with pytest.raises(BadInput, match="are of data strings, leave them out"):
+            source_of(unused, "top1", 3, splits)
 
 
 def test_splits_are_named_in_the_command_as_pairs() -> None:
@@ -172,3 +178,16 @@ def test_an_info_file_names_splits(tmp_path: Path) -> None:
 
     (tmp_path / "_info.json").write_text(json.dumps({"splits": {"train": {"filenames": []}, "dev": {"filenames": []}}}))
     assert wds_splits(Request(f"wds/{tmp_path}")) == ["train", "dev"]
+
+
+def test_every_word_that_tasks_know_names_shards_and_a_shard_of_two_is_refused(tmp_path: Path) -> None:
+    from bench.data_shards import USUAL, wds_splits
+    from bench.data_tasks import CALLED
+
+    assert set(USUAL) == {name for names in CALLED.values() for name in names}
+    for name in ("x-trainval-0", "x-dev-0", "x-testing-0"):
+        (tmp_path / f"{name}.tar").touch()
+    assert wds_splits(Request(f"wds/{tmp_path}")) == ["trainval", "dev", "testing"]
+    (tmp_path / "dev-test-0.tar").touch()  # as dev, its images of test would be val
+    with pytest.raises(BadInput, match=r"dev-test-0\.tar would be of dev and test"):
+        wds_splits(Request(f"wds/{tmp_path}"))

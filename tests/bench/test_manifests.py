@@ -11,9 +11,11 @@ from make_layouts import picture, table
 
 from bench.layouts import Layout
 from bench.manifests import Source, look, prepare
-from bench.studyfile import TaskEntry, _folds, _source
+from bench.studyentries import TaskEntry
+from bench.studyfile import _folds, _source
 from bench.usertables import read_table
 from engine.errors import BadInput, Missing
+from engine.images import image_files
 
 
 def rows(folder: Path, count: int = 30) -> list[tuple[str, str]]:
@@ -142,6 +144,15 @@ def test_a_wrong_table_is_refused_with_what_was_found(
         look(Source("t", csv=tmp_path / "t.csv"))
 
 
+def test_space_around_a_value_makes_no_class_and_no_group(tmp_path: Path) -> None:
+    lines = ["path,label,group", *(f"{path},{name}{' ' * (i % 2)}|  all ,p{i % 5}{' ' * (i % 3)}"
+             for i, (path, name) in enumerate(rows(tmp_path)))]  # fmt: skip
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    layout = look(Source("t", csv=tmp_path / "t.csv", metric="map"))
+    assert layout.classes == ("all", "cat", "dog")
+    assert {group for items in layout.splits.values() for group in items.groups} == {f"p{i}" for i in range(5)}
+
+
 def test_tables_of_spreadsheets_are_read_as_they_come(tmp_path: Path) -> None:
     """Windows line ends, a byte order mark, semicolons, space after commas, quoted commas, names beyond ASCII."""
     names = [picture(tmp_path / f"Bär, {i}.png").name for i in range(20)]
@@ -199,7 +210,13 @@ def test_links_to_images_and_folders_are_followed_and_loops_are_not(tmp_path: Pa
     layout = look(Source("t", folder=tmp_path / "set"))
     assert seen(layout) == {"train": 12, "val": 4, "test": 4}
     assert {path.rpartition("/")[0] for path in layout.splits["train"].paths} == {"cat/within/deep", "dog/deep"}
-    (tmp_path / "set" / "dog2.png").symlink_to(tmp_path / "nowhere.png")
+
+
+def test_links_of_two_folders_to_each_other_end(tmp_path: Path) -> None:
+    for name, other in (("cat", "dog"), ("dog", "cat")):
+        picture(tmp_path / name / "0.png")
+        (tmp_path / name / "friends").symlink_to(tmp_path / other)
+    assert image_files(tmp_path) == ["cat/0.png", "cat/friends/0.png", "dog/0.png", "dog/friends/0.png"]
 
 
 def test_a_name_that_is_no_utf_8_comes_back_as_it_is(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from PIL import Image
 
 from bench.lists import rows_of
 from bench.official import prepare_official
-from bench.official_fang import HPA_CLASSES, HPA_SPLIT_SHA256, hpa_class_counts, scaled_box
+from bench.official_fang import scaled_box
+from bench.official_hpa import HPA_CLASSES, HPA_SPLIT_SHA256, hpa_class_counts
 from bench.raw import items_of, seeded_evaluation
 from bench.tasks import Task
 from engine.decoding import read_image

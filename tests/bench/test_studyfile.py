@@ -79,7 +79,7 @@ def test_every_problem_is_listed_at_once(write: Callable[[str], Path], tmp_path:
         """
         name: wrong
         models: [resnet19, {architecture: test_resnet, checkpoint: absent.pth}]
-        tasks: [{folder: absent}, {folder: empty}, {folder: colours, metric: top2}]
+        tasks: [{folder: absent, folds: 5}, {folder: empty}, {folder: colours, metric: top2}]
         regimes: {proby: {}, finetune: {epoch: 3}}
         backend: tensort
         """

@@ -19,8 +19,8 @@ from export.unread import without_unread
 
 WEIGHTS = """
     float[4,4] w = {1.,2.,0.,1., 0.,1.,3.,0., 2.,0.,1.,1., 1.,1.,0.,2.}, float[4] s = {1.,2.,0.5,1.},
-    float[4] t = {0.,1.,0.,-1.}, int64 first = {0}, int64 last = {-1}, int64[3] flat = {2, 3, 4},
-    int64[4] heads = {2, 3, 2, 2}, int64[3] mixed = {2, 6, 2},
+    float[4] t = {0.,1.,0.,-1.}, int64 first = {0}, int64 second = {1}, int64 last = {-1}, bool yes = {1},
+    int64[3] flat = {2, 3, 4}, int64[4] heads = {2, 3, 2, 2}, int64[3] mixed = {2, 6, 2},
     float[3,4] p = {1.,2.,3.,4.,5.,6.,7.,8.,9.,10.,11.,12.}, float[1,1,4] q = {4.,3.,2.,1.}
 """
 # What is done to x [b, 3, 4] before a token is taken, and how many operations can be left to that token alone.
@@ -70,7 +70,7 @@ def outputs(proto: Any) -> list[NDArray[np.float32]]:
     return list(session.run(None, {"x": images}))
 
 
-@pytest.mark.parametrize("taken", ["first", "last"])
+@pytest.mark.parametrize("taken", ["first", "second", "last"])
 @pytest.mark.parametrize("case", CASES)
 def test_the_rows_stay_and_only_what_treats_tokens_apart_is_narrowed(case: str, taken: str) -> None:
     body, operations = CASES[case]
@@ -102,6 +102,30 @@ def test_a_token_taken_twice_is_narrowed_once() -> None:
     after, count = rewritten(before)
     assert count == 2
     np.testing.assert_array_equal(outputs(after)[0], outputs(before)[0])
+
+
+def test_a_token_taken_by_a_list_of_one_keeps_its_axis() -> None:
+    before = graph("y = Relu(x1)", "features = Gather<axis=1>(y, c1)", "float[2,1,4] features")
+    after, count = rewritten(before)
+    assert count == 2
+    np.testing.assert_array_equal(outputs(after)[0], outputs(before)[0])
+
+
+def test_a_token_that_nothing_reads_changes_nothing() -> None:
+    before = graph("y = Relu(x1)", "idle = Gather<axis=1>(y, last) features = Gather<axis=1>(y, first)")
+    after, _ = rewritten(before)
+    np.testing.assert_array_equal(outputs(after)[0], outputs(before)[0])
+
+
+def test_what_a_branch_reads_is_computed_whole() -> None:
+    inside = """z = If (yes) <then_branch = a () => (float[2,3,4] n) { n = Neg(y) },
+                              else_branch = b () => (float[2,3,4] m) { m = Abs(y) }>"""
+    taken = "features = Gather<axis=1>(y, second)"
+    before = graph("y = Relu(x1)", f"{inside} {taken}", "float[2,4] features, float[2,3,4] z")
+    after, count = rewritten(before)
+    assert count == 0
+    for found, expected in zip(outputs(after), outputs(before), strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_the_last_block_of_a_transformer_works_on_its_class_token_alone(tmp_path: Path) -> None:
