@@ -35,7 +35,7 @@ class Diverged(FeatuneError):
 class Recipe:
     """How to train. Its digest is part of a cell's name.
 
-    learning_rates: tried in turn and chosen on val; with one there is nothing to choose. warmup: share of
+    learning_rates: tried in turn and chosen on val, each once; with one there is nothing to choose. warmup: share of
     the steps with a rising rate, before the cosine. epochs: passes over the data, unless `steps` is given.
     amp: bfloat16 autocast on a GPU.
     """
@@ -57,6 +57,13 @@ class Recipe:
             raise BadInput(f"no optimizer named {self.optimizer!r}; one of {', '.join(OPTIMIZERS)}")
         if self.epochs < 1 or self.batch < 1 or not self.learning_rates or min(self.learning_rates) <= 0:
             raise BadInput("a recipe needs epochs and batch of at least 1 and learning rates above 0")
+        names = [f"{rate:g}" for rate in self.learning_rates]  # of checkpoints and in the details of a row
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice:
+            raise BadInput(
+                f"learning rate {twice} found {names.count(twice)} times, each expected once (rates of the same six "
+                "digits count as one); remove the others"
+            )
 
     def total_steps(self, n: int) -> int:
         return self.steps or self.epochs * self.steps_per_epoch(n)

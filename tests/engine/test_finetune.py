@@ -143,6 +143,12 @@ def test_an_impossible_recipe_is_refused(wrong: dict[str, object]) -> None:
         dataclasses.replace(RECIPE, **wrong)
 
 
+@pytest.mark.parametrize("rates", [(0.01, 0.02, 0.01), (1, 1.0), (0.01, 0.01 + 1e-12)])
+def test_a_learning_rate_that_is_listed_twice_is_refused(rates: tuple[float, ...]) -> None:
+    with pytest.raises(BadInput, match="found 2 times, each expected once.*remove"):
+        Recipe(learning_rates=rates)
+
+
 def test_an_untrained_start_gives_the_pretrained_features(spec: ModelSpec, items: Labelled) -> None:
     """Scores of the first step come from the very features that a probe would see."""
     model = fresh_classifier(spec, 3, 0).eval()
