@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.data import Data, Request, marked, numbered, unlabelled
 from bench.data_files import chosen_splits
-from bench.progress import Progress
+from bench.progress import Progress, Silent
 from bench.shards import Pack, packed
 from engine.errors import BadInput, Missing
 from engine.store import digest
@@ -25,7 +25,7 @@ def read_hub(request: Request, progress: Progress) -> Data:
     Raises Missing where `datasets` is not installed, or the data set is not here.
     """
     datasets = _library()
-    found = _opened(request, datasets)
+    found = _opened(request, datasets, progress)
     count = min(len(found), request.limit or len(found))
     key = request.input_key or _only(request, found, "image", datasets.Image, "--input-key")
     if key is None or key not in found.column_names:
@@ -36,10 +36,10 @@ def read_hub(request: Request, progress: Progress) -> Data:
     return Data(request.name, dataclasses.replace(unlabelled(root, paths), labels=labels), classes)
 
 
-def hub_splits(request: Request) -> list[str]:
+def hub_splits(request: Request, progress: Progress) -> list[str]:
     """The names of the splits, none where the data set has none."""
     datasets = _library()
-    found = _loaded(dataclasses.replace(request, split=None), datasets)
+    found = _loaded(dataclasses.replace(request, split=None), datasets, progress)
     return list(found) if isinstance(found, datasets.DatasetDict) else []
 
 
@@ -51,23 +51,24 @@ def _library() -> Any:
     return datasets
 
 
-def _opened(request: Request, datasets: Any) -> Any:
+def _opened(request: Request, datasets: Any, progress: Progress) -> Any:
     """One data set, the splits that are asked for joined."""
-    found = _loaded(request, datasets)
+    found = _loaded(request, datasets, progress)
     if not isinstance(found, datasets.DatasetDict):
         return found
     parts = [found[split] for split in chosen_splits(request, found)]
     return parts[0] if len(parts) == 1 else datasets.concatenate_datasets(parts)
 
 
-def _loaded(request: Request, datasets: Any) -> Any:
+def _loaded(request: Request, datasets: Any, progress: Progress) -> Any:
     path, colon, config = request.rest.rpartition(":")
     name, part = (path, config) if colon else (request.rest, None)
     try:
         if os.path.isdir(name) and any((Path(name) / file).exists() for file in ("state.json", "dataset_dict.json")):
             found = datasets.load_from_disk(name)
         else:
-            with _offline(datasets, not request.download and not os.path.exists(name)):
+            offline = not request.download and not os.path.exists(name)
+            with _offline(datasets, offline), _muted(datasets, isinstance(progress, Silent)):
                 cache = None if request.root is None else str(request.root)
                 found = datasets.load_dataset(name, part, split=request.split, cache_dir=cache)
     except (ConnectionError, FileNotFoundError) as error:
@@ -93,6 +94,19 @@ def _offline(datasets: Any, wanted: bool) -> Iterator[None]:
     finally:
         for name, value in before.items():
             setattr(datasets.config, name, value)
+
+
+@contextlib.contextmanager
+def _muted(datasets: Any, wanted: bool) -> Iterator[None]:
+    """The library without the progress bars of its own, where ours are silent."""
+    shown = wanted and not datasets.are_progress_bars_disabled()
+    if shown:
+        datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            datasets.enable_progress_bars()
 
 
 def _only(request: Request, found: Any, usual: str, kind: Any, option: str) -> str | None:

@@ -117,7 +117,7 @@ def _shards(request: Request, progress: Progress) -> tuple[Path, list[str]]:
     return base, found
 
 
-def wds_splits(request: Request) -> list[str]:
+def wds_splits(request: Request, progress: Progress) -> list[str]:
     """The splits that a folder's info names, or the usual words in its shards' names; none of a pattern."""
     folder = (request.root or Path()).absolute() / request.rest
     if not folder.is_dir():

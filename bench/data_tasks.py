@@ -11,7 +11,7 @@ from bench.data_shards import wds_splits
 from bench.data_torch import torch_splits
 from bench.layouts import Layout, cut_val, cut_whole
 from bench.progress import Progress
-from bench.sources import holds_tars, open_data
+from bench.sources import holds_tars, library_of, open_data
 from bench.tasks import SPLITS
 from engine.errors import BadInput, nearest
 from engine.images import Labelled
@@ -22,7 +22,9 @@ CALLED = {
     "val": ("val", "validation", "valid", "dev"),
     "test": ("test", "testing"),
 }
-SPLITS_OF: dict[str, Callable[[Request], list[str]]] = {"torch": torch_splits, "hfds": hub_splits, "wds": wds_splits}
+SPLITS_OF: dict[str, Callable[[Request, Progress], list[str]]] = {
+    "torch": torch_splits, "hfds": hub_splits, "wds": wds_splits,
+}  # fmt: skip
 
 
 def string_layout(request: Request, given: Mapping[str, str], seed: int, progress: Progress) -> Layout:
@@ -31,10 +33,10 @@ def string_layout(request: Request, given: Mapping[str, str], seed: int, progres
     given: what train, val and test are called, for names that do not say so. A missing val is cut from train; a
     missing test is never taken from elsewhere. Raises BadInput for that, and for images without a label.
     """
-    prefix = request.text.partition("/")[0].lower()
+    library = library_of(request.text)
     if not is_string(request.text):
         raise BadInput(f"{request.text}: a string of {', '.join(SPLITS_OF)} or tars expected; give it as folder or csv")
-    names = _roles(request, SPLITS_OF[prefix](request) if prefix in SPLITS_OF else [], given)
+    names = _roles(request, SPLITS_OF[library](request, progress) if library else [], given)
     parts = {role: open_data(dataclasses.replace(request, split=name), progress) for role, name in names.items()}
     if not parts:
         parts = {"train": open_data(request, progress)}
@@ -59,8 +61,7 @@ def string_layout(request: Request, given: Mapping[str, str], seed: int, progres
 
 def is_string(text: str) -> bool:
     """Whether a text names data of a library, or tars, and no folder or table."""
-    prefix, slash, _ = text.partition("/")
-    return bool(slash and prefix.lower() in SPLITS_OF) or _is_tars(text)
+    return bool(library_of(text)) or _is_tars(text)
 
 
 def task_name(text: str) -> str:

@@ -43,7 +43,7 @@ def read_torch(request: Request, progress: Progress) -> Data:
     return Data(request.name, dataclasses.replace(unlabelled(root, paths), labels=labels), classes)
 
 
-def torch_splits(request: Request) -> list[str]:
+def torch_splits(request: Request, progress: Progress) -> list[str]:
     """The splits that the class knows by the usual names; none where it has no splits."""
     name = request.rest.rpartition("/")[2].lower()
     if name in ("image_folder", "folder"):

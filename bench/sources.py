@@ -49,10 +49,16 @@ def open_data(request: Request, progress: Progress | None = None) -> Data:
     return data
 
 
+def library_of(text: str) -> str:
+    """torch, hfds or wds where a data string begins with it, else nothing."""
+    prefix, slash, _ = text.partition("/")
+    return prefix.lower() if slash and prefix.lower() in LIBRARIES else ""
+
+
 def _read(request: Request, progress: Progress) -> Data:
+    if library := library_of(request.text):
+        return LIBRARIES[library](request, progress)
     prefix, slash, _ = request.text.partition("/")
-    if slash and prefix.lower() in LIBRARIES:
-        return LIBRARIES[prefix.lower()](request, progress)
     if slash and prefix.lower() in STREAMED:
         raise BadInput(f"{request.text}: {prefix}/ streams without an order to come back to; use hfds/, wds/ or torch/")
     path = Path(request.text)

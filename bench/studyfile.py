@@ -12,7 +12,7 @@ from bench.estimators import estimator
 from bench.manifests import Source, look, prepare
 from bench.progress import Progress
 from bench.regimes import Setting, regime_kind
-from bench.sources import LIBRARIES
+from bench.sources import library_of
 from bench.study import Study
 from bench.studyentries import ModelEntry, TaskEntry, parsed, refuse
 from engine.errors import BadInput, nearest
@@ -124,8 +124,8 @@ def _folds(source: Source, folds: int | None) -> list[Source]:
 
 def _string_source(given: TaskEntry, text: str, folder: Path) -> Source:
     """Of a data string; what it names on this disk is seen from the study file's folder."""
-    prefix, slash, rest = text.partition("/")
-    library = prefix.lower() if slash and prefix.lower() in LIBRARIES else ""
+    prefix, _, rest = text.partition("/")
+    library = library_of(text)
     root = folder / given.root if given.root else None
     if library and (folder / rest).exists():
         text = f"{prefix}/{folder / rest}"

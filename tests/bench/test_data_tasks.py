@@ -14,6 +14,7 @@ from bench.data import Request
 from bench.data_tasks import parsed_splits, task_name
 from bench.manifests import Source, look, prepare
 from bench.probing import source_of
+from bench.progress import Lines, Progress, Silent
 from bench.studyentries import TaskEntry
 from bench.studyfile import _source
 from engine.decoding import read_image
@@ -67,6 +68,17 @@ def hub(folder: Path, parts: Mapping[str, list[str]]) -> str:
         rows = datasets.Dataset.from_dict(columns, features=features)
         rows.to_parquet(str(folder / "data" / f"{split}-00000-of-00001.parquet"))
     return f"hfds/{folder}"
+
+
+@pytest.mark.parametrize(("progress", "shown"), [(Silent(), False), (Lines(io.StringIO()), True)])
+def test_the_librarys_own_bars_are_silent_where_ours_are(
+    progress: Progress, shown: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = hub(tmp_path, {"train": list(KINDS), "test": list(KINDS)})
+    request = Request(text, target_key="kind", root=tmp_path / "cache")
+    capfd.readouterr()  # of the writing
+    look(Source("t", images=request), progress)
+    assert ("split" in capfd.readouterr().err) == shown
 
 
 def test_a_hub_set_without_a_test_is_asked_which_split_is_which(tmp_path: Path) -> None:
@@ -137,7 +149,7 @@ def test_the_test_half_of_a_torch_set_is_never_val(tmp_path: Path, monkeypatch: 
 def test_splits_of_torchvision_are_asked_of_its_classes(name: str, known: list[str], tmp_path: Path) -> None:
     from bench.data_torch import torch_splits
 
-    assert torch_splits(Request(f"torch/{name}", root=tmp_path)) == known
+    assert torch_splits(Request(f"torch/{name}", root=tmp_path), Silent()) == known
 
 
 def test_a_study_file_and_the_probe_take_data_strings(tmp_path: Path, image_folder: Callable[..., Path]) -> None:
@@ -177,7 +189,7 @@ def test_an_info_file_names_splits(tmp_path: Path) -> None:
     from bench.data_shards import wds_splits
 
     (tmp_path / "_info.json").write_text(json.dumps({"splits": {"train": {"filenames": []}, "dev": {"filenames": []}}}))
-    assert wds_splits(Request(f"wds/{tmp_path}")) == ["train", "dev"]
+    assert wds_splits(Request(f"wds/{tmp_path}"), Silent()) == ["train", "dev"]
 
 
 def test_every_word_that_tasks_know_names_shards_and_a_shard_of_two_is_refused(tmp_path: Path) -> None:
@@ -187,7 +199,7 @@ def test_every_word_that_tasks_know_names_shards_and_a_shard_of_two_is_refused(t
     assert set(USUAL) == {name for names in CALLED.values() for name in names}
     for name in ("x-trainval-0", "x-dev-0", "x-testing-0"):
         (tmp_path / f"{name}.tar").touch()
-    assert wds_splits(Request(f"wds/{tmp_path}")) == ["trainval", "dev", "testing"]
+    assert wds_splits(Request(f"wds/{tmp_path}"), Silent()) == ["trainval", "dev", "testing"]
     (tmp_path / "dev-test-0.tar").touch()  # as dev, its images of test would be val
     with pytest.raises(BadInput, match=r"dev-test-0\.tar would be of dev and test"):
-        wds_splits(Request(f"wds/{tmp_path}"))
+        wds_splits(Request(f"wds/{tmp_path}"), Silent())
