@@ -57,7 +57,7 @@ def export_command(
         )
         checked_target(product, out)
         spec = spec_of_model(model, checkpoint, untrained)
-        said = phases(lambda text: progress_of(quiet).say(text))
+        said = phases(progress_of(quiet).say)
         seen = spec.with_channels(in_chans or spec.view.channels)
         made = export_model(seen, product, data=data, out=out, progress=said)
         print(json.dumps(plain(made), indent=1) if as_json else "\n".join(verdict_lines(made.path, made.verdict)))

@@ -11,6 +11,7 @@ from bench.data import ALL, Data, Request, marked, numbered, unlabelled
 from bench.data_files import chosen_splits
 from bench.downloads import fetch
 from bench.entries import Archive
+from bench.layouts import CALLED
 from bench.progress import Progress
 from bench.shards import members
 from engine.encoded import address, encoded
@@ -18,8 +19,7 @@ from engine.errors import BadInput, Missing
 from engine.images import IMAGE_SUFFIXES
 
 Sample = dict[str, str]  # the address of each of a sample's files, by extension
-# Words that name a split.
-USUAL = ("train", "training", "trainval", "val", "validation", "valid", "dev", "test", "testing")
+USUAL = [name for names in CALLED.values() for name in names]  # words that name a split
 INFO = ("_info.json", "info.json")
 
 

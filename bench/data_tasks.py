@@ -9,19 +9,13 @@ from bench.data import Data, Request
 from bench.data_hub import hub_splits
 from bench.data_shards import wds_splits
 from bench.data_torch import torch_splits
-from bench.layouts import Layout, cut_val, cut_whole
+from bench.layouts import CALLED, Layout, cut_val, cut_whole
 from bench.progress import Progress
 from bench.sources import holds_tars, library_of, open_data
 from bench.tasks import SPLITS
 from engine.errors import BadInput, nearest
 from engine.images import Labelled
 
-# What libraries call their splits, the usual name first.
-CALLED = {
-    "train": ("train", "training", "trainval"),
-    "val": ("val", "validation", "valid", "dev"),
-    "test": ("test", "testing"),
-}
 SPLITS_OF: dict[str, Callable[[Request, Progress], list[str]]] = {
     "torch": torch_splits, "hfds": hub_splits, "wds": wds_splits,
 }  # fmt: skip

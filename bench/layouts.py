@@ -19,6 +19,13 @@ VAL_OF_TRAIN = {"train": 0.8, "val": 0.2}  # Kornblith's re-implementations hold
 SYNONYMS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
             "test": "test", "testing": "test"}  # fmt: skip
 
+# What libraries call their splits, the usual name first.
+CALLED = {
+    "train": ("train", "training", "trainval"),
+    "val": ("val", "validation", "valid", "dev"),
+    "test": ("test", "testing"),
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Layout:

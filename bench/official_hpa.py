@@ -1,7 +1,6 @@
 """The Human Protein Atlas of Kaggle 2018: four stains of a cell in one image, by the split file of Fang et al."""
 
 import functools
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -86,12 +85,6 @@ def stain(pixels: np.ndarray, variant: str) -> Image.Image:
         mixed = np.stack([(wide[..., 0] + wide[..., 3]) // 2, (wide[..., 1] + wide[..., 3]) // 2, wide[..., 2]], 2)
         return Image.fromarray(mixed.astype(np.uint8))
     return Image.fromarray(pixels)
-
-
-def hpa_class_counts(items: Labelled) -> list[int]:
-    """Images of each class, of which an image may have several."""
-    counts = Counter(number for labels in items.labels for number in labels)
-    return [counts[number] for number in range(len(HPA_CLASSES))]
 
 
 LOADERS: dict[str, Loader] = {"hpa": hpa}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 InChans = Annotated[
     int | None,
-    typer.Option("--in-chans", min=1, max=4, help="Read images as grey (1), LA (2), RGB (3) or RGBA (4). [default: 3]"),
+    typer.Option("--in-chans", min=1, max=4, help="Read images as grey (1), LA (2), RGB (3) or RGBA (4). (default: 3)"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Results as JSON on stdout.")]
 

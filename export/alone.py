@@ -20,7 +20,7 @@ def noises_alone(exact: Path, rounded: Path, images: NDArray[np.uint8]) -> dict[
     """Each quantised layer's noise at the first output with this layer alone in int8, by the name of its node.
 
     rounded: the Q/DQ graph that was made of the fp32 graph `exact`, with its names of nodes and values.
-    images: uint8 [n, 3, side, side], run as one batch.
+    images: uint8 [n, channels, side, side], run as one batch.
     """
     import onnx
 

@@ -45,10 +45,11 @@ def variant(source: Path, path: Path, precision: str, target: str, images: NDArr
     int8 needs two different graphs. Raises BadInput for a precision that the target has no use for.
     """
     check_precision(precision, target)
-    contract = entry_of(read_graph(source), CONTRACT)
+    graph = read_graph(source)
+    contract = entry_of(graph, CONTRACT)
     if contract is None or contract["precision"] != "fp32":
         raise BadInput(f"{source} is not an fp32 artefact; other precisions are made from one")
-    if external_files(read_graph(source), source):
+    if external_files(graph, source):
         raise BadInput(f"{source}: other precisions of models above 2 GB are not made; use --precision fp32")
     contract |= {"precision": precision, "target": "any" if precision == "fp32" else target}
     with tempfile.TemporaryDirectory() as folder:

@@ -13,11 +13,12 @@ from PIL import Image
 from bench.lists import rows_of
 from bench.official import prepare_official
 from bench.official_fang import scaled_box
-from bench.official_hpa import HPA_CLASSES, HPA_SPLIT_SHA256, hpa_class_counts
+from bench.official_hpa import HPA_CLASSES, HPA_SPLIT_SHA256
 from bench.raw import items_of, seeded_evaluation
 from bench.tasks import Task
 from engine.decoding import read_image
 from engine.errors import BadInput
+from engine.images import Labelled
 from engine.store import file_digest
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -221,6 +222,12 @@ def test_an_hpa_image_without_its_yellow_is_named(tmp_path: Path) -> None:
     (tmp_path / "hpa" / "train" / "val-1_yellow.png").unlink()
     with pytest.raises(BadInput, match=r"val-1_yellow\.png: no such file"):
         prepared("hpa", tmp_path, counts)
+
+
+def hpa_class_counts(items: Labelled) -> list[int]:
+    """Images of each class, of which an image may have several."""
+    counts = Counter(number for labels in items.labels for number in labels)
+    return [counts[number] for number in range(len(HPA_CLASSES))]
 
 
 def test_hpas_labels_are_sets_and_its_classes_are_counted(tmp_path: Path) -> None:
