@@ -29,7 +29,7 @@ from engine.models import ModelSpec, Normalise, classifier, feature_model, spec_
 from engine.runners import onnxruntime_runner, torch_runner
 from engine.store import read_json, write_json, write_text
 from export.backends import exported
-from export.graph import graph_from_spec
+from export.graph import REVISION, graph_from_spec
 from export.known import ZOO
 from export.parity import REQUIRED, compare, failures, parity
 from export.samples import own_sample
@@ -150,6 +150,7 @@ def exported_row(spec: ModelSpec, folder: Path) -> dict[str, Any]:
     with torch_runner(feature_model(spec)) as reference, onnxruntime_runner(graph, threads=1) as candidate:
         found = compare(reference, candidate, images)
     return {
+        "revision": REVISION,
         "seconds": seconds,
         "bytes": graph.stat().st_size,
         "worst_cosine": found.worst_cosine,
@@ -221,7 +222,7 @@ def table(folder: Path) -> str:
         "",
         f"{len(passed)} of {len(rows)} architectures of {len(families)} families pass fp32 parity at batches 1, 3 "
         f"and 8; int8 for CPUs passes its threshold for {sum(q['passed'] for q in quantised)} of {len(quantised)} "
-        "convolutional ones that were tried.",
+        f"convolutional ones that were tried.{aged(rows)}",
         "",
         "Weights are random, with live residual branches and norms (see the script): the table says whether graphs are",
         "right, not what a precision costs a trained model. Random weights magnify small changes: *a grey level's*",
@@ -233,6 +234,12 @@ def table(folder: Path) -> str:
         "|" + "---|" * len(COLUMNS),
     ]
     return "\n".join([*lines, *map(line, rows)]) + "\n"
+
+
+def aged(rows: list[dict[str, Any]]) -> str:
+    """How many rows are of graphs that the exporter no longer makes."""
+    older = sum(each.get("revision") != REVISION for each in rows)
+    return f" The fp32 columns of {older} are of graphs before revision {REVISION} of the exporter." if older else ""
 
 
 def calm(quantised: list[dict[str, Any]]) -> str:
