@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from engine.images import Labelled, processors
-from engine.passes import Chunk, Setting, Squares, Stream, chunks
+from engine.passes import Chunk, Setting, Squares, Stream, chunks, loaded_together
 from engine.store import digest, read_json, write_json
 
 # Beside the usual one, which another must beat. ONNX Runtime keeps the memory of the largest batch that it has seen,
@@ -16,7 +16,7 @@ from engine.store import digest, read_json, write_json
 CPU_BATCHES = (4, 2, 1)
 GPU_BATCHES = (256, 512, 64)
 GAIN = 1.02  # less is noise
-ROUNDS = 6  # batches that each worker makes in a trial
+ROUNDS, CHUNKS = 6, 2  # batches and chunks that each worker makes in a trial, at least
 SHARE = 0.25  # of the images may be spent on trials, or there is no search
 
 
@@ -37,7 +37,7 @@ class Search:
         """As `engine.passes.chunks`."""
         first = min(stream.start for stream in streams)
         for setting in self._trials(first, len(items), device):
-            stop = first + setting.batch * setting.workers * ROUNDS
+            stop = first + _images(setting, len(items), device)
             spent, seen = 0.0, 0
             for chunk in chunks(items, streams, setting, squares, device, first, stop):
                 spent += sum(dataclasses.asdict(chunk.seconds).values())
@@ -60,7 +60,7 @@ class Search:
         found = [usual, *(Setting(batch, usual.workers) for batch in batches)]
         if usual.workers >= 4:  # two threads of one core may be no faster than one
             found.append(Setting(usual.batch, usual.workers // 2))
-        if sum(each.batch * each.workers * ROUNDS for each in found) > SHARE * (count - first):
+        if sum(_images(each, count, device) for each in found) > SHARE * (count - first):
             return
         yield from found
         write_json(self.remembered, dataclasses.asdict(self.setting) | {"images_per_second": round(self._fastest, 1)})
@@ -68,6 +68,12 @@ class Search:
     def _judge(self, setting: Setting, rate: float) -> None:
         if rate > self._fastest * GAIN:
             self.setting, self._fastest = setting, rate
+
+
+def _images(setting: Setting, count: int, device: str) -> int:
+    """Of a trial: whole chunks for each worker."""
+    chunk = loaded_together(setting, count, device)
+    return setting.workers * chunk * max(CHUNKS, ROUNDS * setting.batch // chunk)
 
 
 def setting_file(folder: Path, models: Sequence[str], device: str) -> Path:
