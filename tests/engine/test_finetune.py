@@ -145,7 +145,7 @@ def test_an_impossible_recipe_is_refused(wrong: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("rates", [(0.01, 0.02, 0.01), (1, 1.0), (0.01, 0.01 + 1e-12)])
 def test_a_learning_rate_that_is_listed_twice_is_refused(rates: tuple[float, ...]) -> None:
-    with pytest.raises(BadInput, match="found 2 times, each expected once.*remove"):
+    with pytest.raises(BadInput, match=r"found 2 times, each expected once.*remove"):
         Recipe(learning_rates=rates)
 
 
