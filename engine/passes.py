@@ -29,8 +29,8 @@ from engine.views import Pixels, eval_view, fast_view, pixels_of
 
 Rows = NDArray[Any]
 T = TypeVar("T")
-# Images that a worker on a CPU decodes before it runs the models: a pass of a vision transformer, which sees 2 at a time,
-# is 3 % faster by 8 and 5 % by 16.
+# Images that a worker on a CPU decodes before it runs the models. A vision transformer sees 2 at a time;
+# its pass is 3 % faster by 8 and 5 % by 16.
 TOGETHER = 16
 
 
