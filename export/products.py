@@ -37,12 +37,17 @@ def _cut(stacked: Any) -> bool:
     reshape = stacked.inputs[0].producer()
     if reshape is None or reshape.op_type != "Reshape" or only_reader(reshape.outputs[0], "Transpose") is None:
         return False
-    batch, tokens, count, heads, width = tuple(reshape.outputs[0].shape)
-    parts = _parts(stacked.outputs[0], count)
     layer = _layer_of(reshape.inputs[0]) if only_reader(reshape.inputs[0], "Reshape") else None
-    if parts is None or layer is None or not all(isinstance(size, int) for size in (tokens, heads, width)):
+    if layer is None or reshape.outputs[0].shape is None or layer.product.inputs[0].shape is None:
+        return False
+    batch, tokens, count, heads, width = tuple(reshape.outputs[0].shape)
+    if not all(isinstance(size, int) for size in (tokens, count, heads, width)):
         return False
     graph, step = stacked.graph, heads * width
+    entering = tuple(layer.product.inputs[0].shape)
+    parts = _parts(stacked.outputs[0], count)
+    if parts is None or entering[:-1] != (batch, tokens) or layer.matrix.shape[1] != count * step:
+        return False
     for number, part in enumerate(parts):
         name, columns = part.outputs[0].name, slice(number * step, (number + 1) * step)
         weight = constant(graph, f"{name}/weight", layer.matrix[:, columns])
@@ -59,16 +64,16 @@ def _cut(stacked: Any) -> bool:
     return True
 
 
-def _parts(stacked: Any, count: Any) -> list[Any] | None:
+def _parts(stacked: Any, count: int) -> list[Any] | None:
     """The nodes that give parts 0, 1, ... of the first axis without that axis, where these are all that is read."""
     found = {}
     for use in stacked.uses():
         cut = use.node
         squeeze = only_reader(cut.outputs[0], "Squeeze") if cut.op_type == "Slice" else None
-        if squeeze is None:
+        if squeeze is None or len(cut.inputs) != 4 or len(squeeze.inputs) != 2:
             return None
         start, stop, axis, axes = (weights(value, 1) for value in (*cut.inputs[1:4], squeeze.inputs[1]))
-        if any(bound is None or len(bound) != 1 for bound in (start, stop, axis, axes)) or len(cut.inputs) > 4:
+        if any(bound is None or len(bound) != 1 for bound in (start, stop, axis, axes)):
             return None
         if axis[0] or axes[0] or stop[0] != start[0] + 1 or squeeze.outputs[0].is_graph_output():
             return None

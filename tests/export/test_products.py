@@ -35,6 +35,10 @@ PARTS = {
                                  "features = Add(e, m)", 0),
     "two parts in one cut": ("p = MatMul(x, w12) y = Add(p, b12) s = Reshape(y, stack) "
                              "t5 = Transpose<perm=[2,0,3,1,4]>(s) features = Slice(t5, c0, c2, c0)", 0),
+    "a cut that names no axis": (STACK.replace("Slice(t5, c0, c1, c0)", "Slice(t5, c0, c1)") +
+                                 f" {VALUE} a = Mul(q, k) features = Add(a, v)", 0),
+    "a squeeze that names no axis": (STACK.replace("Squeeze(q1, c0)", "Squeeze(q1)") + f" {VALUE} a = Mul(q, k) "
+                                     "features = Add(a, v)", 0),
     "another order": (STACK.replace("[2,0,3,1,4]", "[2,0,1,3,4]") + f" {VALUE} a = Mul(q, k) features = Add(a, v)", 0),
 }  # fmt: skip
 
