@@ -29,7 +29,7 @@ class Silent:
 class Lines:
     """For logs: the stage's end with its time, and a line with rate and time left every `every` seconds."""
 
-    def __init__(self, stream: TextIO = sys.stderr, every: float = 10.0, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, stream: TextIO, every: float = 10.0, clock: Callable[[], float] = time.monotonic):
         self.stream, self.every, self.clock = stream, every, clock
 
     @contextlib.contextmanager
@@ -54,7 +54,7 @@ class Lines:
 class Bar:
     """For terminals: rich's bar with count, rate and time left."""
 
-    def __init__(self, stream: TextIO = sys.stderr):
+    def __init__(self, stream: TextIO):
         from rich.console import Console
 
         self.console = Console(file=stream)
@@ -89,7 +89,8 @@ class Bar:
         self.console.print(text, highlight=False, markup=False)
 
 
-def progress_for(quiet: bool, stream: TextIO = sys.stderr) -> Progress:
+def progress_for(quiet: bool, stream: TextIO | None = None) -> Progress:
+    stream = stream or sys.stderr
     if quiet:
         return Silent()
     return Bar(stream) if stream.isatty() else Lines(stream)

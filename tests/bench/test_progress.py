@@ -1,5 +1,7 @@
 import io
 
+import pytest
+
 from bench.progress import Bar, Lines, Silent, progress_for
 
 
@@ -30,3 +32,10 @@ def test_a_terminal_gets_a_bar() -> None:
     bar.say("[not markup]")
     assert "cells" in stream.getvalue()
     assert "[not markup]" in stream.getvalue()
+
+
+def test_progress_goes_to_the_stderr_of_its_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    progress_for(quiet=False).say("here")
+    assert stream.getvalue() == "here\n"
