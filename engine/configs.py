@@ -5,17 +5,21 @@ from importlib.metadata import version
 from typing import Any
 
 from engine.errors import BadInput, Missing, first_line, nearest
+from engine.hub import HUB_NAMES, weight_files
 from engine.store import cache_dir, digest, read_json, write_json
+
+FORM = 2  # raise it when the record changes
 
 
 def pretrained_config(architecture: str) -> dict[str, Any]:
     """timm's record of a model's input and weights, with the name resolved to its full tag.
 
-    Kept in the cache for each version of timm, whose import takes two seconds.
+    `hub` is where the weights come from, and `hub_files` the names that they may have there, empty for a URL. Kept in
+    the cache for each version of timm, whose import takes two seconds.
     """
-    if architecture.startswith(("hf-hub:", "local-dir:")):
+    if architecture.startswith(HUB_NAMES):
         return _hub_config(architecture)
-    known = cache_dir() / "models" / f"{digest([version('timm'), architecture])}.json"
+    known = cache_dir() / "models" / f"{digest([FORM, version('timm'), architecture])}.json"
     config = read_json(known)
     if config is None:
         config = _timm_config(architecture)
@@ -49,6 +53,7 @@ def _timm_config(architecture: str) -> dict[str, Any]:
         raise BadInput(f"{bare} has no weights tagged {tag!r}{nearest(architecture, tags)}") from error
     resolved = f"{bare}.{config.tag}" if config.tag else bare
     hub = config.hf_hub_id or config.url
+    files = weight_files(config.hf_hub_filename) if config.hf_hub_id else []
     family = timm.models.model_entrypoint(bare).__module__.rpartition(".")[2]
     found = resolve_data_config({}, pretrained_cfg=config.to_dict())
-    return {**found, "resolved_name": resolved, "hub": hub, "family": family}
+    return {**found, "resolved_name": resolved, "hub": hub, "hub_files": files, "family": family}

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from engine.configs import pretrained_config
 from engine.errors import BadInput, Missing, first_line, nearest
 from engine.factories import check_arguments, factory_of, resolved_factory
+from engine.hub import HUB_NAMES, LOCAL, weights_now
 from engine.store import added, digest, file_digest
 from engine.weights import load_weights, state_digest
 
@@ -43,8 +44,8 @@ class ModelSpec:
     name: what the reports call it. architecture: a timm name, or `module:function` of a factory. mean, std: of each
     channel of the view. kwargs: keyword arguments of that constructor, as sorted pairs; `in_chans` among them fixes
     the channels. checkpoint: a local weight file.
-    weights: SHA-256 of the checkpoint, `hub:<identifier>` for timm's own weights, `factory:<digest>` where the
-    factory loads them itself, or `random:<seed>`.
+    weights: SHA-256 of the checkpoint, `hub:<identifier>#<digest>` for timm's own weights (no digest where neither
+    hub nor cache has them), `factory:<digest>` where the factory loads them itself, or `random:<seed>`.
     tap: for modules that are not timm's, the node whose output is the feature (mean over space);
     empty means the penultimate layer. source_top1: accuracy on the source task, a fraction, and source_n the
     images that it was measured on, where known.
@@ -72,11 +73,14 @@ class ModelSpec:
         module, _, function = self.architecture.rpartition(":")
         if module.endswith(".py"):
             value["architecture"] = (file_digest(module), function)
+        if self.architecture.startswith(LOCAL):
+            value["architecture"] = LOCAL  # `weights` names the files
+            value["weights"] = self.weights.rpartition("#")[2]
         return digest(value)
 
     @property
     def is_factory(self) -> bool:
-        return ":" in self.architecture and not self.architecture.startswith(("hf-hub:", "local-dir:"))
+        return ":" in self.architecture and not self.architecture.startswith(HUB_NAMES)
 
     def with_random_weights(self, seed: int) -> "ModelSpec":
         """The same architecture, drawn anew. Raises BadInput for a factory that loads its own weights."""
@@ -176,6 +180,13 @@ def classifier(spec: ModelSpec) -> nn.Module:
         if file_digest(spec.checkpoint) != spec.weights:
             raise BadInput(f"{spec.checkpoint} has changed since {spec.name} was resolved; start again")
         load_weights(model, Path(spec.checkpoint), spec.view.channels)
+    elif spec.weights.startswith(HUB) and "#" in spec.weights:
+        is_hub = spec.architecture.startswith(HUB_NAMES)
+        config = {"hub": spec.architecture} if is_hub else pretrained_config(spec.architecture)
+        if _hub_name(config, ask=False) != spec.weights:
+            raise BadInput(
+                f"the weights of {spec.architecture} have changed since {spec.name} was resolved; start again"
+            )
     return model.eval()
 
 
@@ -295,9 +306,14 @@ def _constructed(spec: ModelSpec) -> nn.Module:
         return timm.create_model(spec.architecture, pretrained=from_hub, exportable=True, **dict(spec.kwargs))
     except (TypeError, AssertionError) as error:
         raise BadInput(f"{spec.name}: timm refuses these arguments ({first_line(error)}); check `kwargs`") from error
-    except (OSError, RuntimeError) as error:
+    except Exception as error:  # the hub's client, pickle and safetensors each raise their own
         if not from_hub:
             raise
+        if spec.architecture.startswith(LOCAL):
+            raise BadInput(
+                f"{spec.architecture}: timm cannot load this folder ({type(error).__name__}: {first_line(error)}); "
+                "write it again with timm.models.save_for_hf, and check `kwargs`"
+            ) from error
         raise Missing(
             f"the weights of {spec.architecture} could not be fetched ({type(error).__name__}: {first_line(error)}); "
             "connect to the model hub once, or give a local `checkpoint`"
@@ -308,10 +324,15 @@ def _weights_name(entry: Mapping[str, Any], checkpoint: Path | None, config: Map
     if checkpoint is not None:
         return file_digest(checkpoint)
     if entry.get("pretrained", True) and config.get("hub"):
-        return f"{HUB}{config['hub']}"
+        return _hub_name(config)
     if entry.get("pretrained", True):
         raise BadInput(f"{entry['architecture']} has no published weights; give a `checkpoint` or `pretrained: false`")
     return f"{RANDOM}0"
+
+
+def _hub_name(config: Mapping[str, Any], *, ask: bool = True) -> str:
+    found = weights_now(config, ask=ask)
+    return f"{HUB}{config['hub']}" + (f"#{found}" if found else "")
 
 
 _OWN_WEIGHTS: dict[str, str] = {}  # names of those that factories load, by the digest of the spec that asked

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from engine.errors import BadInput, ParityFailed
+from engine.hub import HUB_NAMES
 from engine.models import ModelSpec, View, spec_from_entry
 from engine.store import cache_dir, digest, written_whole
 from engine.tensorrt_runner import BuildSettings, check_settings, library
@@ -179,7 +180,7 @@ def verdict_lines(path: str, verdict: Mapping[str, Any]) -> list[str]:
 
 def spec_of_model(model: str, checkpoint: Path | None = None, untrained: bool = False) -> ModelSpec:
     """A timm name, a factory `file.py:function`, with its own weights, a local file's, or none."""
-    key = "factory" if ":" in model and not model.startswith(("hf-hub:", "local-dir:")) else "architecture"
+    key = "factory" if ":" in model and not model.startswith(HUB_NAMES) else "architecture"
     entry: dict[str, Any] = {key: model, "pretrained": not untrained}
     if checkpoint is not None:
         body = body_of_tuned(checkpoint)

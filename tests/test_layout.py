@@ -13,7 +13,8 @@ engine.scoring
 engine.accuracy
 engine.f1 engine.calibration
 engine.ranking
-engine.factories engine.configs engine.weights
+engine.factories engine.hub engine.weights
+engine.configs
 engine.metrics engine.models
 engine.fingerprints engine.decoding
 engine.images engine.views engine.runners
