@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from typing import Protocol, TypeVar
 
+from engine.machine import processors
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -72,4 +74,4 @@ def default_jobs() -> int:
     """One process per processor that this one may use; one where there is a GPU to share."""
     import torch
 
-    return 1 if torch.cuda.is_available() else len(os.sched_getaffinity(0))
+    return 1 if torch.cuda.is_available() else processors()

@@ -5,8 +5,9 @@
 The rival is timm's own create_dataset, create_loader and eager torch in inference mode, at its best number of loader
 workers of 0, 1 and 2 (one more than the processors on larger machines), batch 64. Ours is FeatureStore.extract with
 defaults on ONNX Runtime, hashing of the files, opening of the session and writing of the rows included; exporting is
-not, as loading the weights is not on the other side. Each measurement is a process of its own, the two take turns,
-and the ratio is the median over the rounds. The bound is processors / (seconds of one image's decoding and view +
+not, as loading the weights is not on the other side. Each measurement is a process of its own. In each round the rival,
+ours and the bound take turns; ratio and shares are medians of the rounds' own, since the speed of a shared host changes
+within minutes. The bound is processors / (seconds of one image's decoding and view +
 of one image's row at the pass's batch, each measured alone on one thread). "All at once" is the same with every
 processor at that work: what they share (memory, the last cache, power, Python's lock) is then in it.
 """
@@ -27,7 +28,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from engine.images import Labelled, folder_items, processors
+from engine.images import Labelled, folder_items
+from engine.machine import processors
 
 BATCH = 64
 
@@ -63,23 +65,27 @@ def line(given: argparse.Namespace, name: str) -> str:
     tried = {workers: measured(given, name, f"timm{workers}")["rate"] for workers in loader_workers()}
     best = max(tried, key=tried.__getitem__)
     measured(given, name, "ours")  # exports the graph
-    rounds = [(measured(given, name, f"timm{best}"), measured(given, name, "ours")) for _ in range(given.rounds)]
-    theirs = statistics.median(rival["rate"] for rival, _ in rounds)
-    ours = statistics.median(mine["rate"] for _, mine in rounds)
-    ratio = statistics.median(mine["rate"] / rival["rate"] for rival, mine in rounds)
+    rounds = [a_round(given, name, best) for _ in range(given.rounds)]
+    theirs, ours = (statistics.median(each[who]["rate"] for each in rounds) for who in ("timm", "ours"))
+    ratio = statistics.median(each["ours"]["rate"] / each["timm"]["rate"] for each in rounds)
     rival_rows, rows = (np.load(Path(given.cache, f"{name}.{who}.npy")) for who in ("timm", "ours"))
     cosines = (rows * rival_rows).sum(1) / np.linalg.norm(rows, axis=1) / np.linalg.norm(rival_rows, axis=1)
-    batch = rounds[-1][1]["batch"]
-    bound = measured(given, name, "bound", batch)
-    return (
-        f"| {name} | {theirs:.0f} ({best}) | {ours:.0f} ({batch}) | {ratio:.2f} | {cosines.min():.7f} | "
-        + " | ".join(
-            f"{bound[f'{kind}rate']:.0f} ({bound[f'{kind}decode_ms']:.2f} + {bound[f'{kind}model_ms']:.2f} ms) | "
-            f"{ours / bound[f'{kind}rate']:.0%}"
-            for kind in ("", "busy_")
+    batches = "/".join(sorted({str(each["ours"]["batch"]) for each in rounds}))
+    cells = [name, f"{theirs:.0f} ({best})", f"{ours:.0f} ({batches})", f"{ratio:.2f}", f"{cosines.min():.7f}"]
+    for kind in ("", "busy_"):
+        rate, decode, model = (
+            statistics.median(each["bound"][f"{kind}{what}"] for each in rounds)
+            for what in ("rate", "decode_ms", "model_ms")
         )
-        + " |"
-    )
+        share = statistics.median(each["ours"]["rate"] / each["bound"][f"{kind}rate"] for each in rounds)
+        cells += [f"{rate:.0f} ({decode:.2f} + {model:.2f} ms)", f"{share:.0%}"]
+    return f"| {' | '.join(cells)} |"
+
+
+def a_round(given: argparse.Namespace, name: str, workers: int) -> dict[str, dict[str, Any]]:
+    """The rival, ours and the bound, one after the other."""
+    found = {who: measured(given, name, what) for who, what in (("timm", f"timm{workers}"), ("ours", "ours"))}
+    return found | {"bound": measured(given, name, "bound", found["ours"]["batch"])}
 
 
 def measured(given: argparse.Namespace, name: str, who: str, batch: int = 8) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from engine.decoding import read_image
 from engine.errors import BadImages
-from engine.images import Labelled, processors
+from engine.images import Labelled
+from engine.machine import processors
 from engine.models import View
 from engine.views import Pixels, eval_view
 

@@ -15,7 +15,8 @@ from engine.decoding import Decoder
 from engine.errors import BadImages, BadInput
 from engine.feature_files import Rows
 from engine.fitting import Fitting
-from engine.images import Labelled, folder_items, processors
+from engine.images import Labelled, folder_items
+from engine.machine import processors
 from engine.models import ModelSpec, View, feature_model, spec_from_string
 from engine.passes import Seconds, Setting, Stream, chunks, decoded_squares
 from engine.runners import Runner, torch_runner

@@ -1,7 +1,6 @@
 """The digests of many files, each read once and again only when it has changed, as git does with its index."""
 
 import contextlib
-import itertools
 import os
 import sqlite3
 import time
@@ -10,13 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from engine.encoded import bytes_digest, file_of
+from engine.machine import processors
 from engine.store import cache_dir
 
 UNREADABLE = "unreadable"  # the pass over the images reports it with its reason
 # A file written within this time of its reading may have been written again with the same times on it.
 SETTLED_NS = 2_000_000_000
 State = tuple[int, int, int, int]  # size, modified, changed, inode
-READERS = 16  # a cold disk answers many readers at once
+READERS = 16  # a slow disk answers many at once; where files are in memory, more readers than processors take turns
 SHARE = 16  # files that a reader takes at a time; one by one, handing them over takes as long as reading them
 AT_ONCE = 4096  # files; what is known of all of a million would take a gigabyte
 INTEGER = 2**63 - 1  # the largest that SQLite holds; some file systems number their inodes beyond it
@@ -30,21 +30,19 @@ def content_digests(addresses: Sequence[str]) -> list[str]:
     """
     found = [UNREADABLE] * len(addresses)
     order = sorted(range(len(addresses)), key=addresses.__getitem__)  # neighbours in the table, too
-    with _memory() as memory, ThreadPoolExecutor(READERS) as pool:
+    with _memory() as memory:
         for at in range(0, len(order), AT_ONCE):
             places = order[at : at + AT_ONCE]
-            for place, sha256 in zip(places, _digests([addresses[i] for i in places], memory, pool), strict=True):
+            for place, sha256 in zip(places, _digests([addresses[i] for i in places], memory), strict=True):
                 found[place] = sha256
     return found
 
 
-def _digests(addresses: Sequence[str], memory: sqlite3.Connection | None, pool: ThreadPoolExecutor) -> list[str]:
+def _digests(addresses: Sequence[str], memory: sqlite3.Connection | None) -> list[str]:
     found = [_state(address) for address in addresses]
     known = _remembered(memory, addresses)
     wanted = [i for i, state in enumerate(found) if state is not None and known.get(addresses[i], ())[1:] != state]
-    shares = [wanted[at : at + SHARE] for at in range(0, len(wanted), SHARE)]
-    found_in = pool.map(lambda share: [_read(addresses[i]) for i in share], shares)
-    read = dict(zip(wanted, itertools.chain.from_iterable(found_in), strict=True))
+    read = dict(zip(wanted, _all_read([addresses[i] for i in wanted]), strict=True))
     now = time.time_ns()
     settled = [
         (addresses[i], read[i], *state)
@@ -53,6 +51,16 @@ def _digests(addresses: Sequence[str], memory: sqlite3.Connection | None, pool: 
     ]
     _remember(memory, settled)
     return [UNREADABLE if state is None else read.get(i) or known[addresses[i]][0] for i, state in enumerate(found)]
+
+
+def _all_read(addresses: Sequence[str]) -> list[str]:
+    """Each file's digest. The first few say whether the others are worth waiting for with many readers at once."""
+    began, worked = time.perf_counter(), time.thread_time()
+    found = [_read(address) for address in addresses[:SHARE]]
+    waits = time.thread_time() - worked < (time.perf_counter() - began) / 2
+    shares = [addresses[at : at + SHARE] for at in range(SHARE, len(addresses), SHARE)]
+    with ThreadPoolExecutor(READERS if waits else processors()) as pool:
+        return found + [each for share in pool.map(lambda share: [*map(_read, share)], shares) for each in share]
 
 
 def _state(address: str) -> State | None:

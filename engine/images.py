@@ -147,8 +147,3 @@ def _leads_back(folder: str) -> bool:
     real = os.path.realpath(folder)
     above = (os.path.realpath(parent) for parent in Path(folder).absolute().parents)
     return any(os.path.commonpath([real, parent]) == real for parent in above)
-
-
-def processors() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

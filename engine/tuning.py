@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from engine.images import Labelled, processors
+from engine.images import Labelled
+from engine.machine import processors
 from engine.passes import Chunk, Setting, Squares, Stream, chunks, loaded_together
 from engine.store import digest, read_json, write_json
 
@@ -16,7 +17,7 @@ from engine.store import digest, read_json, write_json
 CPU_BATCHES = (4, 2, 1)
 GPU_BATCHES = (256, 512, 64)
 GAIN = 1.02  # less is noise
-ROUNDS, CHUNKS = 6, 2  # batches and chunks that each worker makes in a trial, at least
+ROUNDS, CHUNKS = 6, 1  # batches and chunks that each worker makes in a trial, at least
 SHARE = 0.25  # of the images may be spent on trials, or there is no search
 
 

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LEVELS = """
-engine.errors engine.encoded
+engine.errors engine.encoded engine.machine
 engine.store
 engine.scoring
 engine.accuracy

@@ -38,17 +38,17 @@ def test_every_stream_gets_the_rows_of_its_own_view(items: Labelled, setting: Se
         assert np.array_equal(rows, stream.runner(whole(items, stream.view)).numpy())
 
 
-def test_a_worker_decodes_sixteen_images_of_many_and_shows_them_to_the_model_by_batches(items: Labelled) -> None:
+def test_a_worker_decodes_many_images_together_and_shows_them_to_the_model_by_batches(items: Labelled) -> None:
     seen: list[int] = []
 
     def noted(images: Tensor, /) -> Tensor:
         seen.append(len(images))
         return means(images)
 
-    many = items.take([i % len(items) for i in range(150)])
+    many = items.take([i % len(items) for i in range(270)])
     found = list(chunks(many, [Stream(SMALL, noted)], Setting(3, 2), decoded_squares(many, "exact")))
-    assert [chunk.stop - chunk.start for chunk in found] == [15] * 10  # whole batches
-    assert seen == [3] * 50
+    assert [chunk.stop - chunk.start for chunk in found] == [30] * 9  # whole batches, as many as fit in TOGETHER
+    assert seen == [3] * 90
     assert np.array_equal(np.concatenate([chunk.rows[0] for chunk in found]), means(whole(many, SMALL)).numpy())
     few = list(chunks(items, [Stream(SMALL, means)], Setting(2, 2), decoded_squares(items, "exact")))
     assert len(few) == 6  # of 11 images: none waits long for the last

@@ -1,0 +1,51 @@
+"""What this process may use of the machine that it runs on."""
+
+import functools
+import math
+import os
+from pathlib import Path
+
+
+@functools.cache
+def processors() -> int:
+    """Of the machine's, those that the process is bound to, and no more than its container may use of their time."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.ceil(min(bound, time_share(Path("/")))))
+
+
+def time_share(root: Path) -> float:
+    """Processors' worth of time that the process's control group grants, infinite without a limit.
+
+    `docker run --cpus 2` on 64 processors grants 2, and 64 threads would wait for each other's turn. root: where
+    /proc and /sys lie. Both versions of control groups are read, in the group's own folder and in the container's.
+    Source: docs.kernel.org/admin-guide/cgroup-v2.html (cpu.max) and scheduler/sched-bwc.html (cfs_quota_us).
+    """
+    try:
+        groups = [line.split(":", 2) for line in (root / "proc/self/cgroup").read_text().splitlines()]
+    except OSError:
+        return math.inf
+    paths = [path.lstrip("/") for _, kinds, path in groups if not kinds or "cpu" in kinds.split(",")]
+    places = [root / "sys/fs/cgroup" / kind / path for kind in ("", "cpu") for path in {*paths, ""}]
+    return min([math.inf, *map(_second_version, places), *map(_first_version, places)])
+
+
+def _second_version(group: Path) -> float:
+    return _share(*_words(group / "cpu.max"))
+
+
+def _first_version(group: Path) -> float:
+    return _share(*_words(group / "cpu.cfs_quota_us"), *_words(group / "cpu.cfs_period_us"))
+
+
+def _words(file: Path) -> list[str]:
+    try:
+        return file.read_text().split()
+    except OSError:
+        return []
+
+
+def _share(*numbers: str) -> float:
+    """Quota by period; a quota that is no number, or below 0, is no limit."""
+    if len(numbers) != 2 or not all(number.isdigit() for number in numbers) or not int(numbers[1]):
+        return math.inf
+    return int(numbers[0]) / int(numbers[1])
