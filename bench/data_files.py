@@ -1,6 +1,5 @@
 """Images that lie as files: a folder, a table of paths and labels, a prepared task."""
 
-import dataclasses
 import functools
 import operator
 import posixpath
@@ -19,14 +18,17 @@ from engine.images import IMAGE_SUFFIXES, image_files
 def chosen_splits(request: Request, found: Iterable[str]) -> list[str]:
     """The names of the splits that are asked for, of those found; none where there are none and none is asked for.
 
-    Raises BadInput where one is asked for that is not there, or none of several.
+    In any case of letters, and under any usual name: `validation` finds `Val`. Raises BadInput where one is asked for
+    that is not there, or none of several.
     """
     known = list(found)
     if request.split in known:
         return [request.split]
-    alike = [name for name in known if name.lower() == (request.split or "").lower()]
-    if len(alike) == 1:
-        return alike
+    asked = (request.split or "").lower()
+    for called in (str, lambda name: SYNONYMS.get(name, name)):
+        alike = [name for name in known if called(name.lower()) == called(asked)]
+        if len(alike) == 1:
+            return alike
     if request.split == ALL or (request.split is None and len(known) < 2):
         return known
     listed = ", ".join((*known, ALL)) if known else ""
@@ -42,10 +44,10 @@ def read_folder(request: Request, folder: Path) -> Data:
     Classes are numbered in the order of their names over all splits, so that a split's numbers are the task's.
     """
     there = {split: path for split in SPLITS if (path := split_folder(folder, split))}
-    wanted = _plain(request)
-    if wanted.split and wanted.split != ALL and wanted.split not in there and (folder / wanted.split).is_dir():
-        there[wanted.split] = folder / wanted.split
-    splits = [there[name] for name in chosen_splits(wanted, there)] or [folder]
+    asked = request.split
+    if asked and asked != ALL and SYNONYMS.get(asked.lower(), asked) not in there and (folder / asked).is_dir():
+        there[asked] = folder / asked
+    splits = [there[name] for name in chosen_splits(request, there)] or [folder]
     if any(_has_images(path) for path in splits):
         within = [(path.relative_to(folder).as_posix(), path) for path in splits]
         paths = (posixpath.normpath(f"{name}/{image}") for name, path in within for image in image_files(path))
@@ -75,11 +77,6 @@ def read_task(request: Request, folder: Path) -> Data:
     task = load_task(folder)
     parts = [task.load(split) for split in chosen_splits(request, task.counts)]
     return Data(request.name, functools.reduce(operator.add, parts), task.classes, task.notes)
-
-
-def _plain(request: Request) -> Request:
-    """The request with its split under the name that this house gives it."""
-    return dataclasses.replace(request, split=SYNONYMS.get((request.split or "").lower(), request.split))
 
 
 def _has_images(folder: Path) -> bool:

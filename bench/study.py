@@ -25,14 +25,13 @@ from bench.stats import interval
 from bench.tasks import Task
 from bench.throughput import measure as measure_speed
 from bench.throughput import speed
-from engine.batches import batches
 from engine.errors import FeatuneError
 from engine.images import Labelled
 from engine.metrics import METRICS
 from engine.models import ModelSpec
 from engine.store import digest, plain, read_json, write_json
 from export.backends import artefact, open_runner
-from export.wanted import SAMPLE
+from export.wanted import SAMPLE, sample_images
 
 SPEED_BATCH = 32
 # Of measuring a cell, raised when it changes, so that rows of before are measured again.
@@ -249,7 +248,7 @@ def _speed(study: Study, spec: ModelSpec, backend: str, sample: Labelled) -> Spe
 
 def _sampler(items: Labelled, spec: ModelSpec) -> Callable[[], Tensor]:
     """The images on which an export is compared with torch."""
-    return lambda: next(batches(items, spec.view, SAMPLE))
+    return lambda: sample_images(items, spec.view, SAMPLE)
 
 
 def environment(study: Study) -> dict[str, Any]:

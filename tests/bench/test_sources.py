@@ -88,6 +88,22 @@ def test_a_spreadsheets_capitals_are_understood_in_splits_and_named_in_columns(t
         items_of_table(tmp_path / "u.csv", read_table(tmp_path / "u.csv"))
 
 
+@pytest.mark.parametrize(
+    ("asked", "found"), [("validation", "b"), ("VAL", "b"), ("testing", "c"), ("dev", ""), ("training", "")]
+)
+def test_a_split_is_found_under_any_usual_name_but_not_where_two_have_it(
+    asked: str, found: str, tmp_path: Path
+) -> None:
+    splits = ("train", "Train", "Val", "Test")
+    rows = [(picture(tmp_path / f"{name}.png").name, split) for name, split in zip("axbc", splits, strict=True)]
+    table(tmp_path / "t.csv", ("path", "split"), rows)
+    if found:
+        assert open_data(Request(str(tmp_path / "t.csv"), split=asked)).items.paths == (f"{found}.png",)
+    else:
+        with pytest.raises(BadInput, match=f"no split '{asked}'"):
+            open_data(Request(str(tmp_path / "t.csv"), split=asked))
+
+
 def test_several_target_columns_of_0_and_1_are_classes(tmp_path: Path) -> None:
     rows = [(picture(tmp_path / f"{i}.png").name, i % 2, int(i > 1), "unused") for i in range(4)]
     table(tmp_path / "t.csv", ("path", "wings", "fur", "label"), rows)
