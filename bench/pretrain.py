@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from engine.finetune import Progress, Recipe, predict, train
+from engine.finetune import Progress, Recipe, Run, predict, train
 from engine.images import Labelled
 from engine.metrics import METRICS
 from engine.models import ModelSpec, Normalise, classifier, source_model
@@ -47,17 +47,14 @@ def pretrain(
         return Pretrained(str(path), found["source_top1"], found["n"])
     model = nn.Sequential(Normalise(spec.mean, spec.std), classifier(untrained))
     truth = torch.from_numpy(train_items.truth(0))
-    checkpoint = folder / f"{spec.name}.{key}.pt"
-    rate = recipe.learning_rates[0]
-    train(
-        model, train_items, truth, spec.view, recipe, rate, seed,
-        checkpoint=checkpoint, save_seconds=5.0, progress=progress,
-    )  # fmt: skip
+    run = Run(work=folder, name=f"{spec.name}.{key}", save_seconds=5.0, progress=progress)
+    train(model, train_items, truth, spec.view, recipe, seed, run)
     with written_whole(path) as temporary:
         save_file({name: value.contiguous() for name, value in model[1].state_dict().items()}, temporary)
     result = Pretrained(str(path), source_accuracy(model, spec, val_items), len(val_items))
     write_json(record, {"key": key, "source_top1": result.source_top1, "n": result.n})
-    checkpoint.unlink()
+    if run.checkpoint:
+        run.checkpoint.unlink()
     return result
 
 

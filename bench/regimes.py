@@ -17,7 +17,7 @@ from bench.tasks import Task
 from engine.errors import BadInput, nearest
 from engine.feature_store import FeatureStore
 from engine.features import Options
-from engine.finetune import Recipe, finetune
+from engine.finetune import Recipe, Run, TrainVal, finetune
 from engine.images import Labelled
 from engine.models import ModelSpec
 from export.wanted import How, wanted_of_spec
@@ -231,11 +231,9 @@ def fit_means(data: FrozenData, setting: MeansSetting) -> tuple[Head, Mapping[st
 
 def finetune_regime(bench: Bench, recipe: Recipe) -> Regime:
     def regime(spec: ModelSpec, task: Task, train: Labelled, val: Labelled, seed: int) -> Scorer:
+        data = TrainVal(train, val, len(task.classes), task.multilabel)
         good = Goodness(task.metric, val.truth(len(task.classes), task.multilabel, masked=True))
-        tuned = finetune(
-            spec, len(task.classes), train, val, good, recipe, seed,
-            multilabel=task.multilabel, device=bench.device, work=bench.work, try_all=good.has_threshold,
-        )  # fmt: skip
+        tuned = finetune(spec, data, good, recipe, seed, Run(bench.device, bench.work), try_all=good.has_threshold)
         if not good.has_threshold:
             return tuned
         chosen = list(tuned.details["tried"]).index(f"{tuned.details['learning_rate']:g}")

@@ -74,6 +74,41 @@ class Recipe:
 
 
 @dataclasses.dataclass(frozen=True)
+class TrainVal:
+    """What is learned. multilabel: several of the classes may hold for one image."""
+
+    train: Labelled
+    val: Labelled
+    classes: int
+    multilabel: bool = False
+
+    def truth(self, items: Labelled) -> Tensor:
+        """int64 [n], or [n, classes] with -1 where nobody can say."""
+        return torch.from_numpy(items.truth(self.classes, self.multilabel, masked=True))
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Where and how a training runs, which its weights do not depend on but for the device's arithmetic.
+
+    work: a folder for the checkpoint `<name>.pt`, by which a killed training goes on; written every `save_seconds`.
+    """
+
+    device: str = "cpu"
+    work: Path | None = None
+    name: str = "model"
+    save_seconds: float = 30.0
+    progress: Progress | None = None
+
+    @property
+    def checkpoint(self) -> Path | None:
+        return self.work / f"{self.name}.pt" if self.work else None
+
+
+HERE = Run()
+
+
+@dataclasses.dataclass(frozen=True)
 class Finetuned:
     """A trained classifier. Called with items it gives their class scores, float32 [n, classes]."""
 
@@ -94,72 +129,54 @@ OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], Recipe], torch.optim.Optim
 
 def finetune(
     spec: ModelSpec,
-    classes: int,
-    train_items: Labelled,
-    val_items: Labelled,
+    data: TrainVal,
     validation: Validation,
     recipe: Recipe,
     seed: int,
+    run: Run = HERE,
     *,
-    multilabel: bool = False,
-    device: str = "cpu",
-    work: Path | None = None,
-    progress: Progress | None = None,
     try_all: bool = False,
 ) -> Finetuned:
     """Train all weights from the spec's; choose the learning rate on val; train the last on train + val.
 
-    validation: the value of scores on `val_items`. work: a folder for checkpoints, by which a killed
-    training goes on. try_all: try a single rate on val too, for a validation that chooses something else.
-    Raises FeatuneError where every rate diverges.
+    validation: the value of scores on `data.val`. try_all: try a single rate on val too, for a validation that
+    chooses something else. Raises FeatuneError where every rate diverges.
     """
-    spec = spec.with_channels(train_items.channels)
+    spec = spec.with_channels(data.train.channels)
     rates, tried = recipe.learning_rates, {}
 
-    def fit(items: Labelled, rate: float, label: str) -> nn.Module:
-        model = fresh_classifier(spec, classes, seed)
-        checkpoint = work / f"{label}.pt" if work else None
-        truth = torch.from_numpy(items.truth(classes, multilabel, masked=True))
-        return train(
-            model, items, truth, spec.view, recipe, rate, seed,
-            device=device, checkpoint=checkpoint, progress=progress,
-        )  # fmt: skip
+    def fit(items: Labelled, rate: float, name: str) -> nn.Module:
+        model = fresh_classifier(spec, data.classes, seed)
+        at_rate = dataclasses.replace(recipe, learning_rates=(rate,))
+        return train(model, items, data.truth(items), spec.view, at_rate, seed, dataclasses.replace(run, name=name))
 
     if len(rates) > 1 or try_all:
         for rate in rates:
             with contextlib.suppress(Diverged):
-                tried[rate] = validation(predict(fit(train_items, rate, f"lr{rate:g}"), val_items, spec.view, device))
+                model = fit(data.train, rate, f"lr{rate:g}")
+                tried[rate] = validation(predict(model, data.val, spec.view, run.device))
         if not tried:
             raise Diverged(f"every learning rate of {rates} diverged; give lower ones")
     best = max(tried, key=lambda rate: (tried[rate], -rate)) if tried else rates[0]
-    model = fit(train_items + val_items, best, "final")
-    if work:
-        for path in work.glob("*.pt"):
+    model = fit(data.train + data.val, best, "final")
+    if run.work:
+        for path in run.work.glob("*.pt"):
             path.unlink()
     details = {"learning_rate": best, "tried": {f"{rate:g}": value for rate, value in tried.items()}}
-    return Finetuned(model, spec.view, details, device)
+    return Finetuned(model, spec.view, details, run.device)
 
 
 def train(
-    model: nn.Module,
-    items: Labelled,
-    truth: Tensor,
-    view: View,
-    recipe: Recipe,
-    rate: float,
-    seed: int,
-    *,
-    device: str = "cpu",
-    checkpoint: Path | None = None,
-    save_seconds: float = 30.0,
-    progress: Progress | None = None,
+    model: nn.Module, items: Labelled, truth: Tensor, view: View, recipe: Recipe, seed: int, run: Run = HERE
 ) -> nn.Module:
-    """The one training loop. model: uint8 images to logits; it is trained in place and returned in eval mode.
+    """The one training loop, at the first of the recipe's learning rates.
 
-    truth: int64 [n], or [n, classes] where several classes may hold, with -1 where nobody can say; such a pair has
-    no part in the loss. Order, crops and flips depend on (seed, epoch, index) only, and a checkpoint keeps the rest
-    of the state, so that a killed and resumed training gives the same weights as an uninterrupted one.
+    model: uint8 images to logits; it is trained in place and returned in eval mode. truth: int64 [n], or [n, classes]
+    where several classes may hold, with -1 where nobody can say; such a pair has no part in the loss. Order, crops
+    and flips depend on (seed, epoch, index) only, and a checkpoint keeps the rest of the state, so that a killed and
+    resumed training gives the same weights as an uninterrupted one.
     """
+    device, checkpoint, rate = run.device, run.checkpoint, recipe.learning_rates[0]
     model = model.to(device).train()
     optimizer = OPTIMIZERS[recipe.optimizer](_groups(model, recipe), recipe)
     loss_of = _loss(truth, recipe)
@@ -184,9 +201,9 @@ def train(
             loss.backward()
             optimizer.step()
             step += 1
-            if progress:
-                progress(step, total)
-            if checkpoint and time.monotonic() - saved > save_seconds:
+            if run.progress:
+                run.progress(step, total)
+            if checkpoint and time.monotonic() - saved > run.save_seconds:
                 _save(checkpoint, model, optimizer, step)
                 saved = time.monotonic()
             if step == total:

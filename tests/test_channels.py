@@ -25,7 +25,7 @@ from engine.decoding import MODES, read_image
 from engine.errors import BadImages, BadInput
 from engine.feature_store import FeatureKey
 from engine.features import extract
-from engine.finetune import Recipe, finetune
+from engine.finetune import Recipe, TrainVal, finetune
 from engine.images import Labelled
 from engine.models import IMAGENET_MEAN, IMAGENET_STD, ModelSpec, View, classifier, feature_model, spec_from_entry
 from engine.store import plain
@@ -299,7 +299,7 @@ def test_a_probe_sees_what_only_the_fourth_channel_tells(own_cache: Path, staine
 def test_fine_tuning_learns_from_the_fourth_channel(stained: Path, spec: ModelSpec) -> None:
     train, val, test = (items_of(stained / split, 4) for split in ("train", "val", "test"))
     recipe = Recipe(steps=20, batch=6, learning_rates=(0.05,), augmentation=Augmentation(scale=(0.5, 1.0), vflip=0.5))
-    tuned = finetune(spec, 2, train, val, lambda scores: 0.0, recipe, 0)
+    tuned = finetune(spec, TrainVal(train, val, 2), lambda scores: 0.0, recipe, 0)
     assert np.array_equal(tuned(test).argmax(1), test.truth(2))
 
 

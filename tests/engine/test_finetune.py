@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from engine.errors import BadInput
-from engine.finetune import Diverged, Recipe, binary_loss, finetune, predict, schedule, train
+from engine.finetune import Diverged, Recipe, Run, TrainVal, binary_loss, finetune, predict, schedule, train
 from engine.images import Labelled
 from engine.metrics import METRICS
 from engine.models import ModelSpec, feature_model, fresh_classifier
@@ -20,7 +20,7 @@ RECIPE = Recipe(epochs=6, batch=4, learning_rates=(0.02,), augmentation=GENTLE)
 
 def fitted(spec: ModelSpec, items: Labelled, recipe: Recipe = RECIPE, **options: object) -> nn.Module:
     truth = torch.from_numpy(items.truth(3))
-    return train(fresh_classifier(spec, 3, 0), items, truth, spec.view, recipe, recipe.learning_rates[0], 0, **options)  # type: ignore[arg-type]
+    return train(fresh_classifier(spec, 3, 0), items, truth, spec.view, recipe, 0, Run(**options))  # type: ignore[arg-type]
 
 
 class Killed(Exception):
@@ -35,8 +35,7 @@ def test_training_learns_what_its_images_show(spec: ModelSpec, items: Labelled) 
 def test_the_same_seed_gives_the_same_weights_and_another_others(spec: ModelSpec, items: Labelled) -> None:
     truth = torch.from_numpy(items.truth(3))
     digests = [
-        state_digest(train(fresh_classifier(spec, 3, 0), items, truth, spec.view, RECIPE, 0.02, seed))
-        for seed in (0, 0, 1)
+        state_digest(train(fresh_classifier(spec, 3, 0), items, truth, spec.view, RECIPE, seed)) for seed in (0, 0, 1)
     ]
     assert digests[0] == digests[1] != digests[2]
 
@@ -47,16 +46,15 @@ def test_a_killed_and_resumed_training_ends_at_the_same_weights(
 ) -> None:
     recipe = dataclasses.replace(RECIPE, optimizer=optimizer)
     whole = state_digest(fitted(spec, items, recipe))
-    checkpoint = tmp_path / "c.pt"
 
     def kill_at(step: int, total: int) -> None:
         if step == 7:
             raise Killed
 
     with pytest.raises(Killed):
-        fitted(spec, items, recipe, checkpoint=checkpoint, save_seconds=0, progress=kill_at)
+        fitted(spec, items, recipe, work=tmp_path, save_seconds=0, progress=kill_at)
     steps: list[int] = []
-    resumed = fitted(spec, items, recipe, checkpoint=checkpoint, progress=lambda step, total: steps.append(step))
+    resumed = fitted(spec, items, recipe, work=tmp_path, progress=lambda step, total: steps.append(step))
     assert steps[0] == 7  # step 7 was made but not saved before the kill
     assert state_digest(resumed) == whole
 
@@ -71,9 +69,7 @@ def test_every_weight_moves_in_full_fine_tuning(spec: ModelSpec, items: Labelled
 def test_the_learning_rate_is_chosen_on_val_and_reported(spec: ModelSpec, items: Labelled) -> None:
     recipe = dataclasses.replace(RECIPE, epochs=15, learning_rates=(1e-6, 0.02))
     truth = items.truth(3)
-    tuned = finetune(
-        spec, 3, items, items, lambda scores: METRICS["top1"](truth, scores), recipe, seed=0
-    )  # fmt: skip
+    tuned = finetune(spec, TrainVal(items, items, 3), lambda scores: METRICS["top1"](truth, scores), recipe, seed=0)
     assert tuned.details["learning_rate"] == 0.02
     assert set(tuned.details["tried"]) == {"1e-06", "0.02"}
     assert tuned(items).shape == (11, 3)
@@ -84,12 +80,12 @@ def test_one_learning_rate_leaves_nothing_to_choose_and_val_unopened(spec: Model
     def never(scores: object) -> float:
         raise AssertionError("val was scored")
 
-    finetune(spec, 3, items, items, never, dataclasses.replace(RECIPE, epochs=1), seed=0)
+    finetune(spec, TrainVal(items, items, 3), never, dataclasses.replace(RECIPE, epochs=1), seed=0)
 
 
 def test_checkpoints_go_when_the_training_is_done(spec: ModelSpec, items: Labelled, tmp_path: Path) -> None:
     recipe = dataclasses.replace(RECIPE, epochs=1, learning_rates=(0.01, 0.02))
-    finetune(spec, 3, items, items, lambda scores: 0.0, recipe, seed=0, work=tmp_path)
+    finetune(spec, TrainVal(items, items, 3), lambda scores: 0.0, recipe, 0, Run(work=tmp_path))
     assert not list(tmp_path.glob("*.pt"))
 
 
@@ -101,7 +97,7 @@ def test_a_training_that_leaves_the_finite_numbers_says_so(spec: ModelSpec, item
 def test_several_labels_train_with_a_loss_for_each_class(spec: ModelSpec, items: Labelled) -> None:
     both = dataclasses.replace(items, labels=tuple((label[0], 3) for label in items.labels))
     recipe = dataclasses.replace(RECIPE, epochs=10)
-    tuned = finetune(spec, 4, both, both, lambda scores: 0.0, recipe, seed=0, multilabel=True)
+    tuned = finetune(spec, TrainVal(both, both, 4, multilabel=True), lambda scores: 0.0, recipe, seed=0)
     assert (tuned(both)[:, 3] > 0).all()
 
 
