@@ -1,5 +1,6 @@
 """The report's HTML page: what `report.html.j2` is filled with."""
 
+import dataclasses
 import json
 import math
 import re
@@ -21,17 +22,24 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 
+@dataclasses.dataclass(frozen=True)
+class Heading:
+    """What the reader is told beside the numbers. notes: to know before believing one. seed: of the bootstrap."""
+
+    title: str
+    notes: Sequence[str] = ()
+    source_name: str = "ImageNet"
+    command: str = ""
+    seed: int = 0
+
+
 def page_html(
-    title: str,
+    heading: Heading,
     rows: Sequence[Row],
     speeds: Sequence[Speed],
     results: Results,
     found: Sequence[Transfer],
     drawn: Sequence[Figure],
-    notes: Sequence[str],
-    source_name: str,
-    command: str,
-    seed: int,
     scored: Mapping[str, Any] | None = None,
 ) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -56,9 +64,9 @@ def page_html(
         for at, one in enumerate(drawn, 1)
     ]
     return environment.get_template("report.html.j2").render(
-        title=title,
-        answer=answer(results, found, source_name),
-        notes=notes,
+        title=heading.title,
+        answer=answer(results, found, heading.source_name),
+        notes=heading.notes,
         figures=pictures,
         regimes=[short_label(regime) for regime in results.regimes],
         tables=[task_table(results, task) for task in results.tasks],
@@ -66,7 +74,7 @@ def page_html(
         throughput=throughput_table(speeds),
         failures=[row for row in sorted(rows, key=row_order) if row.error is not None],
         label=short_label,
-        made=_how_made(rows, results, command, seed),
+        made=_how_made(rows, results, heading.command, heading.seed),
         metrics=_metric_definitions(results),
         environment=_environments(rows),
         version=_version(rows),
@@ -78,7 +86,7 @@ def page_html(
             *(["estimates.csv"] if scored else []),
             *(["estimators.csv"] if scored and scored["tables"] else []),
         ],
-        source_name=source_name,
+        source_name=heading.source_name,
         several_seeds=len({row.cell.seed for row in rows}) > 1,
     )
 

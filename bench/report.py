@@ -13,7 +13,7 @@ from bench.figures import report_figures
 from bench.judgement import estimates_csv, estimators_csv, judgement
 from bench.judgement import estimator_lines as lines_of
 from bench.judging import judged
-from bench.page import page_html
+from bench.page import Heading, page_html
 from bench.results import Results, collect
 from bench.runs import Estimate, Row, Speed
 from bench.tables import correlations_csv, results_csv, sizes, table_cell, throughput_csv
@@ -61,7 +61,8 @@ def write_report(
     for one in drawn:
         write_png(out / "figures" / f"{one.name}.png", one.panels, one.keys)
     said = judgement(scored, estimates, source_name)
-    page = page_html(title, rows, speeds, results, found, drawn, notes, source_name, command, seed, said)
+    heading = Heading(title, notes, source_name, command, seed)
+    page = page_html(heading, rows, speeds, results, found, drawn, said)
     write_text(out / "report.html", page)
     return out / "report.html"
 
