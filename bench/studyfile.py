@@ -133,6 +133,8 @@ def _string_source(given: TaskEntry, text: str, folder: Path) -> Source:
         root = root or folder
     elif not library and (folder / text).exists():
         text = str(folder / text)
+    if library != "hfds":  # which has a cache of its own
+        root = root or folder / "data"
     request = Request(text, input_key=given.input_key, target_key=given.target_key, root=root, download=given.download)
     name = given.name or task_name(text)
     splits = {str(role): called for role, called in given.splits.items()}

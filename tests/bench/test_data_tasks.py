@@ -160,7 +160,11 @@ def test_a_study_file_and_the_probe_take_data_strings(tmp_path: Path, image_fold
     assert (made.name, made.metric, made.splits) == ("some-set-small", "map", {"test": "validation"})
     assert made.images == Request("hfds/owner/some-set:small", target_key="kind")
     (tmp_path / "shards").mkdir()
-    assert _source(TaskEntry(images="wds/shards"), tmp_path).images == Request(f"wds/{tmp_path}/shards")
+    shards = _source(TaskEntry(images="wds/shards"), tmp_path).images
+    assert shards == Request(f"wds/{tmp_path}/shards", root=tmp_path / "data")
+    beside, given = (_source(TaskEntry(images="torch/dtd", root=root), tmp_path).images for root in (None, Path("x")))
+    assert beside == Request("torch/dtd", root=tmp_path / "data")
+    assert given == Request("torch/dtd", root=tmp_path / "x")
     pattern = _source(TaskEntry(images="wds/shards/{0..3}.tar"), tmp_path).images
     assert pattern == Request("wds/shards/{0..3}.tar", root=tmp_path)  # seen from the study file's folder, too
     assert source_of(Request("torch/cifar10"), "top1", 3, {}).images == Request("torch/cifar10")
