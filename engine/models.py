@@ -27,7 +27,8 @@ class View:
 
     side: pixels. crop_pct: the square's share of the resized shorter side. EXIF orientation is not
     applied, as in timm and torchvision, so that published accuracies hold. channels: of the square; 3 are red,
-    green and blue, other numbers are what the data declares (`Labelled.channels`).
+    green and blue, other numbers are what the data declares (`Labelled.channels`). fill: grey level of each channel
+    with which `border` pads, by timm's rule the model's mean; empty for the other crops, which do not pad.
     """
 
     side: int
@@ -35,6 +36,10 @@ class View:
     crop_mode: str = "center"
     interpolation: str = "bilinear"
     channels: int = added(3)
+    fill: tuple[int, ...] = added(())
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fill", tuple(self.fill))  # a list where it comes from JSON
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,10 +112,11 @@ class ModelSpec:
                 f"{self.name} has in_chans {self.view.channels}, images of {channels} channel(s) found; leave in_chans "
                 "out of the model, or declare the images' channels with --in-chans or the task's in_chans"
             )
+        mean = _of_channels(self.mean, channels)
         made = dataclasses.replace(
             self,
-            view=dataclasses.replace(self.view, channels=channels),
-            mean=_of_channels(self.mean, channels),
+            view=dataclasses.replace(self.view, channels=channels, fill=_fill(self.view.crop_mode, mean)),
+            mean=mean,
             std=_of_channels(self.std, channels),
             kwargs=tuple(sorted([*self.kwargs, ("in_chans", channels)])),
         )
@@ -140,17 +146,20 @@ def spec_from_entry(entry: Mapping[str, Any], folder: Path = Path()) -> ModelSpe
         raise BadInput(f"{checkpoint}: no such weight file; give `checkpoint` as a path seen from {folder.resolve()}")
     size = config.get("input_size", (3, 224, 224))
     side, channels = entry.get("side") or kwargs.get("img_size") or size[-1], int(kwargs.get("in_chans") or size[0])
+    mean = _statistics(entry.get("mean"), config.get("mean") or IMAGENET_MEAN, channels)
+    crop_mode = str(entry.get("crop_mode") or config.get("crop_mode") or "center")
     spec = ModelSpec(
         name=str(entry.get("name") or config.get("resolved_name") or architecture),
         architecture=config.get("resolved_name", architecture),
         view=View(
             side=int(side),
             crop_pct=float(entry.get("crop_pct") or config.get("crop_pct") or 0.875),
-            crop_mode=str(entry.get("crop_mode") or config.get("crop_mode") or "center"),
+            crop_mode=crop_mode,
             interpolation=str(entry.get("interpolation") or config.get("interpolation") or "bicubic"),
             channels=channels,
+            fill=_fill(crop_mode, mean),
         ),
-        mean=_statistics(entry.get("mean"), config.get("mean") or IMAGENET_MEAN, channels),
+        mean=mean,
         std=_statistics(entry.get("std"), config.get("std") or IMAGENET_STD, channels),
         weights=FACTORY if factory and checkpoint is None else _weights_name(entry, checkpoint, config),
         kwargs=tuple(sorted(kwargs.items())),
@@ -343,6 +352,11 @@ def _own_weights(asked: str, build: Callable[[], nn.Module]) -> str:
     if asked not in _OWN_WEIGHTS:
         _OWN_WEIGHTS[asked] = f"{FACTORY}{state_digest(build())}"
     return _OWN_WEIGHTS[asked]
+
+
+def _fill(crop_mode: str, mean: tuple[float, ...]) -> tuple[int, ...]:
+    """Source: timm.data.transforms_factory.transforms_imagenet_eval."""
+    return tuple(round(255 * value) for value in mean) if crop_mode == "border" else ()
 
 
 def _statistics(given: Any, usual: Any, channels: int) -> tuple[float, ...]:

@@ -25,18 +25,25 @@ def eval_view(view: View) -> Callable[[Image.Image], Pixels]:
     Channels other than red, green and blue are resized one by one: Pillow would weight them by the one that it takes
     for alpha.
     """
+    if view.channels == 3:
+        transform = _transform(view, view.fill)
+        return lambda image: np.asarray(transform(image))
+    each = [_transform(view, view.fill[band : band + 1]) for band in range(view.channels)]
+    return lambda image: np.concatenate([transform(band) for transform, band in zip(each, image.split(), strict=True)])
+
+
+def _transform(view: View, fill: tuple[int, ...]) -> Callable[[Image.Image], Pixels]:
     from timm.data import create_transform
 
-    transform = create_transform(
+    made: Callable[[Image.Image], Pixels] = create_transform(
         input_size=(view.channels, view.side, view.side),
         interpolation=view.interpolation,
         crop_pct=view.crop_pct,
         crop_mode=view.crop_mode,
         use_prefetcher=True,  # leaves out the float conversion and normalisation, which the graph does
+        **({"mean": tuple(level / 255 for level in fill)} if fill else {}),  # what `border` pads with
     )
-    if view.channels == 3:
-        return lambda image: np.asarray(transform(image))
-    return lambda image: np.concatenate([transform(band) for band in image.split()])
+    return made
 
 
 @functools.cache

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.errors import BadInput, FeatuneError
-from engine.models import ModelSpec, Normalise, classifier, feature_model, feature_width
+from engine.models import ModelSpec, Normalise, View, classifier, feature_model, feature_width
 from engine.store import digest, file_digest, plain, written_whole
 from engine.weights import state_digest
 from export.contract import CONTRACT, set_entry
@@ -39,7 +39,10 @@ DESCRIPTIVE = ("name", "family", "checkpoint", "source_top1", "source_n")  # of 
 
 def graph_key(spec: ModelSpec, logits: bool = False) -> str:
     """Names a graph file by all that it depends on: the spec, the opset, and the versions that make it."""
-    return digest({"spec": spec.digest, "opset": OPSET, "makers": _versions(), "logits": logits, "revision": REVISION})
+    parts = {"spec": spec.digest, "opset": OPSET, "makers": _versions(), "logits": logits, "revision": REVISION}
+    if spec.view.crop_mode != "center":
+        parts["resize"] = resize_rule(spec.view)  # contracts of before described the center crop
+    return digest(parts)
 
 
 def graph_from_spec(
@@ -74,7 +77,7 @@ def graph_from_spec(
         "width": width,
         "classes": int(program.model_proto.graph.output[1].type.tensor_type.shape.dim[1].dim_value) if logits else None,
         "input": {"name": "images", "type": "uint8", "layout": LAYOUTS[channels], "side": side},
-        "resize": _resize_rule(spec),
+        "resize": resize_rule(spec.view),
         "tap": spec.tap or "pre_logits",
         "precision": "fp32",
         "target": "any",
@@ -225,12 +228,21 @@ def _layer_of(node: Any) -> str:
     return ""
 
 
-def _resize_rule(spec: ModelSpec) -> str:
-    view = spec.view
-    shorter = math.floor(view.side / view.crop_pct)
+def resize_rule(view: View) -> str:
+    """What timm does to an image before it is a square, in words.
+
+    Source: timm.data.transforms_factory.transforms_imagenet_eval.
+    """
+    scaled = math.floor(view.side / view.crop_pct)
+    first = {
+        "center": f"shorter side to {scaled} pixels",
+        "squash": f"both sides to {scaled} pixels, whatever their ratio,",
+        "border": f"longer side to {scaled} pixels",
+    }
+    last = f", padded with {list(view.fill)} where it reaches beyond" if view.crop_mode == "border" else ""
     return (
-        f"timm {view.crop_mode}: shorter side to {shorter} pixels by {view.interpolation}, "
-        f"then a {view.side} x {view.side} crop; EXIF orientation not applied"
+        f"timm {view.crop_mode}: {first[view.crop_mode]} by {view.interpolation}, "
+        f"then a {view.side} x {view.side} crop{last}; EXIF orientation not applied"
     )
 
 

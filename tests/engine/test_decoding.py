@@ -3,10 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from timm.data import create_transform
 
 from engine.decoding import image_of, limit_pixels, pixel_limit, read_image
 from engine.errors import BadImages, BadInput
-from engine.models import View
+from engine.models import View, spec_from_entry
 from engine.views import eval_view, fast_view, pixels_of
 
 
@@ -39,6 +40,38 @@ def test_the_fast_view_is_within_one_grey_level_of_the_exact_one_and_rarely_two_
         assert difference.max() <= (1 if interpolation == "bilinear" else 2)
         assert (difference > 1).mean() < 1e-4
         assert difference.mean() < 0.02
+
+
+@pytest.mark.parametrize("mode", ["center", "squash", "border"])
+@pytest.mark.parametrize("mean", [(0.5, 0.5, 0.5), (0.485, 0.456, 0.406)])
+def test_the_eval_view_of_each_crop_mode_is_timms_own_with_the_models_mean(
+    mode: str, mean: tuple[float, float, float]
+) -> None:
+    entry = {"architecture": "test_vit", "pretrained": False, "crop_mode": mode, "mean": mean, "crop_pct": 0.9}
+    spec = spec_from_entry(entry)
+    timms = create_transform(
+        (3, 160, 160),
+        interpolation=spec.view.interpolation,
+        crop_pct=0.9,
+        crop_mode=mode,
+        mean=mean,
+        use_prefetcher=True,
+    )
+    for size in ((500, 333), (90, 300)):
+        image = photograph().resize(size)
+        np.testing.assert_array_equal(eval_view(spec.view)(image), timms(image))
+
+
+def test_a_border_is_padded_with_each_channels_own_mean() -> None:
+    entry = {"architecture": "test_vit", "pretrained": False, "crop_mode": "border", "mean": (0.2, 0.5, 0.8)}
+    view = spec_from_entry(entry).view
+    assert view.fill == (51, 128, 204)
+    stained = spec_from_entry(entry).with_channels(4).view
+    assert stained.fill == (128, 128, 128, 128)
+    square = eval_view(stained)(Image.new("RGBA", (400, 100), (1, 2, 3, 4)))
+    assert square.shape == (4, 160, 160)
+    assert (square[:, 0] == 128).all()
+    assert square[:, 80, 80].tolist() == [1, 2, 3, 4]
 
 
 def test_views_that_only_the_exact_way_makes_have_no_fast_one() -> None:

@@ -12,14 +12,14 @@ from PIL import Image
 from engine.errors import BadInput, ParityFailed
 from engine.features import extract
 from engine.images import Labelled
-from engine.models import ModelSpec, feature_model, source_model, spec_from_entry
+from engine.models import ModelSpec, View, feature_model, source_model, spec_from_entry
 from engine.runners import onnxruntime_runner
 from engine.store import plain
 from engine.weights import state_digest
 from export.backends import open_artefact
 from export.contract import CONTRACT, content_digest, contract_of, read_graph
 from export.gate import judge
-from export.graph import graph_from_spec
+from export.graph import graph_from_spec, resize_rule
 from export.precision import variant
 from export.samples import Sample
 
@@ -64,6 +64,15 @@ def test_the_contract_tells_all_that_is_needed_to_use_and_to_remake_the_file(rig
     assert (contract["tap"], contract["width"], contract["precision"]) == ("pre_logits", 96, "fp32")
     assert contract["resize"].startswith("timm center: shorter side to 33 pixels by bilinear, then a 32 x 32 crop")
     assert set(contract["makers"]) == {"torch", "timm", "onnx", "onnxscript"}
+
+
+def test_the_contract_tells_each_crop_mode_apart() -> None:
+    rules = {
+        mode: resize_rule(View(32, 0.5, mode, "bicubic", fill=(1, 2, 3))) for mode in ("center", "squash", "border")
+    }
+    assert "shorter side to 64 pixels by bicubic, then a 32 x 32 crop;" in rules["center"]
+    assert "both sides to 64 pixels, whatever their ratio, by bicubic, then a 32 x 32 crop;" in rules["squash"]
+    assert "longer side to 64 pixels by bicubic, then a 32 x 32 crop, padded with [1, 2, 3]" in rules["border"]
 
 
 def test_ir_and_opset_are_ones_that_every_runtime_takes(right: Path) -> None:
