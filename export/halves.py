@@ -36,26 +36,25 @@ def halved(proto: Any, precision: str, keep: Iterable[str] = ()) -> Any:
     keep: outputs whose nodes stay in fp32, beside the sensitive operations, the normalisation of the input and
     whatever makes a graph output.
     """
-    import onnx
 
     proto = _copied(proto)
-    kinds = {"fp16": onnx.TensorProto.FLOAT16, "bf16": onnx.TensorProto.BFLOAT16}
     if precision == "bf16":
         # Conv and the pools take bf16 from opset 22 on; 21 and 22 only widen the types of what is exported here.
         if any(node.op_type == "GroupNormalization" for node in proto.graph.node):
             raise BadInput("GroupNormalization changed its meaning between opsets 20 and 22; use --precision fp16")
         proto.opset_import[0].version = max(22, proto.opset_import[0].version)
-    return _Pass(proto, kinds[precision], set(keep)).run()
+    return _Pass(proto, _kind(precision), set(keep)).run()
 
 
-def emulated(proto: Any) -> Any:
-    """What a bf16 graph computes, in fp32: every bf16 value rounded to bf16 and kept as fp32.
+def emulated(proto: Any, precision: str) -> Any:
+    """What an fp16 or bf16 graph computes, in fp32: every half value rounded to its type and kept as fp32.
 
-    Tensor cores do the same, products summed in fp32 and the result rounded. For machines without bf16 kernels.
+    Tensor cores do the same, products summed in fp32 and the result rounded; what is too large for fp16 becomes
+    infinite. For machines that would compute in fp32 throughout, or not at all.
     """
     import onnx
 
-    float_, half = onnx.TensorProto.FLOAT, onnx.TensorProto.BFLOAT16
+    float_, half = onnx.TensorProto.FLOAT, _kind(precision)
     proto = _copied(proto)
     inferred = onnx.shape_inference.infer_shapes(proto).graph
     low = {value.name for value in inferred.value_info if value.type.tensor_type.elem_type == half}
@@ -78,6 +77,12 @@ def emulated(proto: Any) -> Any:
     proto.graph.node.extend(nodes)
     del proto.graph.value_info[:]
     return proto
+
+
+def _kind(precision: str) -> int:
+    import onnx
+
+    return int({"fp16": onnx.TensorProto.FLOAT16, "bf16": onnx.TensorProto.BFLOAT16}[precision])
 
 
 class _Pass:

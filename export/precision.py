@@ -16,7 +16,7 @@ from engine.errors import BadInput, nearest
 from engine.runners import onnxruntime_runner
 from engine.store import plain, written_whole
 from export.contract import CONTRACT, entry_of, external_files, read_graph, set_entry
-from export.departure import AT_ONCE, values
+from export.departure import values
 from export.halves import HEADROOM, LARGEST_HALF, emulated, halved
 from export.int8 import CALIBRATIONS, TARGETS, best_quantised, relative_speed
 from export.parity import PRECISIONS, compare, failures
@@ -24,7 +24,11 @@ from export.parity import PRECISIONS, compare, failures
 AUTO = "auto"
 # What `auto` tries, the fastest first. fp16 and bf16 have no kernels in ONNX Runtime on a CPU: they gain nothing.
 LADDER = {"cpu": ("int8", "fp32"), "tensorrt": ("int8", "fp16", "bf16", "fp32")}
-LOOKED_AT = 8  # images by which values too large for fp16 are found
+# Why another graph is judged in a half artefact's place: on a CPU fp16 would lose its rounding, and what overflows.
+STAND_INS = {
+    "fp16": "computed in fp32 on values rounded to fp16: ONNX Runtime computes fp16 graphs in fp32 on a CPU",
+    "bf16": "computed in fp32 on values rounded to bf16: ONNX Runtime has no bf16 kernels on a CPU",
+}
 SPEED_BATCH = 8
 
 
@@ -64,14 +68,14 @@ def variant(source: Path, path: Path, precision: str, target: str, images: NDArr
 
 @contextlib.contextmanager
 def stand_in(path: Path, precision: str) -> Iterator[tuple[Path, str] | None]:
-    """A graph that shows on this machine what a bf16 artefact computes, and why; None where the file itself runs."""
-    if precision != "bf16":
+    """A graph that shows on this machine what a half artefact computes, and why; None where the file itself does."""
+    if precision not in STAND_INS:
         yield None
         return
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder, "emulated.onnx")
-        made.write_bytes(emulated(read_graph(path)).SerializeToString())
-        yield made, "computed in fp32 on values rounded to bf16: ONNX Runtime has no bf16 kernels on a CPU"
+        made.write_bytes(emulated(read_graph(path), precision).SerializeToString())
+        yield made, STAND_INS[precision]
 
 
 def speed_against(path: Path, source: Path, images: torch.Tensor, threads: int = 1) -> float:
@@ -95,21 +99,40 @@ def _quantised(source: Path, made: Path, target: str, images: NDArray[np.uint8])
 
 def _halved(source: Path, made: Path, precision: str, images: NDArray[np.uint8]) -> dict[str, Any]:
     proto = read_graph(source)
-    loud = _loud(source, images[:LOOKED_AT]) if precision == "fp16" else []
+    loud = _loud(source, images) if precision == "fp16" else []
     made.write_bytes(halved(proto, precision, keep=loud).SerializeToString())
     return {"kept_in_fp32": loud, "opset": 22 if precision == "bf16" else proto.opset_import[0].version}
 
 
 def _loud(source: Path, images: NDArray[np.uint8]) -> list[str]:
-    """The values, and what is made of them, that come near fp16's largest number on these images."""
+    """The values, and what is made of them, that come near fp16's largest number on any of these images."""
     proto = read_graph(source)
-    names = [name for node in proto.graph.node for name in node.output if name]
-    loud = set()
-    for start in range(0, len(names), AT_ONCE):
-        found = values(source, names[start : start + AT_ONCE], images)
-        loud |= {name for name, value in found.items() if value.size and np.abs(value).max() > LARGEST_HALF / HEADROOM}
+    loud = {
+        name for name, largest in _largest(read_graph(source), images).items() if not largest <= LARGEST_HALF / HEADROOM
+    }
     made_of_them = {name for node in proto.graph.node if loud & set(node.input) for name in node.output}
     return sorted(loud | made_of_them)
+
+
+def _largest(proto: Any, images: NDArray[np.uint8]) -> dict[str, float]:
+    """The largest magnitude of every float value of the graph on the images; not a number where one is none."""
+    import onnx
+
+    listed = onnx.shape_inference.infer_shapes(proto).graph
+    kinds = {value.name: value.type.tensor_type.elem_type for value in [*listed.value_info, *listed.output]}
+    made = [name for node in proto.graph.node for name in node.output if kinds.get(name) == onnx.TensorProto.FLOAT]
+    largest = [f"{name}/largest" for name in made]
+    for name, most in zip(made, largest, strict=True):
+        proto.graph.node.append(onnx.helper.make_node("Abs", [name], [f"{name}/magnitude"]))
+        proto.graph.node.append(onnx.helper.make_node("ReduceMax", [f"{name}/magnitude"], [most], keepdims=0))
+    with tempfile.TemporaryDirectory() as folder:
+        measuring = Path(folder, "largest.onnx")
+        measuring.write_bytes(proto.SerializeToString())
+        parts = [
+            values(measuring, largest, images[start : start + SPEED_BATCH])
+            for start in range(0, len(images), SPEED_BATCH)
+        ]
+    return {name: float(np.max([part[most] for part in parts])) for name, most in zip(made, largest, strict=True)}
 
 
 def _save_with(made: Path, path: Path, contract: dict[str, Any]) -> None:

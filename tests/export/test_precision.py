@@ -18,7 +18,7 @@ from export.graph import graph_from_spec
 from export.halves import SENSITIVE, emulated, halved
 from export.int8 import Batches, first_and_last, products_of_activations, relative_speed
 from export.parity import REQUIRED, parity
-from export.precision import stand_in, variant
+from export.precision import _loud, stand_in, variant
 from export.samples import Sample, own_sample
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -77,7 +77,7 @@ def test_fp16_is_closer_than_bf16_and_both_pass(right: Path, lively: ModelSpec, 
         with stand_in(path, precision) as instead:
             verdict = judge(lively, path, sample, stand_in=instead)
         assert verdict.passed, verdict.reasons
-        assert bool(verdict.stand_in) == (precision == "bf16")
+        assert f"rounded to {precision}" in verdict.stand_in
         noises[precision] = verdict.parity["noise"]
         assert contract_of(path)["precision"] == precision
     # Eleven bits against eight: an eighth of the error, give or take what stays in fp32.
@@ -85,11 +85,14 @@ def test_fp16_is_closer_than_bf16_and_both_pass(right: Path, lively: ModelSpec, 
     assert noises["fp16"] > 1e-5
 
 
-def test_the_stand_in_rounds_as_bf16_does(right: Path, sample: Sample, tmp_path: Path) -> None:
-    proto = emulated(halved(read_graph(right), "bf16"))
+@pytest.mark.parametrize(("precision", "kind", "noise"), [("bf16", BF16, 1e-3), ("fp16", HALF, 1e-4)])
+def test_the_stand_in_rounds_as_the_half_type_does(
+    precision: str, kind: int, noise: float, right: Path, sample: Sample, tmp_path: Path
+) -> None:
+    proto = emulated(halved(read_graph(right), precision), precision)
     onnx.save(proto, tmp_path / "emulated.onnx")
-    assert BF16 not in {kind for name, kind in types(proto).items() if not name.endswith("/half")}
-    assert parity(rows(right, sample), rows(tmp_path / "emulated.onnx", sample)).noise > 1e-3
+    assert kind not in {found for name, found in types(proto).items() if not name.endswith("/half")}
+    assert parity(rows(right, sample), rows(tmp_path / "emulated.onnx", sample)).noise > noise
 
 
 def test_what_is_too_large_for_fp16_stays_in_fp32(right: Path, sample: Sample, tmp_path: Path) -> None:
@@ -110,6 +113,33 @@ def test_what_is_too_large_for_fp16_stays_in_fp32(right: Path, sample: Sample, t
     assert parity(wanted, rows(careful, sample)).noise < 0.01
     assert loud.output[0] in contract_of(careful)["kept_in_fp32"]
     assert not parity(wanted, rows(tmp_path / "naive.onnx", sample)).noise < 0.03
+
+
+def test_products_that_overflow_fp16_show_in_the_stand_in_and_are_found_on_whichever_image(tmp_path: Path) -> None:
+    """200 x 600 / 600: right in fp32 throughout, as ONNX Runtime on a CPU computes fp16, infinite in fp16."""
+    ones = np.ones((1, 1, 1, 1), np.float32)
+    nodes = [
+        onnx.helper.make_node("Cast", ["images"], ["pixels"], to=FLOAT),
+        onnx.helper.make_node("Conv", ["pixels", "up"], ["loud"]),
+        onnx.helper.make_node("Conv", ["loud", "down"], ["soft"]),
+        onnx.helper.make_node("Flatten", ["soft"], ["features"]),
+    ]
+    weights = [onnx.numpy_helper.from_array(ones * scale, name) for scale, name in ((600, "up"), (1 / 600, "down"))]
+    graph = onnx.helper.make_graph(
+        nodes, "loud",
+        [onnx.helper.make_tensor_value_info("images", onnx.TensorProto.UINT8, ["batch", 1, 1, 1])],
+        [onnx.helper.make_tensor_value_info("features", FLOAT, ["batch", 1])],
+        weights,
+    )  # fmt: skip
+    proto = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10)
+    images = np.zeros((20, 1, 1, 1), np.uint8)
+    images[17] = 200
+    onnx.save(emulated(halved(proto, "fp16"), "fp16"), tmp_path / "half.onnx")
+    with onnxruntime_runner(tmp_path / "half.onnx") as run:
+        assert not torch.isfinite(run(torch.from_numpy(images))[17]).any()
+    onnx.save(proto, tmp_path / "loud.onnx")
+    assert _loud(tmp_path / "loud.onnx", images) == ["loud", "soft"]
+    assert _loud(tmp_path / "loud.onnx", images[:17]) == []
 
 
 @pytest.mark.parametrize("target", ["cpu", "tensorrt"])
