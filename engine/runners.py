@@ -83,6 +83,8 @@ def onnxruntime_runner(
     session = _session(graph, provider or kind, device, threads, allow_fallback, settings or {})
     name, shape = session.get_inputs()[0].name, session.get_inputs()[0].shape
     outputs = [value.name for value in session.get_outputs()]
+    if not outputs:
+        raise BadInput(f"{graph} has no output; export the model again")
     if output is not None and output not in outputs:
         raise BadInput(f"{graph} has no output {output!r}, only {', '.join(outputs)}; export it with --logits")
     output = output or outputs[0]

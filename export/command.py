@@ -11,15 +11,16 @@ from typing import Any
 import torch
 
 from engine.errors import BadInput, ParityFailed
-from engine.hub import HUB_NAMES
+from engine.hub import HUB_NAMES, LOCAL
 from engine.models import ModelSpec, View, spec_from_entry
-from engine.store import cache_dir, digest, written_whole
+from engine.store import cache_dir, digest, file_digest, written_whole
 from engine.tensorrt_runner import BuildSettings, check_settings, library
 from export.backends import exported, gate_of_plan
 from export.contract import channels_of, check_versions, contract_of, read_graph
 from export.gate import judge
+from export.graph import contract_differences
 from export.plan import judged, plan_from_graph, read_plan, refitted, require_plan, write_plan
-from export.precision import check_precision, stand_in
+from export.precision import check_precision, image_digests, stand_in
 from export.samples import Sample, folder_sample, own_sample
 
 log = logging.getLogger("featune")
@@ -149,12 +150,37 @@ def verify(
     contract = contract_of(path)
     spec = spec_of_contract(contract, path, checkpoint) if model is None else spec_of_model(model, checkpoint)
     spec = spec.with_channels(channels_of(contract))
-    sample = sample_of(spec, data)
+    if differences := contract_differences(contract, spec):
+        # Its own verdict stays: it is not this file that is wrong.
+        raise ParityFailed(f"{path} is not {spec.name}: {'; '.join(differences)}; give the model that it was made of")
+    if model is None:
+        _tell_of_another_view(spec, path)
+    sample = _not_calibrated_on(contract, sample_of(spec, data))
     with stand_in(path, contract["precision"]) as instead:
         verdict = judge(spec, path, sample, stand_in=instead)
     if not verdict.passed:
         raise ParityFailed(f"{path} is not {spec.name}: {verdict.report}")
     return dataclasses.asdict(verdict)
+
+
+def _tell_of_another_view(spec: ModelSpec, path: Path) -> None:
+    """A contract is what says how images are cropped; where that is not timm's way, someone chose it or changed it."""
+    if ":" in spec.architecture:
+        return
+    usual = spec_from_entry({"architecture": spec.architecture, "pretrained": False}).with_channels(spec.view.channels)
+    pairs = zip(dataclasses.fields(View), dataclasses.astuple(spec.view), dataclasses.astuple(usual.view), strict=True)
+    if other := [f"{field.name} {ours}, timm's is {timms}" for field, ours, timms in pairs if ours != timms]:
+        log.warning("%s has a view of its own: %s", path, "; ".join(other))
+
+
+def _not_calibrated_on(contract: Mapping[str, Any], sample: Sample) -> Sample:
+    """The images that int8's ranges were not taken from, where two are left."""
+    known = set(contract.get("calibrated_on", ()))
+    new = torch.tensor([digest not in known for digest in image_digests(sample.images.numpy())])
+    if new.all() or int(new.sum()) < 2:
+        return sample
+    labels = None if sample.labels is None else sample.labels[new.numpy()]
+    return Sample(sample.images[new], f"{sample.source}, {int(new.sum())} not calibrated on", labels)
 
 
 def verdict_lines(path: str, verdict: Mapping[str, Any]) -> list[str]:
@@ -195,20 +221,31 @@ def spec_of_contract(contract: Mapping[str, Any], path: Path, checkpoint: Path |
     record = dict(contract["spec"])
     if record.pop("factory_sha256", None):
         raise BadInput(f"{path} is of the local code {record['architecture']}; give it with --model file.py:function")
-    record |= {
-        "view": View(**record["view"]),
-        "mean": tuple(record["mean"]),
-        "std": tuple(record["std"]),
-        "kwargs": tuple((key, value) for key, value in record["kwargs"]),
-    }
-    spec = ModelSpec(**record)
+    if str(record.get("architecture")).startswith(LOCAL):
+        raise BadInput(f"{path} is of a local folder; give it with --model {record['architecture']}")
+    try:
+        record |= {
+            "view": View(**record["view"]),
+            "mean": tuple(record["mean"]),
+            "std": tuple(record["std"]),
+            "kwargs": tuple((key, value) for key, value in record["kwargs"]),
+        }
+        spec = ModelSpec(**record)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInput(f"{path}: the spec of its contract is damaged ({error}); export the model again") from error
     local = re.fullmatch(r"[0-9a-f]{64}", spec.weights) is not None
     if local and checkpoint is None:
         raise BadInput(f"{path} was made from a local weight file (SHA-256 {spec.weights[:12]}...); give --checkpoint")
     if not local:
         return spec
     assert checkpoint is not None
-    return dataclasses.replace(spec, checkpoint=str((body_of_tuned(checkpoint) or checkpoint).resolve()))
+    file = body_of_tuned(checkpoint) or checkpoint
+    if file.is_file() and (found := file_digest(file)) != spec.weights:
+        raise BadInput(
+            f"{path} was made from a weight file of SHA-256 {spec.weights[:12]}..., {checkpoint} has {found[:12]}...; "
+            "give the one that it was made from"
+        )
+    return dataclasses.replace(spec, checkpoint=str(file.resolve()))
 
 
 def sample_of(spec: ModelSpec, data: Path | None) -> Sample:

@@ -13,6 +13,7 @@ from typing import Any
 
 from engine.errors import BadInput
 from engine.store import file_digest, plain, written_whole
+from export.parity import PRECISIONS
 
 CONTRACT, VERDICT = "featune", "featune.verdict"  # the metadata entries
 ESSENTIAL = ("spec", "weights", "width", "input", "precision", "target")  # of a contract
@@ -61,6 +62,10 @@ def contract_of(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise BadInput(f"{path} carries no preprocessing contract; use a file that `featune export` wrote")
     if lacking := [key for key in ESSENTIAL if key not in found]:
         raise BadInput(f"{path}: its contract lacks {', '.join(lacking)}; export the model again")
+    if not isinstance(found["spec"], dict) or not isinstance(found["spec"].get("view"), dict):
+        raise BadInput(f"{path}: the spec of its contract has no view; export the model again")
+    if found["precision"] not in PRECISIONS or not isinstance(found["input"], dict) or "side" not in found["input"]:
+        raise BadInput(f"{path}: precision or input of its contract is damaged; export the model again")
     return found
 
 

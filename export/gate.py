@@ -20,12 +20,13 @@ from engine.runners import Runner, onnxruntime_runner, torch_runner, vector_int8
 from engine.store import plain, write_json
 from export.contract import CONTRACT, VERDICT, channels_of, content_digest, entry_of, read_graph, write_verdict
 from export.departure import first_departure
-from export.graph import contract_differences, graph_from_spec
+from export.graph import contract_differences, contract_errors, graph_from_spec
 from export.parity import Parity, ProbeChange, compare, failures, parity, probe_change, row_cosines, rows_of
-from export.samples import Sample
+from export.samples import OWN, Sample, own_sample
 
 REFERENCE = "torch fp32, eager, TF32 off"
 LEAST_LABELLED = 100  # fewer held-out images than 40 say nothing about accuracy
+COLOUR_TILES = 8  # of the project's sample set, judged beside the user's images
 LOOKED_AT = 4  # images with which the departing layer is sought
 AS_NEAR = 4  # times torch's own distance from float64, within which an artefact differs by rounding alone
 
@@ -80,7 +81,8 @@ def judge(
     written beside the artefact, as `<name>.verdict.json`. Raises nothing for a failed verdict: see `require_passing`.
     """
     path = Path(path)
-    contract = entry_of(read_graph(path), CONTRACT) or {}
+    proto = read_graph(path)
+    contract = entry_of(proto, CONTRACT) or {}
     precision = contract.get("precision", "fp32")
     differences = contract_differences(contract, spec) if contract else ["the file carries no contract"]
     runs = stand_in[0] if stand_in else path
@@ -90,11 +92,15 @@ def judge(
         found, change, reasons = parity_failed(len(sample.images)), None, list[str]()  # it cannot see these images
     else:
         found, change, reasons = _measured(spec, runs, sample, opener, precision)
-        if contract.get("classes"):
-            logits = _logits_parity(spec, runs, sample)
-            reasons += [f"logits: {reason}" for reason in failures(logits, precision)]
     departure = departure_of(spec, runs, sample, precision) if reasons else ""
+    if "logits" in {value.name for value in proto.graph.output} and math.isfinite(found.noise):
+        logits = _logits_parity(spec, runs, sample)
+        wrong = [f"logits: {reason}" for reason in failures(logits, precision)]
+        departure = departure or ("the features agree, the classifier after them departs" if wrong else "")
+        reasons += wrong
     reasons = [*differences, *reasons]
+    if contract and not differences:
+        reasons += contract_errors(contract, spec, proto)
     verdict = Verdict(
         passed=not reasons,
         precision=precision,
@@ -130,7 +136,8 @@ def require_passing(path: str | os.PathLike[str], spec: ModelSpec | None = None)
     if not verdict or contract is None or not {"passed", "content", "parity", "judge"} <= verdict.keys():
         raise ParityFailed(f"{path} has no verdict; judge it with `featune verify {path} --data FOLDER`")
     if not verdict["passed"]:
-        raise ParityFailed(f"{path} is not its model: {'; '.join(verdict['reasons'])}; export the model again")
+        reasons = "; ".join(verdict.get("reasons", ["no reason given"]))
+        raise ParityFailed(f"{path} is not its model: {reasons}; export the model again")
     if verdict["content"] != content_digest(path):
         raise ParityFailed(f"{path} was changed after its verdict; judge it again with `featune verify`")
     if differences := contract_differences(contract, spec) if spec else []:
@@ -209,7 +216,30 @@ def _measured(
     change = None
     if sample.labels is not None and len(sample.labels) >= LEAST_LABELLED and math.isfinite(found.noise):
         change = probe_change(rows, sample.labels)
-    return found, change, failures(found, precision, change)
+    missed = failures(found, precision, change)
+    if not missed and sample.source != OWN:
+        missed = _in_colour(spec, path, opener, precision)
+    return found, change, missed
+
+
+def _in_colour(spec: ModelSpec, path: Path, opener: Opener, precision: str) -> list[str]:
+    """What grey images, or few, cannot show: whether colour photographs of the project's own agree as well.
+
+    In fp32 by its thresholds. Another precision may be calibrated on images of another kind: of it no more is asked
+    than to be nearer to the model than to the model with red and blue exchanged.
+    """
+    images = own_sample(spec.view, COLOUR_TILES).images
+    with torch_runner(feature_model(spec)) as reference, opener(path) as candidate, torch.no_grad():
+        rows = rows_of(reference, candidate, images)
+        if precision == "fp32":
+            return [
+                f"on the project's photographs: {each}" for each in failures(parity(rows.reference, rows.candidate))
+            ]
+        exchanged = torch.cat([reference(each.flip(1)) for each in images.split(COLOUR_TILES)]).double().cpu().numpy()
+    right, wrong = (float(row_cosines(each, rows.candidate).mean()) for each in (rows.reference, exchanged))
+    return [] if right >= wrong else [
+        f"colour photographs have cosine {right:.4f} with the model's features, {wrong:.4f} with red and blue exchanged"
+    ]  # fmt: skip
 
 
 def parity_failed(n: int) -> Parity:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.errors import BadInput, FeatuneError
+from engine.hub import LOCAL
 from engine.models import ModelSpec, Normalise, View, classifier, feature_model, feature_width
 from engine.store import digest, file_digest, plain, written_whole
 from engine.weights import state_digest
@@ -63,8 +64,7 @@ def graph_from_spec(
     path = Path(path)
     model: nn.Module = feature_model(spec)
     side, channels = spec.view.side, spec.view.channels
-    width = feature_width(model, side, channels)
-    weights = state_digest(model)
+    facts = _facts(spec, model)
     if logits:
         model = _WithLogits(spec)
     model, fused = _reparameterised(model)
@@ -73,12 +73,8 @@ def graph_from_spec(
     contract = {
         "spec": spec_record(spec),
         "model": spec_record(spec)["name"],
-        "weights": weights,
-        "width": width,
-        "classes": int(program.model_proto.graph.output[1].type.tensor_type.shape.dim[1].dim_value) if logits else None,
-        "input": {"name": "images", "type": "uint8", "layout": LAYOUTS[channels], "side": side},
-        "resize": resize_rule(spec.view),
-        "tap": spec.tap or "pre_logits",
+        **facts,
+        "classes": _classes(program.model_proto),
         "precision": "fp32",
         "target": "any",
         "reparameterised": fused,
@@ -89,9 +85,43 @@ def graph_from_spec(
     return _written(program, contract, path, large)
 
 
+def _facts(spec: ModelSpec, model: nn.Module) -> dict[str, Any]:
+    """What a contract says of the features beside the spec that they follow from."""
+    side, channels = spec.view.side, spec.view.channels
+    return {
+        "weights": state_digest(model),
+        "width": feature_width(model, side, channels),
+        "input": {"name": "images", "type": "uint8", "layout": LAYOUTS[channels], "side": side},
+        "resize": resize_rule(spec.view),
+        "tap": spec.tap or "pre_logits",
+    }
+
+
+def _classes(proto: Any) -> int | None:
+    """Of the logits that a graph gives, None where it gives none."""
+    found = [value for value in proto.graph.output if value.name == "logits"]
+    return int(found[0].type.tensor_type.shape.dim[1].dim_value) if found else None
+
+
+def contract_errors(contract: dict[str, Any], spec: ModelSpec, proto: Any) -> list[str]:
+    """Where a contract says of its graph what does not follow from its spec, or is not in the graph, in words."""
+    opset = next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), None)
+    wanted = {**_facts(spec, feature_model(spec)), "classes": _classes(proto), "opset": opset}
+    return [
+        f"its contract says {key} is {contract.get(key)}, {value} is right"
+        for key, value in wanted.items()
+        if plain(contract.get(key)) != plain(value)
+    ]
+
+
 def spec_record(spec: ModelSpec) -> dict[str, Any]:
-    """The spec without local paths: a factory file is named by its last part and its bytes."""
+    """The spec without local paths: a factory file is named by its last part and its bytes, a folder by its bytes."""
     record = plain(spec) | {"checkpoint": None}
+    if spec.architecture.startswith(LOCAL):
+        folder = f"{LOCAL}{Path(spec.architecture.removeprefix(LOCAL)).name}"
+        record["name"] = folder if spec.name == spec.architecture else spec.name
+        record["architecture"] = folder
+        record["weights"] = spec.weights.rpartition("#")[2]
     module, _, function = spec.architecture.rpartition(":")
     if module.endswith(".py"):
         record["architecture"] = f"{Path(module).name}:{function}"
@@ -107,6 +137,8 @@ def contract_differences(contract: dict[str, Any], spec: ModelSpec) -> list[str]
         side.update({"channels": 3} | side.pop("view"))
         for label in DESCRIPTIVE:
             side.pop(label, None)
+        if side["architecture"].startswith(LOCAL):
+            side["architecture"] = LOCAL  # `weights` names the files, wherever they lie
     keys = sorted(found.keys() | wanted.keys())
     return [
         f"{key} is {found.get(key)} in the artefact, {wanted.get(key)} in the model"

@@ -32,7 +32,8 @@ engine.walk
 engine.path
 engine.probe
 engine.neighbours
-export.contract export.parity export.samples
+export.parity export.samples
+export.contract
 export.departure export.nodes export.alone
 export.unread export.products
 export.graph export.halves export.int8

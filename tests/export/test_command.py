@@ -15,8 +15,9 @@ from bench.cli_export import phases
 from engine.errors import BadInput
 from engine.models import ModelSpec, classifier, fresh_classifier
 from engine.weights import state_digest
+from export import backends as export_backends
 from export.command import body_of_tuned, spec_of_contract, spec_of_model
-from export.contract import contract_of
+from export.contract import contract_of, verdict_of
 from export.gate import judge
 from export.known import known_models, published, zoo
 from export.samples import Sample, folder_sample, own_sample
@@ -61,6 +62,38 @@ def test_verify_as_another_model_exits_with_3_and_says_what_differs(artefact: Pa
     assert "mean is" in stderr
     code, _, stderr = run("verify", str(artefact), "--checkpoint", lively.checkpoint)
     assert code == 0, stderr
+
+
+def test_verifying_as_the_wrong_model_leaves_the_files_own_verdict(artefact: Path, lively: ModelSpec) -> None:
+    before = artefact.read_bytes()
+    assert lively.checkpoint is not None
+    assert run("verify", str(artefact), "--model", "test_vit", "--checkpoint", lively.checkpoint)[0] != 0
+    assert run("verify", str(artefact), "--model", "test_resnet", "--checkpoint", lively.checkpoint)[0] == 3
+    other = artefact.with_name("other.pth")
+    torch.save(fresh_classifier(lively, 3, 0).state_dict(), other)
+    code, _, stderr = run("verify", str(artefact), "--checkpoint", str(other))
+    assert (code, "give the one that it was made from" in stderr) == (2, True)
+    assert artefact.read_bytes() == before
+
+
+def test_verify_leaves_out_the_images_that_int8_was_calibrated_on(lively: ModelSpec, tmp_path: Path) -> None:
+    path = tmp_path / "int8.onnx"
+    sample = own_sample(lively.view, 64)
+    exported = export_backends.exported(lively, path, sample, precision="int8")
+    assert lively.checkpoint is not None
+    run("verify", str(path), "--checkpoint", lively.checkpoint)
+    found = verdict_of(path)
+    assert found is not None
+    assert (found["parity"], found["images"]) == (exported.parity, exported.images)  # of the other 32, as at export
+    assert "32 not calibrated on" in found["source"]
+
+
+def test_verify_says_where_a_view_is_not_timms(
+    artefact: Path, lively: ModelSpec, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert lively.checkpoint is not None
+    assert run("verify", str(artefact), "--checkpoint", lively.checkpoint)[0] == 0
+    assert "side 32, timm's is 160" in caplog.text
 
 
 def test_a_plan_without_tensorrt_says_what_is_missing_before_any_work() -> None:

@@ -152,6 +152,58 @@ def test_a_frozen_batch_size_is_refused(spec: ModelSpec, copy: Path, sample: Sam
     assert "does not run on batches of 1, 3 and 8" in verdict.reasons[0]
 
 
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_opencvs_order_is_refused_on_images_that_have_no_colour(
+    precision: str, spec: ModelSpec, copy: Path, sample: Sample
+) -> None:
+    grey = Sample(sample.images.float().mean(1, keepdim=True).to(torch.uint8).expand(-1, 3, -1, -1), "grey scans")
+    judged_as(copy, precision)
+    assert judge(spec, copy, grey).passed
+    verdict = judge(spec, edited(copy, bgr), grey)
+    assert not verdict.passed
+    assert "photographs" in verdict.reasons[0]
+    assert judge(spec, copy, dataclasses.replace(grey, images=grey.images[:2])).passed is False
+
+
+def judged_as(path: Path, precision: str) -> None:
+    proto = onnx.load(path)
+    contract = entry_of(proto, CONTRACT)
+    assert contract is not None
+    set_entry(proto, CONTRACT, contract | {"precision": precision})
+    onnx.save(proto, path)
+
+
+@pytest.mark.parametrize(
+    ("said", "value"),
+    [("width", 95), ("weights", "0" * 64), ("tap", "layer3"), ("resize", "to 32 pixels"), ("opset", 19), ("classes", 9),
+     ("input", {"name": "images", "type": "uint8", "layout": "BGR, [batch, 3, side, side]", "side": 32})],
+)  # fmt: skip
+def test_a_contract_that_says_what_is_not_so_is_refused(
+    said: str, value: object, spec: ModelSpec, copy: Path, sample: Sample
+) -> None:
+    def changed(proto: Any) -> None:
+        set_entry(proto, CONTRACT, (entry_of(proto, CONTRACT) or {}) | {said: value})
+
+    (reason,) = judge(spec, edited(copy, changed), sample).reasons
+    assert reason.startswith(f"its contract says {said} is ")
+
+
+def test_logits_are_judged_wherever_the_graph_gives_them(spec: ModelSpec, sample: Sample, tmp_path: Path) -> None:
+    def wrong(proto: Any) -> None:
+        set_entry(proto, CONTRACT, (entry_of(proto, CONTRACT) or {}) | {"classes": None})
+        scaled(proto, next(name for name in names(proto) if name.endswith("fc.weight")), -1.0)
+
+    graph = graph_from_spec(spec, tmp_path / "both.onnx", logits=True)
+    verdict = judge(spec, edited(graph, wrong), sample)
+    assert verdict.reasons[0].startswith("logits: worst row")
+    assert verdict.departure == "the features agree, the classifier after them departs"
+    assert "says classes is None, 1000 is right" in verdict.reasons[-1]
+
+
+def names(proto: Any) -> list[str]:
+    return [tensor.name for tensor in proto.graph.initializer]
+
+
 @pytest.mark.parametrize("change", [lambda p: scaled(p, "1.conv1.0.weight", 2.0), lambda p: set_entry(p, CONTRACT, {})])
 def test_an_edit_after_the_verdict_voids_it(
     spec: ModelSpec, copy: Path, sample: Sample, change: Callable[[Any], None]
