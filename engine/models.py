@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from engine.configs import pretrained_config
 from engine.errors import BadInput, Missing, first_line, nearest
-from engine.factories import check_arguments, factory_of, resolved_factory
+from engine.factories import check_arguments, factory_of, resolved_factory, sources_digest
 from engine.hub import HUB_NAMES, LOCAL, weights_now
 from engine.store import added, digest, file_digest
 from engine.weights import load_weights, state_digest
@@ -75,9 +75,8 @@ class ModelSpec:
         value = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         for label in ("name", "family", "checkpoint", "source_top1", "source_n"):
             del value[label]
-        module, _, function = self.architecture.rpartition(":")
-        if module.endswith(".py"):
-            value["architecture"] = (file_digest(module), function)
+        if self.is_factory:
+            value["architecture"] = (sources_digest(self.architecture), self.architecture.rpartition(":")[2])
         if self.architecture.startswith(LOCAL):
             value["architecture"] = LOCAL  # `weights` names the files
             value["weights"] = self.weights.rpartition("#")[2]

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import os
 import tempfile
@@ -23,7 +24,7 @@ from export.gate import REFERENCE, Verdict, judge, parity_record, require_passin
 from export.graph import graph_from_spec, graph_key
 from export.parity import Parity, compare, failures, parity_of
 from export.plan import machine, open_plan, plan_from_graph
-from export.precision import AUTO, LADDER, check_precision, speed_against, stand_in, variant
+from export.precision import AUTO, LADDER, check_precision, image_digests, speed_against, stand_in, variant
 from export.samples import Sample
 
 BACKENDS = ("torch", "onnxruntime", "onnxruntime-tensorrt", "tensorrt")
@@ -47,10 +48,14 @@ def artefact(
     """The spec's checked graph file in a precision, exported where absent.
 
     sample: gives uint8 images [n, channels, side, side] of the user's data, the model's eval view; called only
-    when a verdict is needed. Raises ParityFailed where the graph is not the model; it is then not kept.
+    when a verdict is needed, and for int8, whose ranges are those of the images: other images get another file.
+    Raises ParityFailed where the graph is not the model; it is then not kept.
     """
     check_precision(precision, target)
+    sample = functools.cache(sample)
     suffix = "" if precision == "fp32" else f".{precision}-{target}"
+    if precision in ("int8", AUTO):
+        suffix += f"-{digest(image_digests(sample().numpy()))}"
     path = cache / "graphs" / f"{graph_key(spec)}{suffix}.onnx"
     with locked(path):
         found = _passing(path, spec)

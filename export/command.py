@@ -219,7 +219,7 @@ def spec_of_model(model: str, checkpoint: Path | None = None, untrained: bool = 
 def spec_of_contract(contract: Mapping[str, Any], path: Path, checkpoint: Path | None = None) -> ModelSpec:
     """The model that an artefact says it is of. Raises BadInput where its weights or code are not at hand."""
     record = dict(contract["spec"])
-    if record.pop("factory_sha256", None):
+    if record.pop("factory_code", None):
         raise BadInput(f"{path} is of the local code {record['architecture']}; give it with --model file.py:function")
     if str(record.get("architecture")).startswith(LOCAL):
         raise BadInput(f"{path} is of a local folder; give it with --model {record['architecture']}")

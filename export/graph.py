@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from engine.errors import BadInput, FeatuneError
+from engine.factories import sources_digest
 from engine.hub import LOCAL
 from engine.models import ModelSpec, Normalise, View, classifier, feature_model, feature_width
-from engine.store import digest, file_digest, plain, written_whole
+from engine.store import digest, plain, written_whole
 from engine.weights import state_digest
 from export.contract import CONTRACT, set_entry
 from export.departure import LAYER
@@ -122,11 +123,11 @@ def spec_record(spec: ModelSpec) -> dict[str, Any]:
         record["name"] = folder if spec.name == spec.architecture else spec.name
         record["architecture"] = folder
         record["weights"] = spec.weights.rpartition("#")[2]
-    module, _, function = spec.architecture.rpartition(":")
-    if module.endswith(".py"):
+    if spec.is_factory:
+        module, _, function = spec.architecture.rpartition(":")
         record["architecture"] = f"{Path(module).name}:{function}"
         record["name"] = record["architecture"] if spec.name == spec.architecture else spec.name
-        record["factory_sha256"] = file_digest(module)
+        record["factory_code"] = sources_digest(spec.architecture)
     return record
 
 

@@ -1,6 +1,7 @@
 """From a model to the file of its features: the checked graph, the key that names it all, and how to open it."""
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ def wanted_of_spec(spec: ModelSpec, items: Labelled, how: How, cache: Path) -> W
     spec = spec.with_channels(items.channels)
     graph = ""
 
+    @functools.cache
     def images() -> Tensor:
         return sample_images(items, spec.view, CALIBRATION if how.precision in ("int8", "auto") else SAMPLE)
 

@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from engine.errors import BadInput, Missing
+from engine.factories import _module, sources_digest
 from engine.models import (
     ModelSpec,
     Normalise,
@@ -184,3 +186,33 @@ def test_a_new_head_starts_at_zero_on_the_same_features(spec: ModelSpec) -> None
     assert model(images()).shape == (3, 4)
     assert not model(images()).any()
     torch.testing.assert_close(model[:-1].eval()(images()), feature_model(spec)(images()))
+
+
+def test_a_factory_counts_by_all_of_its_own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file itself, and what it takes from other files of the user's, by value or by module; not where they lie."""
+
+    def written(folder: str, padding: str) -> Path:
+        place = tmp_path / folder
+        place.mkdir()
+        (place / "own_blocks.py").write_text(f"import own_settings\ndef block(): return own_settings.{padding}\n")
+        (place / "own_settings.py").write_text("same, valid = 1, 0\n")
+        (place / "net.py").write_text(
+            "import torch\nfrom own_blocks import block\ndef build(): return torch.nn.Linear(2, 2)\n"
+        )
+        return place
+
+    def found(place: Path, name: str) -> str:
+        with monkeypatch.context() as patched:
+            patched.syspath_prepend(str(place))
+            for module in ("own_blocks", "own_settings", "net"):
+                patched.delitem(sys.modules, module, raising=False)
+            sources_digest.cache_clear()
+            _module.cache_clear()
+            return sources_digest(name.replace("HERE", str(place)))
+
+    first, copied, changed = written("first", "same"), written("copied", "same"), written("changed", "valid")
+    for name in ("HERE/net.py:build", "net:build"):
+        assert found(first, name) == found(copied, name) != found(changed, name)
+    before = found(first, "net:build")
+    (first / "own_settings.py").write_text("same, valid = 2, 0\n")
+    assert found(first, "net:build") != before

@@ -11,7 +11,7 @@ import torch
 from engine.errors import BadInput, ParityFailed
 from engine.models import ModelSpec, feature_model, spec_from_entry
 from engine.runners import onnxruntime_runner
-from export.backends import exported, open_artefact
+from export.backends import artefact, exported, open_artefact
 from export.contract import contract_of, read_graph
 from export.gate import judge, require_passing
 from export.graph import graph_from_spec
@@ -153,6 +153,17 @@ def test_int8_is_calibrated_and_judged_on_different_images(lively: ModelSpec, tm
     assert {name for name, _ in made["tried"]} >= {"minmax", "percentile", "entropy"}
     assert (verdict.speed is None) == (target == "tensorrt")
     assert set(contract_of(path)) >= {"spec", "width", "makers"}
+
+
+def test_int8_is_made_anew_for_other_images_and_kept_for_the_same(lively: ModelSpec, tmp_path: Path) -> None:
+    images = own_sample(lively.view, 48).images
+    first = artefact(lively, tmp_path, lambda: images, precision="int8")
+    made = first.path.stat().st_mtime_ns
+    other = artefact(lively, tmp_path, lambda: images.flip(3), precision="int8")
+    assert (other.path, other.digest) != (first.path, first.digest)
+    again = artefact(lively, tmp_path, lambda: images, precision="int8")
+    assert again == first
+    assert again.path.stat().st_mtime_ns == made
 
 
 def test_each_target_gets_the_quantisation_that_it_computes(right: Path, sample: Sample, tmp_path: Path) -> None:
