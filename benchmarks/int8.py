@@ -52,6 +52,7 @@ def main() -> None:
     arguments.add_argument("--weights", type=Path, required=True)
     arguments.add_argument("--data", type=Path, required=True)
     arguments.add_argument("--images", type=int, default=600)
+    arguments.add_argument("--kinds", default="int8/cpu,int8/tensorrt,fp16/tensorrt,bf16/tensorrt")
     arguments.add_argument("--out", type=Path, default=Path("benchmarks/int8.md"))
     given = arguments.parse_args()
     torch.set_num_threads(1)
@@ -69,8 +70,8 @@ def main() -> None:
             given.weights,
         )  # fmt: skip
         sample = thinned(folder_sample(given.data, spec.view), given.images)
-        for precision, target in (("int8", "cpu"), ("int8", "tensorrt"), ("fp16", "tensorrt"), ("bf16", "tensorrt")):
-            row = line(spec, sample, precision, target)
+        for kind in given.kinds.split(","):
+            row = line(spec, sample, *kind.split("/"))
             print(row, end="", flush=True)
             text += row
         write_text(given.out, text)

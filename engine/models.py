@@ -193,7 +193,8 @@ def classifier(spec: ModelSpec) -> nn.Module:
         config = {"hub": spec.architecture} if is_hub else pretrained_config(spec.architecture)
         if _hub_name(config, ask=False) != spec.weights:
             raise BadInput(
-                f"the weights of {spec.architecture} have changed since {spec.name} was resolved; start again"
+                f"the weights behind {spec.architecture} have changed since {spec.name} was resolved or exported; "
+                "start again with the new ones"
             )
     return model.eval()
 
