@@ -243,7 +243,7 @@ def table(folder: Path) -> str:
         "noise is what torch's own features get when every value of every pixel changes by -1, 0 or 1, and int8 rounds",
         f"each layer by about as much. {calm(quantised)} Where int8 fails, the gate refuses the file. A file",
         "well above a quarter of the fp32 one has layers that went back to fp32, and its speed shows it. Speeds were",
-        "measured in turns with fp32, on a machine that did other work too.",
+        "measured in turns with fp32, and all times on a machine that did other work too.",
         "",
         f"| {' | '.join(COLUMNS)} |",
         "|" + "---|" * len(COLUMNS),
