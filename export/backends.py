@@ -157,7 +157,7 @@ def open_runner(
         with open_plan(plan_from_graph(found.path, cache / "plans", settings, gate, device=device), device) as runner:
             yield runner
         return
-    settings_of_provider = _provider_settings(spec, found, cache)
+    settings_of_provider = _provider_settings(spec, found, cache, device)
     with onnxruntime_runner(
         found.path, device, threads=threads, provider="tensorrt", allow_fallback=allow_fallback,
         settings=settings_of_provider,
@@ -203,17 +203,19 @@ def gate_of_plan(
     return gate
 
 
-def _provider_settings(spec: ModelSpec, found: Artefact, cache: Path) -> dict[str, str]:
+def _provider_settings(spec: ModelSpec, found: Artefact, cache: Path, device: str) -> dict[str, str]:
     """Of ONNX Runtime's TensorRT provider. Its cache does not notice another graph or version: the path must."""
     side, channels = spec.view.side, spec.view.channels
     shapes = {
         f"trt_profile_{name}_shapes": f"images:{batch}x{channels}x{side}x{side}"
         for name, batch in zip(("min", "opt", "max"), PLAN_BATCHES, strict=True)
     }
-    key = digest([found.digest, library().__version__, *machine("cuda")])
+    key = digest([found.digest, library().__version__, *machine(device)])
+    engines = cache / "provider" / key
+    engines.mkdir(parents=True, exist_ok=True)  # ONNX Runtime makes the last folder of a path, not those above it
     return shapes | {
         "trt_engine_cache_enable": "1",
-        "trt_engine_cache_path": str(cache / "provider" / key),
+        "trt_engine_cache_path": str(engines),
         "trt_timing_cache_enable": "1",
         "trt_timing_cache_path": str(cache / "provider"),
     }
