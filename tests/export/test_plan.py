@@ -7,7 +7,6 @@ import ast
 import ctypes
 import dataclasses
 import json
-import math
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,15 +16,18 @@ from typing import Any
 import pytest
 import torch
 
+import engine.tensorrt_callbacks as callbacks
 import engine.tensorrt_runner as surface
 from engine.errors import BadInput, FeatuneError, Missing, ParityFailed
+from engine.plan_runner import tensorrt_runner
 from engine.runners import Runner
-from engine.tensorrt_runner import BuildSettings, Engine, build, library, tensorrt_runner
+from engine.tensorrt_runner import BuildSettings, Engine, build, library
 from export.command import Product, checked_target, export_model
-from export.contract import CONTRACT, entry_of, read_graph, set_entry
+from export.contract import CONTRACT, ESSENTIAL, entry_of, read_graph, set_entry
 from export.plan import (
     Plan,
     PlanKey,
+    Running,
     key_of,
     open_plan,
     plan_from_graph,
@@ -33,6 +35,7 @@ from export.plan import (
     refitted,
     write_plan,
 )
+from export.plan_gate import gate_of_plan
 
 NAMES = json.loads((Path(__file__).parents[1] / "assets" / "tensorrt_names.json").read_text())["classes"]
 SHAPES = {"images": (-1, 3, 32, 32), "features": (-1, 96)}
@@ -52,10 +55,18 @@ class Fake:
     def __init__(self, **answers: Any) -> None:
         self.answers = DEFAULTS | {name.replace("__", ".", 1): answer for name, answer in answers.items()}
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
+        self.gpus: list[str] = []  # of which each is current inside the one before
         self.module: Any = types.ModuleType("tensorrt")
         self.module.__version__ = "11.4.0.106"
         for name, members in NAMES.items():
             setattr(self.module, name, self._class(name, members))
+
+    @contextmanager
+    def current(self, device: str) -> Iterator[None]:
+        """In the place of torch.cuda.device."""
+        self.gpus.append(device)
+        yield
+        self.gpus.pop()
 
     def called(self, name: str) -> list[tuple[Any, ...]]:
         return [arguments for called, arguments in self.calls if called == name]
@@ -183,15 +194,18 @@ def trt(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Fake]:
         monkeypatch.setattr("export.plan.library", lambda: fake.module)
         monkeypatch.setattr("export.plan.machine", lambda device: (gpu, capability))
         monkeypatch.setattr("export.plan.tensorrt_runner", on_this_machine)
+        monkeypatch.setattr("torch.cuda.device", fake.current)
         return fake
 
     return install
 
 
 @contextmanager
-def on_this_machine(engine: Engine, device: str = "cuda", **_: Any) -> Iterator[Runner]:
+def on_this_machine(
+    engine: Engine, device: str = "cuda", output: str | None = None, cuda_graph: bool = False
+) -> Iterator[Runner]:
     """The engine without CUDA streams."""
-    yield lambda images: engine(images, 0)
+    yield lambda images: engine(images, 0, output)
 
 
 @pytest.fixture
@@ -201,7 +215,7 @@ def graph(right: Path, tmp_path: Path) -> Path:
     return path
 
 
-def passes(runner: Runner) -> dict[str, Any]:
+def passes(plan: Running) -> dict[str, Any]:
     return {"passed": True, "reasons": []}
 
 
@@ -228,10 +242,13 @@ OBJECTS = {
 }
 
 
+def parsed(module: types.ModuleType) -> ast.Module:
+    return ast.parse(Path(str(module.__file__)).read_text())
+
+
 def test_every_name_of_tensorrt_in_the_code_is_in_both_versions() -> None:
-    source = Path(surface.__file__).read_text()
     used = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in [*ast.walk(parsed(surface)), *ast.walk(parsed(callbacks))]:
         if not isinstance(node, ast.Attribute):
             continue
         base = ast.unparse(node.value).removeprefix("self.trt").removeprefix("trt").removeprefix(".")
@@ -438,7 +455,7 @@ def test_a_plan_that_is_not_its_model_is_refused_at_once_and_ever_after(
 ) -> None:
     trt()
 
-    def fails(runner: Runner) -> dict[str, Any]:
+    def fails(plan: Running) -> dict[str, Any]:
         return {"passed": False, "reasons": ["worst row has cosine 0.5"]}
 
     for _ in range(2):
@@ -503,7 +520,7 @@ def test_export_refits_an_old_plan_with_the_new_weights_and_hands_settings_on(
 ) -> None:
     fake = trt()
     monkeypatch.setattr("export.command.library", lambda: fake.module)
-    monkeypatch.setattr("export.command.gate_of_plan", lambda *_: lambda runner: gate_record())
+    monkeypatch.setattr("export.command.gate_of_plan", lambda *_: passes)
     monkeypatch.setenv("FEATUNE_CACHE_DIR", str(tmp_path / "cache"))
     product = Product(to="tensorrt", batches=(1, 4, 8), refittable=True, hardware="ampere_plus")
     built = export_model(lively, product, out=tmp_path / "built.plan", progress=lambda *_: True)
@@ -528,10 +545,6 @@ def test_settings_that_no_plan_can_have_are_refused_before_any_work(
         checked_target(Product(to="tensorrt", refit=Path("absent.plan")))
 
 
-def gate_record() -> dict[str, Any]:
-    return {"passed": True, "reasons": [], "precision": "fp32"}
-
-
 def test_a_plan_that_was_not_built_refittable_is_refused(trt: Callable[..., Fake], graph: Path, tmp_path: Path) -> None:
     trt()
     path = plan_from_graph(graph, tmp_path, dataclasses.replace(SETTINGS, refittable=False), passes)
@@ -553,7 +566,7 @@ def test_an_int8_graph_for_cpus_is_no_graph_for_tensorrt(trt: Callable[..., Fake
 def test_what_is_no_plan_or_a_damaged_one_is_bad_input(tmp_path: Path) -> None:
     key = PlanKey("g", "11.4.0.106", "H200", "9.0", SETTINGS)
     path = tmp_path / "x.plan"
-    write_plan(path, Plan(key, "0" * 64, "m", "fp32"), b"bytes")
+    write_plan(path, Plan(key, "0" * 64, dict.fromkeys(ESSENTIAL)), b"bytes")
     with pytest.raises(BadInput, match="is damaged"):
         read_plan(path)
     path.write_bytes(b"\x00\x01\x02")
@@ -569,16 +582,7 @@ def test_a_real_plan_gives_torchs_features_on_this_gpu(right: Path, lively: Any,
     pytest.importorskip("tensorrt")
     if not torch.cuda.is_available():
         pytest.skip("no NVIDIA GPU here")
-    from engine.models import feature_model
-    from engine.runners import torch_runner
-    from export.parity import compare, failures
-
-    def gate(runner: Runner) -> dict[str, Any]:
-        with torch_runner(feature_model(lively), "cuda") as reference:
-            found = compare(reference, runner, sample.images.cuda())
-        assert math.isfinite(found.noise)
-        return {"passed": not failures(found), "reasons": failures(found)}
-
+    gate = gate_of_plan(lively, lambda: sample, "cuda")
     path = plan_from_graph(right, tmp_path, BuildSettings(batches=(1, 8, 32), refittable=True), gate)
     for cuda_graph in (False, True):
         with open_plan(path, cuda_graph=cuda_graph) as run:
