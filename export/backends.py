@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import os
 import tempfile
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from engine.errors import BadInput, FeatuneError, ParityFailed, nearest
 from engine.models import ModelSpec, feature_model
+from engine.plan_runner import within
 from engine.runners import Runner, onnxruntime_runner, torch_runner
 from engine.store import digest, locked
 from engine.tensorrt_runner import BuildSettings, library
@@ -147,7 +149,8 @@ def open_runner(
         found.path, device, threads=threads, provider="tensorrt", allow_fallback=allow_fallback,
         settings=settings_of_provider,
     ) as runner:  # fmt: skip
-        yield runner
+        # Its engine takes no more images at a time than its profile says.
+        yield functools.update_wrapper(functools.partial(within, (1, PLAN_BATCHES[2]), runner), runner)
 
 
 def checked_plan(
