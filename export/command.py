@@ -20,7 +20,7 @@ from export.backends import exported
 from export.contract import channels_of, check_versions, contract_of, read_graph
 from export.gate import Verdict, judge
 from export.graph import contract_differences
-from export.plan import judged, plan_from_graph, read_plan, refitted, require_plan, write_plan
+from export.plan import check_machine, judged, plan_from_graph, read_plan, refitted, require_plan, write_plan
 from export.plan_gate import gate_of_plan, plan_down
 from export.precision import check_precision, stand_in
 from export.samples import Sample, folder_sample, held_out, own_sample
@@ -109,7 +109,10 @@ def export_model(
         return Export(
             str(graph), spec.name, verdict.precision, target, graph.stat().st_size, dataclasses.asdict(verdict)
         )
-    made = plan_down(product.precision, lambda precision: graph_of(precision).precision, plan_of)
+    if product.refit is None:
+        made = plan_down(product.precision, lambda precision: graph_of(precision).precision, plan_of)
+    else:  # of the precision that the plan has
+        made = plan_of(graph_of(product.precision).precision)
     header, blob = read_plan(made)
     if made != path:
         write_plan(path, header, blob)
@@ -262,6 +265,7 @@ def _verify_plan(
 ) -> dict[str, Any]:
     """As `verify`. A plan that is of another model than the one given keeps the verdict that it has."""
     header, blob = read_plan(path)
+    check_machine(header.key, path, device)
     contract = header.contract
     spec = spec_of_contract(contract, path, checkpoint) if model is None else spec_of_model(model, checkpoint)
     spec = spec.with_channels(channels_of(contract))

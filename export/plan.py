@@ -150,7 +150,7 @@ def refitted(path: Path, graph: Path, out: Path, gate: Gate, device: str = "cuda
     weights are other ones, ParityFailed where the result is not its model.
     """
     header, blob = read_plan(path)
-    _check_machine(header.key, path, device)
+    check_machine(header.key, path, device)
     if not header.key.settings.refittable:
         raise BadInput(f"{path} was not built refittable; build it with --refittable, or leave --refit out")
     contract = _for_tensorrt(graph)
@@ -173,7 +173,7 @@ def open_plan(
 ) -> Iterator[Runner]:
     """A runner of a plan file. Raises BadInput for another machine's plan, ParityFailed without a passing verdict."""
     header, blob = read_plan(path)
-    _check_machine(header.key, path, device)
+    check_machine(header.key, path, device)
     require_plan(header, path)
     engine = _loaded(header, blob, str(path), device)
     with tensorrt_runner(engine, device, output=output, cuda_graph=cuda_graph) as runner:
@@ -212,7 +212,7 @@ def require_plan(header: Plan, path: Path, remedy: str = "") -> None:
     """Raises ParityFailed for a plan that was not judged, was changed since, or was judged not to be its model."""
     if not header.verdict:
         raise ParityFailed(f"{path} has no verdict; judge it with `featune verify {path} --data FOLDER`")
-    if header.verdict["content"] != header.content:
+    if header.verdict.get("content") != header.content:
         raise ParityFailed(f"{path} was changed after its verdict; judge it again with `featune verify`")
     if not header.verdict["passed"]:
         reasons = "; ".join(header.verdict["reasons"])
@@ -224,7 +224,8 @@ def _loaded(header: Plan, blob: bytes, name: str, device: str) -> Engine:
         return Engine(blob, name, header.key.settings.version_compatible)
 
 
-def _check_machine(key: PlanKey, path: Path, device: str) -> None:
+def check_machine(key: PlanKey, path: Path, device: str) -> None:
+    """Raises BadInput for a plan that TensorRT here, or this GPU, does not run."""
     gpu, capability = machine(device)
     here = library().__version__
     version_fits = key.tensorrt == here or key.settings.version_compatible
@@ -264,4 +265,4 @@ def _kept(path: Path, key: PlanKey) -> tuple[Plan, bytes] | None:
 
 
 def _passed(header: Plan) -> bool:
-    return bool(header.verdict) and header.verdict["passed"] and header.verdict["content"] == header.content
+    return bool(header.verdict) and header.verdict["passed"] and header.verdict.get("content") == header.content

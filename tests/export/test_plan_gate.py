@@ -22,7 +22,7 @@ from export.command import Product, export_model, verify
 from export.plan import Running, plan_from_graph, read_plan
 from export.plan_gate import gate_of_plan, plan_down
 from export.samples import Sample, halves, held_out
-from export.wanted import How, wanted_of_plan
+from export.wanted import How, wanted_of_plan, wanted_of_spec
 
 
 def computing(spec: ModelSpec) -> Callable[[Any, int], bool]:
@@ -149,6 +149,21 @@ def test_verify_as_another_model_leaves_the_plans_verdict_as_it_was(made: Path, 
     with pytest.raises(ParityFailed, match=r"side is 32 in the artefact, 160 in the model.*left as it was"):
         verify(made, model="test_resnet", checkpoint=Path(str(lively.checkpoint)), device="cpu")
     assert made.read_bytes() == before
+
+
+def test_verify_of_another_gpus_plan_says_so(made: Path, trt: Callable[..., Fake]) -> None:
+    trt(gpu="T4")
+    with pytest.raises(BadInput, match=r"was built by TensorRT .* for H200"):
+        verify(made, model="test_resnet")
+
+
+def test_features_of_auto_are_named_by_the_graph_whose_plan_runs(
+    made: Path, lively: ModelSpec, items: Labelled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plan may have come to a safer precision than `auto` made of the graph."""
+    monkeypatch.setattr("export.wanted.checked_plan", lambda *_, **__: made)
+    how = How("tensorrt", "cuda", "auto")
+    assert wanted_of_spec(lively, items, how, made.parent).key.artefact == read_plan(made)[0].key.graph
 
 
 def test_a_plans_features_are_named_by_its_content_and_need_its_verdict_and_a_gpu(
