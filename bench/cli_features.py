@@ -20,7 +20,7 @@ Keys = Annotated[list[str] | None, typer.Argument(metavar="[KEY]...", help="Keys
 
 @app.command(rich_help_panel=FEATURES)
 def extract(
-    models: Annotated[str, typer.Argument(metavar="MODEL[,MODEL...]", help="timm names, or exported .onnx files.")],
+    models: Annotated[str, typer.Argument(metavar="MODEL[,MODEL...]", help="timm names, or exported files.")],
     data: Annotated[str, typer.Argument(help="Folder, CSV, task, torch/NAME, hfds/OWNER/NAME or wds/PATTERN.")],
     split: Annotated[str | None, typer.Option(help="Where the data has splits; all joins them.")] = None,
     input_key: Annotated[str | None, typer.Option(help="Column or extension of the image.")] = None,

@@ -15,7 +15,7 @@ from engine.feature_store import FeatureStore, Wanted
 from engine.features import Features, Options
 from engine.store import cache_dir, write_text
 from export.command import spec_of_model
-from export.wanted import How, wanted_of_artefact, wanted_of_spec
+from export.wanted import How, wanted_of_artefact, wanted_of_plan, wanted_of_spec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +80,8 @@ def extract_models(
 def _wanted(name: str, model: Models, data: Data, how: How) -> Wanted:
     if name.endswith(".onnx"):
         return wanted_of_artefact(Path(name), data.items, how)
+    if name.endswith(".plan"):
+        return wanted_of_plan(Path(name), data.items, how)
     return wanted_of_spec(spec_of_model(name, model.checkpoint, model.untrained), data.items, how, cache_dir())
 
 

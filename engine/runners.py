@@ -197,7 +197,7 @@ def _session(
             os.fspath(graph), options, providers=_providers(provider, device, settings), enable_fallback=0
         )
     except Exception as error:  # ONNX Runtime's exceptions share no public base class
-        if provider == "tensorrt" and "EP Error" in str(error):
+        if provider == "tensorrt" and any(words in str(error) for words in _NO_TENSORRT):
             raise Missing(f"{wanted} cannot load ({str(error)[:300]}); {_TENSORRT_10}") from error
         raise BadInput(f"{graph}: ONNX Runtime refuses it ({str(error)[:300]}); export the model again") from error
     if session.get_providers()[0] != wanted and not allow_fallback:
@@ -216,6 +216,8 @@ def _session(
 # The shape arithmetic of transformers belongs on the CPU: a few percent of the nodes. A provider that runs
 # less than this share of a graph does not run the model.
 LEAST_PLACED = 0.5
+# How ONNX Runtime says that the provider's libraries are not there: while it opens a session, and before.
+_NO_TENSORRT = ("EP Error", "Please install TensorRT libraries")
 _TENSORRT_10 = (
     "ONNX Runtime's TensorRT provider needs TensorRT 10 (libnvinfer.so.10); with TensorRT 11 use --backend tensorrt"
 )

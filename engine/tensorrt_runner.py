@@ -1,5 +1,7 @@
 """Everything that Featune says to TensorRT: build a plan, load it, refit it, run it. No other module imports it.
 
+What TensorRT does, it does on torch's current GPU: callers choose it with `torch.cuda.device`.
+
 Written against TensorRT 10.16 and 11.4 in one way that holds for both: networks are strongly typed (in 11
 always; in 10 by a flag that 11 ignores), so the types in the ONNX graph decide, and TF32 is set explicitly.
 TensorRT reports failures by what it returns (None, False, -1); each is turned into an error here.
@@ -7,23 +9,20 @@ It has not been executed on the machines where Featune was developed: they have 
 used is checked by a test against the names of both versions.
 """
 
-import contextlib
 import dataclasses
-import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from engine.errors import BadInput, FeatuneError, Missing
-from engine.runners import Runner, check_images, require_device
+from engine.tensorrt_callbacks import Callbacks, logger_of, monitor_of
 
 MAJORS = (10, 11)
 HARDWARE = ("same_gpu", "same_compute_capability", "ampere_plus")
 GIB = 1 << 30
-log = logging.getLogger("featune.tensorrt")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,42 +69,49 @@ def build(
     """
     check_settings(settings)
     trt = library()
-    logger = _logger(trt)
-    builder = _made(trt.Builder, logger)
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, logger)
-    if not parser.parse_from_file(os.fspath(graph)):
-        raise FeatuneError(f"TensorRT cannot parse {graph}: {_parser_errors(parser)}")
-    config = builder.create_builder_config()
-    _configure(trt, config, settings)
-    if progress is not None:
-        config.progress_monitor = _monitor(trt, progress)
-    _add_profile(builder, config, network, settings.batches)
-    cache = _timing_cache(config, timing_cache)
-    plan = builder.build_serialized_network(network, config)
-    if plan is None:
-        raise FeatuneError(f"TensorRT could not build {graph}; its messages are in the log, run with --verbose")
+    with Callbacks() as callbacks:
+        logger = logger_of(trt, callbacks)
+        builder = _made(trt.Builder, logger)
+        network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+        parser = trt.OnnxParser(network, logger)
+        if not parser.parse_from_file(os.fspath(graph)):
+            raise FeatuneError(f"TensorRT cannot parse {graph}: {_parser_errors(parser)}")
+        config = builder.create_builder_config()
+        _configure(trt, config, settings)
+        # Always, since it alone can stop a build.
+        config.progress_monitor = monitor_of(trt, progress or (lambda *_: True), callbacks)
+        _add_profile(builder, config, network, settings.batches)
+        cache = _timing_cache(config, timing_cache)
+        plan = builder.build_serialized_network(network, config)
+        if plan is None:
+            said = "; ".join(callbacks.errors) or "no reason given"
+            raise FeatuneError(
+                f"TensorRT could not build {graph}: {said}; try --precision fp32, a smaller most in --batches, "
+                "or a GPU with more free memory"
+            )
     return bytes(plan), bytes(cache.serialize())
 
 
 class Engine:
-    """A loaded plan with one context: one caller at a time. The logger and runtime live as long as it does."""
+    """A loaded plan on the GPU that was current then: one caller at a time, of its own context or of a new one.
+
+    The logger and runtime live as long as it does.
+    """
 
     def __init__(self, plan: bytes, name: str = "the plan", trust: bool = False):
         trt = library()
         self.trt, self.name = trt, name
-        self.logger = _logger(trt)
+        self.callbacks = Callbacks()
+        self.logger = logger_of(trt, self.callbacks)
         self.runtime = _made(trt.Runtime, self.logger)
         if trust:
             self.runtime.engine_host_code_allowed = True  # what a version-compatible plan needs: it carries code
-        engine = self.runtime.deserialize_cuda_engine(plan)
+        with self.callbacks:
+            engine = self.runtime.deserialize_cuda_engine(plan)
         if engine is None:
             raise BadInput(f"{name}: TensorRT {trt.__version__} refuses it on this GPU; build it again here")
         self.engine = engine
-        context = engine.create_execution_context()
-        if context is None:
-            raise FeatuneError(f"{name}: no execution context; the GPU is short of memory")
-        self.context = context
+        self.context = self.new_context()
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
         inputs = [n for n in names if engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT]
         self.outputs = [n for n in names if n not in inputs]
@@ -116,9 +122,18 @@ class Engine:
         self.batches = (int(least[0]), int(most[0]))
         self.image = tuple(int(size) for size in most[1:])
 
-    def __call__(self, images: Tensor, stream: int, output: str | None = None) -> Tensor:
+    def new_context(self) -> Any:
+        """An execution context, with GPU memory of its own. Raises FeatuneError where there is none left."""
+        with self.callbacks:
+            context = self.engine.create_execution_context()
+        if context is None:
+            raise FeatuneError(f"{self.name}: no execution context; the GPU is short of memory")
+        return context
+
+    def __call__(self, images: Tensor, stream: int, output: str | None = None, context: Any = None) -> Tensor:
         """Queue one batch on a CUDA stream, given by its handle; the float32 rows of one output, first unless named.
 
+        context: from `new_context`, the engine's own unless given.
         Both tensors must live until the stream has passed this call. Raises BadInput outside the plan's batches.
         """
         low, high = self.batches
@@ -129,35 +144,41 @@ class Engine:
         wanted = output or self.outputs[0]
         if wanted not in self.outputs:
             raise BadInput(f"{self.name} has no output {wanted!r}, only {', '.join(self.outputs)}")
+        context = context or self.context
         images = images.to(self._dtype(self.input)).contiguous()  # an address says nothing of strides
-        self._require(self.context.set_input_shape(self.input, tuple(images.shape)), "set_input_shape")
-        self._require(self.context.set_tensor_address(self.input, images.data_ptr()), "set_tensor_address")
-        unknown = self.context.infer_shapes()
+        self._require(context.set_input_shape(self.input, tuple(images.shape)), "set_input_shape")
+        self._require(context.set_tensor_address(self.input, images.data_ptr()), "set_tensor_address")
+        unknown = context.infer_shapes()
         if unknown:
             raise FeatuneError(f"{self.name}: the shapes of {', '.join(unknown)} are not known")
         found = {}
         for name in self.outputs:
-            shape = tuple(self.context.get_tensor_shape(name))
+            shape = tuple(context.get_tensor_shape(name))
             found[name] = torch.empty(shape, dtype=self._dtype(name), device=images.device)
-            self._require(self.context.set_tensor_address(name, found[name].data_ptr()), "set_tensor_address")
-        self._require(self.context.execute_async_v3(stream), "execute_async_v3")
+            self._require(context.set_tensor_address(name, found[name].data_ptr()), "set_tensor_address")
+        with self.callbacks:
+            self._require(context.execute_async_v3(stream), "execute_async_v3")
         self.kept = images, found  # the addresses that are in use until the next call
         return found[wanted].float()
 
     def refit(self, graph: str | os.PathLike[str]) -> None:
         """Replace the weights by those of another export of the same architecture, without a rebuild."""
-        refitter = _made(self.trt.Refitter, self.engine, self.logger)
-        parser = self.trt.OnnxParserRefitter(refitter, self.logger)
-        if not parser.refit_from_file(os.fspath(graph)):
-            raise BadInput(f"{graph} does not fit {self.name}: {_parser_errors(parser)}; build it again")
-        missing = refitter.get_missing_weights()
-        if missing:
-            raise BadInput(f"{graph} lacks {len(missing)} weights of {self.name}, first {missing[0]}; build it again")
-        if not refitter.refit_cuda_engine():
-            raise BadInput(f"{self.name} cannot be refitted; build it with refittable=True")
+        with self.callbacks:
+            refitter = _made(self.trt.Refitter, self.engine, self.logger)
+            parser = self.trt.OnnxParserRefitter(refitter, self.logger)
+            if not parser.refit_from_file(os.fspath(graph)):
+                raise BadInput(f"{graph} does not fit {self.name}: {_parser_errors(parser)}; build it again")
+            missing = refitter.get_missing_weights()
+            if missing:
+                raise BadInput(
+                    f"{graph} lacks {len(missing)} weights of {self.name}, first {missing[0]}; build it again"
+                )
+            if not refitter.refit_cuda_engine():
+                raise BadInput(f"{self.name} cannot be refitted; build it with --refittable")
 
     def serialized(self) -> bytes:
-        plan = self.engine.serialize()
+        with self.callbacks:
+            plan = self.engine.serialize()
         if plan is None:
             raise FeatuneError(f"{self.name} cannot be written; its messages are in the log")
         return bytes(plan)
@@ -181,54 +202,6 @@ class Engine:
     def _require(self, done: bool, what: str) -> None:
         if not done:
             raise FeatuneError(f"{self.name}: {what} failed in TensorRT; its messages are in the log")
-
-
-@contextlib.contextmanager
-def tensorrt_runner(
-    engine: Engine, device: str = "cuda", *, output: str | None = None, cuda_graph: bool = False
-) -> Iterator[Runner]:
-    """Runs a loaded plan on torch tensors, on the caller's current stream.
-
-    cuda_graph: capture each batch size once and replay it, which saves launch time on small batches.
-    """
-    require_device(device)
-    if torch.device(device).type != "cuda":
-        raise BadInput(f"TensorRT runs on NVIDIA GPUs, found --device {device}; choose cuda")
-    own = torch.cuda.Stream(device)
-    captured: dict[int, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
-
-    def queued(images: Tensor) -> Tensor:
-        current = torch.cuda.current_stream(images.device)
-        if current.cuda_stream != torch.cuda.default_stream(images.device).cuda_stream:
-            return engine(images, current.cuda_stream, output)
-        # On the default stream TensorRT would synchronise the whole device; a stream of our own waits for it instead.
-        own.wait_stream(current)
-        with torch.cuda.stream(own):
-            rows = engine(images, own.cuda_stream, output)
-        current.wait_stream(own)
-        images.record_stream(own)
-        rows.record_stream(current)
-        return rows
-
-    def replayed(images: Tensor) -> Tensor:
-        if len(images) not in captured:
-            fixed = images.clone()
-            queued(fixed)  # once with the final shape before the capture
-            torch.cuda.synchronize(images.device)
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
-                rows = engine(fixed, torch.cuda.current_stream(images.device).cuda_stream, output)
-            captured[len(images)] = graph, fixed, rows
-        graph, fixed, rows = captured[len(images)]
-        fixed.copy_(images)
-        graph.replay()
-        return rows.clone()
-
-    def run(images: Tensor, /) -> Tensor:
-        check_images(images)
-        return replayed(images) if cuda_graph else queued(images)
-
-    yield run
 
 
 def check_settings(settings: BuildSettings) -> None:
@@ -302,39 +275,3 @@ def _made(make: Callable[..., Any], *arguments: Any) -> Any:
     if made is None:
         raise Missing("TensorRT cannot start; check the NVIDIA driver")
     return made
-
-
-def _logger(trt: Any) -> Any:
-    """TensorRT's messages in Python's log; its own logger would print on stdout, where results belong."""
-    levels = {
-        trt.ILogger.INTERNAL_ERROR: logging.CRITICAL, trt.ILogger.ERROR: logging.ERROR,
-        trt.ILogger.WARNING: logging.WARNING, trt.ILogger.INFO: logging.INFO,
-    }  # fmt: skip
-
-    class Logger(trt.ILogger):
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-
-        def log(self, severity: Any, message: str) -> None:
-            log.log(levels.get(severity, logging.DEBUG), "%s", message)
-
-    return Logger()
-
-
-def _monitor(trt: Any, progress: Callable[[str, int, int], bool]) -> Any:
-    steps: dict[str, int] = {}
-
-    class Monitor(trt.IProgressMonitor):
-        def __init__(self) -> None:
-            trt.IProgressMonitor.__init__(self)
-
-        def phase_start(self, phase_name: str, parent_phase: str, num_steps: int) -> None:
-            steps[phase_name] = num_steps
-
-        def step_complete(self, phase_name: str, step: int) -> bool:
-            return progress(phase_name, step, steps.get(phase_name, 0))
-
-        def phase_finish(self, phase_name: str) -> None:
-            steps.pop(phase_name, None)
-
-    return Monitor()

@@ -10,26 +10,25 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from engine.errors import BadInput, FeatuneError, ParityFailed, nearest
 from engine.models import ModelSpec, feature_model
+from engine.plan_runner import within
 from engine.runners import Runner, onnxruntime_runner, torch_runner
 from engine.store import digest, locked
 from engine.tensorrt_runner import BuildSettings, library
-from export.contract import check_versions, read_graph
-from export.gate import REFERENCE, Verdict, judge, parity_record, require_passing
+from export.contract import check_versions, contract_of, read_graph
+from export.gate import Verdict, judge, require_passing
 from export.graph import graph_from_spec, graph_key
-from export.parity import Parity, compare, failures, parity_of
+from export.parity import Parity, parity_of
 from export.plan import machine, open_plan, plan_from_graph
+from export.plan_gate import gate_of_plan, plan_down
 from export.precision import AUTO, LADDER, check_precision, image_digests, speed_against, stand_in, variant
-from export.samples import Sample
+from export.samples import Sample, halves, held_out
 
 BACKENDS = ("torch", "onnxruntime", "onnxruntime-tensorrt", "tensorrt")
 PLAN_BATCHES = (1, 64, 256)  # least, usual, most
-CALIBRATION = 64  # images; more change the ranges of int8 little, and each takes memory in the histograms
 log = logging.getLogger("featune")
 
 
@@ -109,23 +108,11 @@ def exported(
 def _variant_judged(spec: ModelSpec, source: Path, path: Path, sample: Sample, precision: str, target: str) -> Verdict:
     if len(sample.images) < 4:
         raise BadInput(f"{len(sample.images)} images found; {precision} needs at least 4, half of them to calibrate on")
-    calibration, held_out = _halves(sample)
+    calibration, judged_on = halves(sample)
     variant(source, path, precision, target, calibration.images.numpy())
-    speed = speed_against(path, source, held_out.images) if (precision, target) == ("int8", "cpu") else None
+    speed = speed_against(path, source, judged_on.images) if (precision, target) == ("int8", "cpu") else None
     with stand_in(path, precision) as instead:
-        return judge(spec, path, held_out, stand_in=instead, speed=speed)
-
-
-def _halves(sample: Sample) -> tuple[Sample, Sample]:
-    """Images to calibrate on, spread over the sample, and those between them to judge on."""
-    count = len(sample.images)
-    chosen = np.zeros(count, dtype=bool)
-    chosen[np.linspace(0, count - 1, min(CALIBRATION, count // 2)).round().astype(int)] = True
-    parts = []
-    for which in (chosen, ~chosen):
-        labels = None if sample.labels is None else sample.labels[which]
-        parts.append(Sample(sample.images[torch.from_numpy(which)], sample.source, labels))
-    return parts[0], parts[1]
+        return judge(spec, path, judged_on, stand_in=instead, speed=speed)
 
 
 @contextlib.contextmanager
@@ -154,20 +141,41 @@ def open_runner(
         with open_artefact(path, device, spec=spec, threads=threads, allow_fallback=allow_fallback) as runner:
             yield runner
         return
-    library()
-    found = artefact(spec, cache, sample, precision=precision, target="tensorrt")
     if backend == "tensorrt":
-        gate = gate_of_plan(spec, sample, precision, device)
-        settings = BuildSettings(batches=PLAN_BATCHES)
-        with open_plan(plan_from_graph(found.path, cache / "plans", settings, gate, device=device), device) as runner:
+        plan = checked_plan(spec, cache, sample, precision=precision, device=device)
+        with open_plan(plan, device) as runner:
             yield runner
         return
-    settings_of_provider = _provider_settings(spec, found, cache)
+    library()
+    found = artefact(spec, cache, sample, precision=precision, target="tensorrt")
+    settings_of_provider = _provider_settings(spec, found, cache, device)
     with onnxruntime_runner(
         found.path, device, threads=threads, provider="tensorrt", allow_fallback=allow_fallback,
         settings=settings_of_provider,
     ) as runner:  # fmt: skip
-        yield runner
+        # Its engine takes no more images at a time than its profile says.
+        yield functools.update_wrapper(functools.partial(within, (1, PLAN_BATCHES[2]), runner), runner)
+
+
+def checked_plan(
+    spec: ModelSpec, cache: Path, sample: Callable[[], Tensor], *, precision: str = "fp32", device: str = "cuda"
+) -> Path:
+    """The spec's plan for this GPU, made and judged where absent; `sample` as of `artefact`."""
+    library()
+    made: dict[str, Path] = {}
+
+    def graph(asked: str) -> str:
+        path = artefact(spec, cache, sample, precision=asked, target="tensorrt").path
+        came_to = str(contract_of(path)["precision"])
+        made[came_to] = path
+        return came_to
+
+    def plan(came_to: str) -> Path:
+        gate = gate_of_plan(spec, lambda: held_out(Sample(sample(), "the user's images"), came_to), device)
+        settings = BuildSettings(batches=PLAN_BATCHES)
+        return plan_from_graph(made[came_to], cache / "plans", settings, gate, device=device)
+
+    return plan_down(precision, graph, plan)
 
 
 @contextlib.contextmanager
@@ -190,35 +198,19 @@ def open_artefact(
         yield runner
 
 
-def gate_of_plan(
-    spec: ModelSpec, sample: Callable[[], Tensor], precision: str, device: str
-) -> Callable[[Runner], dict[str, Any]]:
-    """Judges a runner on a GPU by the precision's thresholds, against torch fp32 on the same GPU."""
-
-    def gate(runner: Runner) -> dict[str, Any]:
-        images = sample().to(device)
-        with torch_runner(feature_model(spec), device) as reference:
-            found = compare(reference, runner, images)
-        reasons = failures(found, precision)
-        return {
-            "passed": not reasons, "reasons": reasons, "parity": parity_record(found), "precision": precision,
-            "source": "the images of the artefact's own verdict", "reference": REFERENCE,
-        }  # fmt: skip
-
-    return gate
-
-
-def _provider_settings(spec: ModelSpec, found: Artefact, cache: Path) -> dict[str, str]:
+def _provider_settings(spec: ModelSpec, found: Artefact, cache: Path, device: str) -> dict[str, str]:
     """Of ONNX Runtime's TensorRT provider. Its cache does not notice another graph or version: the path must."""
     side, channels = spec.view.side, spec.view.channels
     shapes = {
         f"trt_profile_{name}_shapes": f"images:{batch}x{channels}x{side}x{side}"
         for name, batch in zip(("min", "opt", "max"), PLAN_BATCHES, strict=True)
     }
-    key = digest([found.digest, library().__version__, *machine("cuda")])
+    key = digest([found.digest, library().__version__, *machine(device)])
+    engines = cache / "provider" / key
+    engines.mkdir(parents=True, exist_ok=True)  # ONNX Runtime makes the last folder of a path, not those above it
     return shapes | {
         "trt_engine_cache_enable": "1",
-        "trt_engine_cache_path": str(cache / "provider" / key),
+        "trt_engine_cache_path": str(engines),
         "trt_timing_cache_enable": "1",
         "trt_timing_cache_path": str(cache / "provider"),
     }

@@ -12,16 +12,18 @@ import torch
 
 from engine.errors import BadInput, ParityFailed
 from engine.hub import HUB_NAMES, LOCAL
-from engine.models import ModelSpec, View, spec_from_entry
+from engine.models import ModelSpec, View, feature_model, spec_from_entry
 from engine.store import cache_dir, digest, file_digest, written_whole
 from engine.tensorrt_runner import BuildSettings, check_settings, library
-from export.backends import exported, gate_of_plan
+from engine.weights import state_digest
+from export.backends import exported
 from export.contract import channels_of, check_versions, contract_of, read_graph
-from export.gate import judge
+from export.gate import Verdict, judge
 from export.graph import contract_differences
-from export.plan import judged, plan_from_graph, read_plan, refitted, require_plan, write_plan
+from export.plan import check_machine, judged, plan_from_graph, read_plan, refitted, require_plan, write_plan
+from export.plan_gate import gate_of_plan, plan_down
 from export.precision import check_precision, image_digests, stand_in
-from export.samples import Sample, folder_sample, own_sample
+from export.samples import Sample, folder_sample, held_out, own_sample
 
 log = logging.getLogger("featune")
 SUFFIX = {"onnx": ".onnx", "tensorrt": ".plan"}
@@ -85,24 +87,35 @@ def export_model(
     path = out or Path(f"{stem}{SUFFIX[product.to]}")
     # Beside a plan, not in the place of an artefact that may bear the plan's name.
     graph = path if product.to == "onnx" else path.with_suffix(f".{product.precision}-{target}.onnx")
-    verdict = exported(spec, graph, sample, precision=product.precision, target=target, logits=product.logits)
-    if not verdict.passed:
-        raise ParityFailed(f"{spec.name} {verdict.precision}: {verdict.report}; {graph} is kept and refused")
-    if product.precision == "int8" and verdict.speed is not None and verdict.speed < 1:
-        log.warning("%s int8 runs %.2f times as fast as fp32 on this CPU; keep fp32", spec.name, verdict.speed)
+
+    def graph_of(precision: str) -> Verdict:
+        verdict = exported(spec, graph, sample, precision=precision, target=target, logits=product.logits)
+        if not verdict.passed:
+            raise ParityFailed(f"{spec.name} {verdict.precision}: {verdict.report}; {graph} is kept and refused")
+        return verdict
+
+    def plan_of(precision: str) -> Path:
+        gate = gate_of_plan(spec, lambda: held_out(sample, precision), product.device)
+        if product.refit is not None:
+            return refitted(product.refit, graph, path, gate, product.device)
+        return plan_from_graph(
+            graph, cache_dir() / "plans", settings_of(product), gate, device=product.device, progress=progress
+        )
+
     if product.to == "onnx":
+        verdict = graph_of(product.precision)
+        if product.precision == "int8" and verdict.speed is not None and verdict.speed < 1:
+            log.warning("%s int8 runs %.2f times as fast as fp32 on this CPU; keep fp32", spec.name, verdict.speed)
         return Export(
             str(graph), spec.name, verdict.precision, target, graph.stat().st_size, dataclasses.asdict(verdict)
         )
-    gate = gate_of_plan(spec, lambda: sample.images, verdict.precision, product.device)
-    if product.refit is not None:
-        refitted(product.refit, graph, path, gate, product.device)
-    else:
-        made = plan_from_graph(
-            graph, cache_dir() / "plans", settings_of(product), gate, device=product.device, progress=progress
-        )
-        write_plan(path, *read_plan(made))
-    header, _ = read_plan(path)
+    if product.refit is None:
+        made = plan_down(product.precision, lambda precision: graph_of(precision).precision, plan_of)
+    else:  # of the precision that the plan has
+        made = plan_of(graph_of(product.precision).precision)
+    header, blob = read_plan(made)
+    if made != path:
+        write_plan(path, header, blob)
     return Export(str(path), spec.name, header.precision, target, path.stat().st_size, header.verdict)
 
 
@@ -119,9 +132,16 @@ def checked_target(product: Product, out: Path | None = None) -> str:
         check_settings(settings_of(product))
         if product.refit is not None:
             read_plan(product.refit)
-    elif product.refit is not None:
-        raise BadInput("--refit is for plans; give --to tensorrt too")
+    elif of_plans := _of_plans(product):
+        raise BadInput(f"{', '.join(of_plans)}: for plans only; give --to tensorrt too")
     return target
+
+
+def _of_plans(product: Product) -> list[str]:
+    """The options given that an ONNX file has no use for."""
+    usual = Product()
+    names = ("batches", "refittable", "refit", "hardware", "version_compatible")
+    return [f"--{name.replace('_', '-')}" for name in names if getattr(product, name) != getattr(usual, name)]
 
 
 def settings_of(product: Product) -> BuildSettings:
@@ -279,10 +299,19 @@ def body_of_tuned(checkpoint: Path) -> Path | None:
 def _verify_plan(
     path: Path, data: Path | None, model: str | None, checkpoint: Path | None, device: str
 ) -> dict[str, Any]:
+    """As `verify`. A plan that is of another model than the one given keeps the verdict that it has."""
     header, blob = read_plan(path)
-    spec = spec_of_model(model or header.model, checkpoint).with_channels(header.channels)
-    sample = sample_of(spec, data)
-    header = judged(header, blob, gate_of_plan(spec, lambda: sample.images, header.precision, device), device)
+    check_machine(header.key, path, device)
+    contract = header.contract
+    spec = spec_of_contract(contract, path, checkpoint) if model is None else spec_of_model(model, checkpoint)
+    spec = spec.with_channels(channels_of(contract))
+    differences = contract_differences(contract, spec)
+    if not differences and state_digest(feature_model(spec)) != contract["weights"]:
+        differences = ["the weights are other ones"]
+    if differences:
+        raise ParityFailed(f"{path} is not {spec.name}: {'; '.join(differences)}; its own verdict is left as it was")
+    sample = _not_calibrated_on(contract, sample_of(spec, data))
+    header = judged(header, blob, gate_of_plan(spec, lambda: sample, device), device)
     write_plan(path, header, blob)
     require_plan(header, path)
     return header.verdict

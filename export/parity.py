@@ -1,11 +1,13 @@
 """Do two runners agree on real images? The measures, the thresholds, and the verdict made of them."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -83,20 +85,21 @@ class Rows:
     candidate: NDArray[np.float64]
 
 
-def compare(reference: Runner, candidate: Runner, images: Tensor) -> Parity:
+def compare(reference: Runner, candidate: Runner, images: Tensor, batches: tuple[int, int] = (1, BATCH)) -> Parity:
     """Run both over uint8 images [n, channels, side, side], the candidate in batches of 1, 3, 8 and more.
 
-    An export whose batch size is frozen, or whose rows depend on their neighbours, fails here.
+    batches: least and most that the candidate takes; it gets as many sizes between them. An export whose batch size
+    is frozen, or whose rows depend on their neighbours, fails here.
     """
-    found = rows_of(reference, candidate, images)
+    found = rows_of(reference, candidate, images, batches)
     return parity(found.reference, found.candidate)
 
 
-def rows_of(reference: Runner, candidate: Runner, images: Tensor) -> Rows:
+def rows_of(reference: Runner, candidate: Runner, images: Tensor, batches: tuple[int, int] = (1, BATCH)) -> Rows:
     if len(images) < 2:
         raise BadInput(f"parity needs at least 2 images, found {len(images)}")
     wanted = [reference(batch).double().cpu().numpy() for batch in images.split(BATCH)]
-    rows = [candidate(batch).double().cpu().numpy() for batch in _uneven(images)]
+    rows = [candidate(batch)[:new].double().cpu().numpy() for batch, new in _uneven(images, *batches)]
     return Rows(np.concatenate(wanted), np.concatenate(rows))
 
 
@@ -186,12 +189,19 @@ def parity_of(value: Mapping[str, Any]) -> Parity:
     return Parity(**numbers)
 
 
-def _uneven(images: Tensor) -> Iterator[Tensor]:
-    start = 0
-    for size in (*FIRST_BATCHES, *[BATCH] * (len(images) // BATCH + 1)):
-        if start < len(images):
-            yield images[start : start + size]
-        start += size
+def _uneven(images: Tensor, least: int, most: int) -> Iterator[tuple[Tensor, int]]:
+    """All images once, in batches of uneven sizes from `least` to `most`, with how many of each batch's are new.
+
+    1, 3, 8 and 32 are new at a time where `most` allows; images of before fill a batch up to as many above `least`.
+    """
+    start, count = 0, len(images)
+    for size in itertools.chain(FIRST_BATCHES, itertools.repeat(BATCH)):
+        size = min(size, count - start)
+        sent = min(most, least + size - 1)
+        yield images[torch.arange(start, start + sent, device=images.device) % count], min(size, sent)
+        start += min(size, sent)
+        if start == count:
+            return
 
 
 def row_cosines(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

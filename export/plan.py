@@ -1,7 +1,8 @@
 """A checked ONNX artefact as a TensorRT plan for this GPU: built once, named by all it depends on, judged, opened.
 
-A plan file is one JSON line and TensorRT's bytes. The line says for which TensorRT, GPU and graph it was built
-and carries its verdict: a plan of another machine, or without a passing verdict, is an error that says so.
+A plan file is one JSON line and TensorRT's bytes. The line says for which TensorRT, GPU and graph it was built,
+and carries the graph's contract and its own verdict: a plan of another machine, without a passing verdict, or
+changed since it was judged, is an error that says so.
 
 TensorRT and ONNX Runtime: the wheel of onnxruntime-gpu links TensorRT 10, so its TensorRT provider works beside
 `tensorrt` 10.16 only; with 11 installed, plans made here are the way. One environment cannot hold both majors.
@@ -19,13 +20,13 @@ from typing import Any
 import torch
 
 from engine.errors import BadInput, ParityFailed
+from engine.plan_runner import tensorrt_runner
 from engine.runners import Runner, require_device
-from engine.store import added, digest, locked, plain, written_whole
-from engine.tensorrt_runner import BuildSettings, Engine, build, library, tensorrt_runner
-from export.contract import CONTRACT, channels_of, check_versions, content_digest, entry_of, read_graph
+from engine.store import digest, locked, plain, written_whole
+from engine.tensorrt_runner import BuildSettings, Engine, build, library
+from export.contract import CONTRACT, ESSENTIAL, check_versions, content_digest, entry_of, read_graph
 
-MAGIC = "featune-plan-1"
-Gate = Callable[[Runner], dict[str, Any]]  # judges a runner; the verdict, with `passed` and `reasons`
+MAGIC = "featune-plan-2"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,17 +46,40 @@ class PlanKey:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A plan file's header. sha256: of TensorRT's bytes. verdict: empty until the plan was judged.
-
-    channels: of the images that it takes.
+    """A plan file's header. sha256: of TensorRT's bytes. contract: of the graph that it was built from, see
+    `export.contract`. verdict: empty until the plan was judged; it names the `content` judged.
     """
 
     key: PlanKey
     sha256: str
-    model: str
-    precision: str
+    contract: dict[str, Any]
     verdict: dict[str, Any] = dataclasses.field(default_factory=dict)
-    channels: int = added(3)
+
+    @property
+    def content(self) -> str:
+        """Names all of the plan but its verdict."""
+        return digest([self.key, self.sha256, self.contract])
+
+    @property
+    def model(self) -> str:
+        return str(self.contract["model"])
+
+    @property
+    def precision(self) -> str:
+        return str(self.contract["precision"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Running:
+    """A plan that runs on this GPU, to be judged. logits: None where it has none. batches: least and most it takes."""
+
+    features: Runner
+    logits: Runner | None
+    batches: tuple[int, int]
+    precision: str
+
+
+Gate = Callable[[Running], dict[str, Any]]  # the verdict, with `passed` and `reasons`
 
 
 def key_of(graph: str | os.PathLike[str], settings: BuildSettings, device: str = "cuda") -> PlanKey:
@@ -67,6 +91,8 @@ def key_of(graph: str | os.PathLike[str], settings: BuildSettings, device: str =
 def machine(device: str = "cuda") -> tuple[str, str]:
     """The GPU's name and compute capability."""
     require_device(device)
+    if torch.device(device).type != "cuda":
+        raise BadInput(f"TensorRT runs on NVIDIA GPUs, found --device {device}; choose cuda")
     major, minor = torch.cuda.get_device_capability(device)
     return torch.cuda.get_device_name(device), f"{major}.{minor}"
 
@@ -82,29 +108,39 @@ def plan_from_graph(
 ) -> Path:
     """The graph's plan in `folder`, built and judged where absent. Raises ParityFailed where it is not its model.
 
-    The graph must have passed its own gate; TensorRT's kernels are others, so the plan is judged again.
+    The graph must have passed its own gate; TensorRT's kernels are others, so the plan is judged again. A build takes
+    minutes, so its result is kept before it is judged, and also where it fails: it is then judged again each time.
     """
     contract = _for_tensorrt(graph)
     key = key_of(graph, settings, device)
     path = folder / f"{key.name}.plan"
     with locked(path):
-        if not _usable(path, key):
+        found = _kept(path, key)
+        if found is None:
             cache = folder / f"timing-{digest([key.tensorrt, key.gpu, key.capability])}.cache"
-            blob, timings = build(graph, settings, cache.read_bytes() if cache.exists() else b"", progress)
+            with torch.cuda.device(device):
+                blob, timings = build(graph, settings, cache.read_bytes() if cache.exists() else b"", progress)
             with written_whole(cache) as temporary:
                 temporary.write_bytes(timings)
-            sha256, channels = hashlib.sha256(blob).hexdigest(), channels_of(contract)
-            header = Plan(key, sha256, contract["model"], contract["precision"], channels=channels)
-            write_plan(path, judged(header, blob, gate, device), blob)
-    require_plan(read_plan(path)[0], path)
+            found = Plan(key, hashlib.sha256(blob).hexdigest(), contract), blob
+            write_plan(path, *found)
+        header, blob = found
+        if not _passed(header):
+            header = judged(header, blob, gate, device)
+            write_plan(path, header, blob)
+    require_plan(header, path, f"to have it built again, remove {path}; or ")
     return path
 
 
 def judged(header: Plan, blob: bytes, gate: Gate, device: str = "cuda") -> Plan:
     """The header with the verdict on what the bytes compute on this GPU."""
-    engine = Engine(blob, header.model, header.key.settings.version_compatible)
-    with tensorrt_runner(engine, device) as runner:
-        return dataclasses.replace(header, verdict=gate(runner))
+    engine = _loaded(header, blob, header.model, device)
+    with contextlib.ExitStack() as stack:
+        features = stack.enter_context(tensorrt_runner(engine, device))
+        has_logits = bool(header.contract.get("classes"))
+        logits = stack.enter_context(tensorrt_runner(engine, device, output="logits")) if has_logits else None
+        verdict = gate(Running(features, logits, engine.batches, header.precision))
+    return dataclasses.replace(header, verdict=verdict | {"content": header.content})
 
 
 def refitted(path: Path, graph: Path, out: Path, gate: Gate, device: str = "cuda") -> Path:
@@ -114,20 +150,20 @@ def refitted(path: Path, graph: Path, out: Path, gate: Gate, device: str = "cuda
     weights are other ones, ParityFailed where the result is not its model.
     """
     header, blob = read_plan(path)
-    _check_machine(header.key, path, device)
+    check_machine(header.key, path, device)
     if not header.key.settings.refittable:
         raise BadInput(f"{path} was not built refittable; build it with --refittable, or leave --refit out")
     contract = _for_tensorrt(graph)
     if contract["precision"] != header.precision:
         raise BadInput(f"{graph} is {contract['precision']}, the plan is {header.precision}; build another plan")
-    engine = Engine(blob, str(path), header.key.settings.version_compatible)
-    engine.refit(graph)
-    new = engine.serialized()
+    engine = _loaded(header, blob, str(path), device)
+    with torch.cuda.device(device):
+        engine.refit(graph)
+        new = engine.serialized()
     key = dataclasses.replace(header.key, graph=content_digest(graph))
-    sha256, channels = hashlib.sha256(new).hexdigest(), channels_of(contract)
-    header = Plan(key, sha256, contract["model"], header.precision, channels=channels)
-    write_plan(out, judged(header, new, gate, device), new)
-    require_plan(read_plan(out)[0], out)
+    header = judged(Plan(key, hashlib.sha256(new).hexdigest(), contract), new, gate, device)
+    write_plan(out, header, new)
+    require_plan(header, out)
     return out
 
 
@@ -137,9 +173,9 @@ def open_plan(
 ) -> Iterator[Runner]:
     """A runner of a plan file. Raises BadInput for another machine's plan, ParityFailed without a passing verdict."""
     header, blob = read_plan(path)
-    _check_machine(header.key, path, device)
+    check_machine(header.key, path, device)
     require_plan(header, path)
-    engine = Engine(blob, str(path), header.key.settings.version_compatible)
+    engine = _loaded(header, blob, str(path), device)
     with tensorrt_runner(engine, device, output=output, cuda_graph=cuda_graph) as runner:
         yield runner
 
@@ -161,6 +197,8 @@ def read_plan(path: Path) -> tuple[Plan, bytes]:
         settings["batches"] = tuple(settings["batches"])
         value["key"] = PlanKey(**value["key"], settings=BuildSettings(**settings))
         header = Plan(**value)
+        if lacking := [name for name in ESSENTIAL if name not in header.contract]:
+            raise KeyError(*lacking)
     except FileNotFoundError as error:
         raise BadInput(f"{path}: no such plan; make it with `featune export --to tensorrt`") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -170,15 +208,24 @@ def read_plan(path: Path) -> tuple[Plan, bytes]:
     return header, blob
 
 
-def require_plan(header: Plan, path: Path) -> None:
-    """Raises ParityFailed for a plan that was not judged, or judged not to be its model."""
+def require_plan(header: Plan, path: Path, remedy: str = "") -> None:
+    """Raises ParityFailed for a plan that was not judged, was changed since, or was judged not to be its model."""
     if not header.verdict:
-        raise ParityFailed(f"{path} has no verdict; build it again with `featune export --to tensorrt`")
+        raise ParityFailed(f"{path} has no verdict; judge it with `featune verify {path} --data FOLDER`")
+    if header.verdict.get("content") != header.content:
+        raise ParityFailed(f"{path} was changed after its verdict; judge it again with `featune verify`")
     if not header.verdict["passed"]:
-        raise ParityFailed(f"{path} is not its model: {'; '.join(header.verdict['reasons'])}; try --precision fp32")
+        reasons = "; ".join(header.verdict["reasons"])
+        raise ParityFailed(f"{path} is not its model: {reasons}; {remedy}try --precision fp32")
 
 
-def _check_machine(key: PlanKey, path: Path, device: str) -> None:
+def _loaded(header: Plan, blob: bytes, name: str, device: str) -> Engine:
+    with torch.cuda.device(device):  # TensorRT loads onto the current GPU
+        return Engine(blob, name, header.key.settings.version_compatible)
+
+
+def check_machine(key: PlanKey, path: Path, device: str) -> None:
+    """Raises BadInput for a plan that TensorRT here, or this GPU, does not run."""
     gpu, capability = machine(device)
     here = library().__version__
     version_fits = key.tensorrt == here or key.settings.version_compatible
@@ -206,11 +253,16 @@ def _for_tensorrt(graph: Path) -> dict[str, Any]:
     return contract
 
 
-def _usable(path: Path, key: PlanKey) -> bool:
+def _kept(path: Path, key: PlanKey) -> tuple[Plan, bytes] | None:
+    """The file's plan, judged or not; None where it must be built."""
     if not path.exists():
-        return False
+        return None
     try:
-        header, _ = read_plan(path)
+        header, blob = read_plan(path)
     except BadInput:
-        return False
-    return header.key == key and bool(header.verdict)
+        return None
+    return (header, blob) if header.key == key else None
+
+
+def _passed(header: Plan) -> bool:
+    return bool(header.verdict) and header.verdict["passed"] and header.verdict.get("content") == header.content

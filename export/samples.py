@@ -18,6 +18,7 @@ from engine.models import View
 from engine.views import eval_view
 
 SAMPLE = 64  # images; enough for a worst row and a nearest neighbour, seconds on a CPU
+CALIBRATION = 64  # of them for int8; more change its ranges little, and each takes memory in the histograms
 LABELLED = 2000  # at most, where labels allow to measure the change in probe accuracy
 TILES = (128, 176, 240, 320)  # sides of the cut-outs, pixels
 OWN = "the project's sample set: scikit-learn's two sample photographs, cut into tiles"
@@ -30,6 +31,23 @@ class Sample:
     images: Tensor
     source: str
     labels: NDArray[Any] | None = None
+
+
+def halves(sample: Sample) -> tuple[Sample, Sample]:
+    """Images to calibrate on, spread over the sample, and those between them to judge on."""
+    count = len(sample.images)
+    chosen = np.zeros(count, dtype=bool)
+    chosen[np.linspace(0, count - 1, min(CALIBRATION, count // 2)).round().astype(int)] = True
+    parts = []
+    for which in (chosen, ~chosen):
+        labels = None if sample.labels is None else sample.labels[which]
+        parts.append(Sample(sample.images[torch.from_numpy(which)], sample.source, labels))
+    return parts[0], parts[1]
+
+
+def held_out(sample: Sample, precision: str) -> Sample:
+    """What an artefact of the precision is judged on: all, or those on which it was not calibrated."""
+    return sample if precision == "fp32" else halves(sample)[1]
 
 
 def own_sample(view: View, count: int = SAMPLE) -> Sample:

@@ -16,9 +16,10 @@ from engine.images import Labelled
 from engine.models import ModelSpec, View
 from engine.store import digest
 from engine.views import eval_view
-from export.backends import artefact, check_backend, open_artefact, open_runner
+from export.backends import artefact, check_backend, checked_plan, open_artefact, open_runner
 from export.contract import contract_of
 from export.gate import require_passing
+from export.plan import open_plan, read_plan, require_plan
 
 SAMPLE = 64  # images of the data on which an export is compared with torch
 CALIBRATION = 160  # for int8, which is calibrated on some and judged on the others
@@ -55,7 +56,11 @@ def wanted_of_spec(spec: ModelSpec, items: Labelled, how: How, cache: Path) -> W
     def images() -> Tensor:
         return sample_images(items, spec.view, CALIBRATION if how.precision in ("int8", "auto") else SAMPLE)
 
-    if how.backend != "torch":
+    if how.backend == "tensorrt" and how.precision == "auto":
+        # Its plan may come to a safer precision than its graph: the features are named by what is run.
+        plan = checked_plan(spec, cache, images, precision=how.precision, device=how.device)
+        graph = read_plan(plan)[0].key.graph
+    elif how.backend != "torch":
         target = "cpu" if how.backend == "onnxruntime" else "tensorrt"
         graph = artefact(spec, cache, images, precision=how.precision, target=target).digest
     elif how.precision != "fp32":
@@ -90,6 +95,22 @@ def wanted_of_artefact(path: Path, items: Labelled, how: How) -> Wanted:
         return open_artefact(path, how.device, threads=threads, allow_fallback=how.allow_fallback)
 
     return Wanted(key, opened, contract["spec"]["name"])
+
+
+def wanted_of_plan(path: Path, items: Labelled, how: How) -> Wanted:
+    """The file of features of a TensorRT plan, as of an artefact; it runs on the GPU that it was built for."""
+    header, _ = read_plan(path)
+    require_plan(header, path)
+    if torch.device(how.device).type != "cuda":
+        raise BadInput(f"{path} is a plan for {header.key.gpu}, found --device {how.device}; give --device cuda")
+    contract = header.contract
+    view = View(**contract["spec"]["view"])
+    items.require_channels(view.channels)
+    key = FeatureKey(
+        digest(contract["spec"]), view, items.content_digest, how.place("tensorrt"), header.precision,
+        header.content, how.decoder,
+    )  # fmt: skip
+    return Wanted(key, lambda threads: open_plan(path, how.device), contract["spec"]["name"])
 
 
 def sample_images(items: Labelled, view: View, count: int) -> Tensor:

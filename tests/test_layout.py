@@ -18,8 +18,9 @@ engine.configs
 engine.metrics engine.models
 engine.fingerprints engine.decoding
 engine.images engine.views engine.runners
-engine.batches engine.fitting engine.passes
+engine.batches engine.fitting engine.passes engine.tensorrt_callbacks
 engine.tensorrt_runner
+engine.plan_runner
 engine.verdict engine.feature_files engine.tuning
 engine.features engine.finetune
 engine.feature_store
@@ -38,6 +39,7 @@ export.departure export.nodes export.alone
 export.unread export.products
 export.graph export.halves export.int8
 export.precision export.plan export.gate
+export.plan_gate
 export.backends export.known
 export.command export.wanted
 bench.progress bench.lists bench.demo_data bench.marks bench.intervals bench.data bench.stored bench.source_scores

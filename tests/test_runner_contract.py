@@ -1,5 +1,6 @@
 """The Runner contract, checked for every backend that this machine has."""
 
+import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -125,6 +126,23 @@ def test_a_session_that_took_another_provider_is_refused(graph: Path, monkeypatc
     said = "CUDAExecutionProvider was asked for and CPUExecutionProvider would run"
     with pytest.raises(Missing, match=said), onnxruntime_runner(graph, "cuda"):
         pass
+
+
+def test_a_tensorrt_provider_without_its_libraries_is_missing_with_the_version_that_it_needs(
+    graph: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnxruntime
+
+    import engine.runners as runners
+
+    if "TensorrtExecutionProvider" not in onnxruntime.get_available_providers():
+        pytest.skip("onnxruntime-gpu is not installed")
+    if importlib.util.find_spec("tensorrt_libs"):
+        pytest.skip("here TensorRT is what would run")
+    monkeypatch.setattr(runners, "require_device", lambda device: None)
+    with pytest.raises(Missing, match="needs TensorRT 10") as caught, onnxruntime_runner(graph, provider="tensorrt"):
+        pass
+    assert caught.value.exit_code == 4
 
 
 def test_a_truncated_graph_is_bad_input(graph: Path, tmp_path: Path) -> None:

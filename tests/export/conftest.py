@@ -1,11 +1,14 @@
-"""A small model whose every layer matters, and its graph, made once."""
+"""A small model whose every layer matters, and its graph, made once; and a fake TensorRT."""
 
+import functools
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from fake_tensorrt import Fake, installed
 from torch import nn
 
 from engine.models import IMAGENET_MEAN, IMAGENET_STD, ModelSpec, Normalise, classifier, spec_from_entry
@@ -63,3 +66,14 @@ def quick(right: Path, lively: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr("export.gate.graph_from_spec", exported)
     monkeypatch.setattr("export.backends.graph_from_spec", exported)
+
+
+@pytest.fixture
+def trt(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Fake]:
+    """Puts a fake TensorRT and a fake GPU where the code finds the real ones."""
+    return functools.partial(installed, monkeypatch)
+
+
+@pytest.fixture
+def graph(right: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(right, tmp_path / "model.onnx"))

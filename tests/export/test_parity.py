@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from engine.errors import ParityFailed
-from export.parity import REQUIRED, Rows, failures, paired_interval, parity, probe_change, require
+from export.parity import REQUIRED, Rows, failures, paired_interval, parity, probe_change, require, rows_of
 
 
 def rows(n: int = 12, width: int = 6, seed: int = 0) -> np.ndarray:
@@ -16,6 +17,25 @@ def rows(n: int = 12, width: int = 6, seed: int = 0) -> np.ndarray:
 def test_equal_rows_have_no_error_at_all() -> None:
     found = parity(rows(), rows())
     assert (found.worst_cosine, found.max_error, found.noise, found.neighbours) == (pytest.approx(1), 0, 0, 1)
+
+
+@pytest.mark.parametrize("batches", [(1, 32), (1, 256), (1, 2), (4, 16), (8, 8), (40, 64), (64, 256)])
+@pytest.mark.parametrize("count", [3, 24, 64])
+def test_every_image_is_compared_once_in_uneven_batches_that_the_candidate_takes(
+    batches: tuple[int, int], count: int
+) -> None:
+    least, most = batches
+    sizes = []
+
+    def candidate(images: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(images))
+        return images.float().flatten(1)
+
+    images = torch.arange(count, dtype=torch.uint8).reshape(count, 1, 1, 1)
+    found = rows_of(lambda images: images.float().flatten(1), candidate, images, batches)
+    assert (found.candidate == found.reference).all()
+    assert least <= min(sizes) <= max(sizes) <= most
+    assert len(set(sizes)) > 1 or least == most
 
 
 def test_noise_is_the_error_over_what_tells_the_images_apart() -> None:

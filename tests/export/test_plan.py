@@ -4,204 +4,41 @@ The fake refuses every name and every number of arguments that the table does no
 """
 
 import ast
-import ctypes
 import dataclasses
-import json
-import math
 import types
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from fake_tensorrt import NAMES, Fake, Value
 
+import engine.tensorrt_callbacks as callbacks
 import engine.tensorrt_runner as surface
 from engine.errors import BadInput, FeatuneError, Missing, ParityFailed
-from engine.runners import Runner
-from engine.tensorrt_runner import BuildSettings, Engine, build, library, tensorrt_runner
+from engine.plan_runner import tensorrt_runner
+from engine.tensorrt_runner import BuildSettings, Engine, build, library
 from export.command import Product, checked_target, export_model
-from export.contract import CONTRACT, entry_of, read_graph, set_entry
+from export.contract import CONTRACT, ESSENTIAL, contract_of, entry_of, read_graph, set_entry
 from export.plan import (
     Plan,
     PlanKey,
+    Running,
     key_of,
+    machine,
     open_plan,
     plan_from_graph,
     read_plan,
     refitted,
     write_plan,
 )
+from export.plan_gate import gate_of_plan
 
-NAMES = json.loads((Path(__file__).parents[1] / "assets" / "tensorrt_names.json").read_text())["classes"]
-SHAPES = {"images": (-1, 3, 32, 32), "features": (-1, 96)}
 SETTINGS = BuildSettings(batches=(1, 4, 8), refittable=True)
 
 
-class Value(str):
-    """A member of one of TensorRT's enumerations."""
-
-    def __int__(self) -> int:
-        return 0
-
-
-class Fake:
-    """A tensorrt module that records its calls and gives the answers that a test asks for."""
-
-    def __init__(self, **answers: Any) -> None:
-        self.answers = DEFAULTS | {name.replace("__", ".", 1): answer for name, answer in answers.items()}
-        self.calls: list[tuple[str, tuple[Any, ...]]] = []
-        self.module: Any = types.ModuleType("tensorrt")
-        self.module.__version__ = "11.4.0.106"
-        for name, members in NAMES.items():
-            setattr(self.module, name, self._class(name, members))
-
-    def called(self, name: str) -> list[tuple[Any, ...]]:
-        return [arguments for called, arguments in self.calls if called == name]
-
-    def _class(self, name: str, members: dict[str, Any]) -> type:
-        space: dict[str, Any] = {"fake": self}
-        for member, kind in members.items():
-            if kind == "value":
-                space[member] = Value(f"{name}.{member}")
-            elif kind == "property":
-                space[member] = self._property(f"{name}.{member}")
-            else:
-                space[member] = self._method(f"{name}.{member}", kind)
-
-        def refuse(instance: Any, member: str, value: Any) -> None:
-            own = type(instance).__name__ == name
-            assert not own or member in members or member.startswith("_"), f"{name} has no {member}"
-            object.__setattr__(instance, member, value)
-
-        space["__setattr__"] = refuse
-        return type(name, (), space)
-
-    def _property(self, name: str) -> property:
-        def get(instance: Any) -> Any:
-            return instance.__dict__.get(f"_{name}", self.answers.get(name))
-
-        def put(instance: Any, value: Any) -> None:
-            self.calls.append((name, (value,)))
-            instance.__dict__[f"_{name}"] = value
-
-        return property(get, put)
-
-    def _method(self, name: str, signatures: list[list[str]]) -> Callable[..., Any]:
-        allowed = {n for s in signatures for n in range(sum(not a.endswith("?") for a in s), len(s) + 1)}
-
-        def call(instance: Any, *arguments: Any) -> Any:
-            assert len(arguments) in allowed, f"{name} takes {signatures}, called with {arguments}"
-            self.calls.append((name, arguments))
-            answer = self.answers.get(name)
-            if isinstance(answer, Exception):
-                raise answer
-            if isinstance(answer, str) and answer in NAMES:
-                made = getattr(self.module, answer)
-                return made.__new__(made)
-            return answer(instance, *arguments) if callable(answer) else answer
-
-        return call
-
-
-def set_shape(context: Any, name: str, shape: tuple[int, ...]) -> bool:
-    context._batch = shape[0]
-    return bool(1 <= shape[0] <= 8)
-
-
-def set_address(context: Any, name: str, address: int) -> bool:
-    context.__dict__.setdefault("_addresses", {})[name] = address
-    return True
-
-
-def execute(context: Any, stream: int) -> bool:
-    """Each row becomes the mean of its image: what a test can check through raw addresses."""
-    size = 3 * 32 * 32
-    pixels = (ctypes.c_uint8 * (context._batch * size)).from_address(context._addresses["images"])
-    rows = (ctypes.c_float * (context._batch * 96)).from_address(context._addresses["features"])
-    for number in range(context._batch):
-        mean = sum(pixels[number * size : (number + 1) * size]) / size
-        rows[number * 96 : (number + 1) * 96] = [mean] * 96
-    return True
-
-
-DEFAULTS: dict[str, Any] = {
-    "Builder.create_network": "INetworkDefinition",
-    "Builder.create_builder_config": "IBuilderConfig",
-    "Builder.create_optimization_profile": "IOptimizationProfile",
-    "Builder.build_serialized_network": b"plan",
-    "INetworkDefinition.num_inputs": 1,
-    "INetworkDefinition.get_input": "ITensor",
-    "ITensor.name": "images",
-    "ITensor.shape": SHAPES["images"],
-    "OnnxParser.parse_from_file": True,
-    "OnnxParser.num_errors": 2,
-    "OnnxParser.get_error": "ParserError",
-    "OnnxParserRefitter.num_errors": 1,
-    "OnnxParserRefitter.get_error": "ParserError",
-    "OnnxParserRefitter.refit_from_file": True,
-    "ParserError.desc": "no importer",
-    "ParserError.node_name": "node_7",
-    "ParserError.node_operator": "Col2Im",
-    "IBuilderConfig.add_optimization_profile": 0,
-    "IBuilderConfig.create_timing_cache": "ITimingCache",
-    "IBuilderConfig.set_timing_cache": True,
-    "ITimingCache.serialize": b"timings",
-    "Runtime.deserialize_cuda_engine": "ICudaEngine",
-    "ICudaEngine.num_io_tensors": 2,
-    "ICudaEngine.get_tensor_name": lambda engine, index: list(SHAPES)[index],
-    "ICudaEngine.get_tensor_mode": lambda engine, name: Value(
-        "TensorIOMode.INPUT" if name == "images" else "TensorIOMode.OUTPUT"
-    ),
-    "ICudaEngine.get_tensor_profile_shape": lambda engine, name, profile: [(b, 3, 32, 32) for b in (1, 4, 8)],
-    "ICudaEngine.get_tensor_dtype": lambda engine, name: Value(
-        "DataType.UINT8" if name == "images" else "DataType.FLOAT"
-    ),
-    "ICudaEngine.create_execution_context": "IExecutionContext",
-    "ICudaEngine.create_engine_inspector": "EngineInspector",
-    "ICudaEngine.serialize": b"refitted plan",
-    "EngineInspector.get_engine_information": '{"Layers": []}',
-    "IExecutionContext.set_input_shape": set_shape,
-    "IExecutionContext.set_tensor_address": set_address,
-    "IExecutionContext.infer_shapes": [],
-    "IExecutionContext.get_tensor_shape": lambda context, name: (context._batch, 96),
-    "IExecutionContext.execute_async_v3": execute,
-    "Refitter.get_missing_weights": [],
-    "Refitter.refit_cuda_engine": True,
-}
-
-
-@pytest.fixture
-def trt(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Fake]:
-    """Puts a fake TensorRT and a fake GPU where the code finds the real ones."""
-
-    def install(gpu: str = "H200", version: str = "11.4.0.106", capability: str = "9.0", **answers: Any) -> Fake:
-        fake = Fake(**answers)
-        fake.module.__version__ = version
-        monkeypatch.setattr(surface, "library", lambda: fake.module)
-        monkeypatch.setattr("export.plan.library", lambda: fake.module)
-        monkeypatch.setattr("export.plan.machine", lambda device: (gpu, capability))
-        monkeypatch.setattr("export.plan.tensorrt_runner", on_this_machine)
-        return fake
-
-    return install
-
-
-@contextmanager
-def on_this_machine(engine: Engine, device: str = "cuda", **_: Any) -> Iterator[Runner]:
-    """The engine without CUDA streams."""
-    yield lambda images: engine(images, 0)
-
-
-@pytest.fixture
-def graph(right: Path, tmp_path: Path) -> Path:
-    path = tmp_path / "model.onnx"
-    path.write_bytes(right.read_bytes())
-    return path
-
-
-def passes(runner: Runner) -> dict[str, Any]:
+def passes(plan: Running) -> dict[str, Any]:
     return {"passed": True, "reasons": []}
 
 
@@ -228,10 +65,13 @@ OBJECTS = {
 }
 
 
+def parsed(module: types.ModuleType) -> ast.Module:
+    return ast.parse(Path(str(module.__file__)).read_text())
+
+
 def test_every_name_of_tensorrt_in_the_code_is_in_both_versions() -> None:
-    source = Path(surface.__file__).read_text()
     used = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in [*ast.walk(parsed(surface)), *ast.walk(parsed(callbacks))]:
         if not isinstance(node, ast.Attribute):
             continue
         base = ast.unparse(node.value).removeprefix("self.trt").removeprefix("trt").removeprefix(".")
@@ -368,6 +208,42 @@ def test_progress_is_reported_and_can_stop_a_build(trt: Callable[..., Fake], gra
     assert seen == [("tactics", 1, 2)]
 
 
+@pytest.mark.parametrize("where", ["monitor", "logger"])
+def test_ctrl_c_during_a_build_stops_it_and_never_passes_through_tensorrt(
+    trt: Callable[..., Fake], graph: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """An exception in a function that C++ calls ends the process or is lost; it comes out after the build."""
+
+    def interrupted(*_: Any) -> bool:
+        raise KeyboardInterrupt
+
+    def building(builder: Any, network: Any, config: Any) -> bytes | None:
+        ((logger,),) = fake.called("Builder.__init__")
+        config.progress_monitor.phase_start("tactics", "", 2)
+        logger.log(Value("ILogger.INFO"), "begins")
+        answers.append(config.progress_monitor.step_complete("tactics", 1))
+        return None
+
+    answers: list[bool] = []
+    fake = trt(Builder__build_serialized_network=building)
+    if where == "logger":
+        monkeypatch.setattr(callbacks.log, "log", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        build(graph, SETTINGS, progress=interrupted if where == "monitor" else None)
+    assert answers == [False]
+
+
+def test_a_failed_build_says_what_tensorrt_said(trt: Callable[..., Fake], graph: Path) -> None:
+    def building(builder: Any, network: Any, config: Any) -> None:
+        ((logger,),) = fake.called("Builder.__init__")
+        logger.log(fake.module.ILogger.INFO, "begins")
+        logger.log(fake.module.ILogger.ERROR, "Skipping tactic: out of memory")
+
+    fake = trt(Builder__build_serialized_network=building)
+    with pytest.raises(FeatuneError, match=r"could not build .*: Skipping tactic: out of memory; try --precision fp32"):
+        build(graph, SETTINGS)
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -394,6 +270,8 @@ def test_without_the_library_tensorrt_is_missing_with_its_remedy(monkeypatch: py
 
 
 def test_tensorrt_on_a_cpu_is_bad_input(trt: Callable[..., Fake]) -> None:
+    with pytest.raises(BadInput, match="TensorRT runs on NVIDIA GPUs"):
+        machine("cpu")
     trt()
     with pytest.raises(BadInput, match="TensorRT runs on NVIDIA GPUs"), tensorrt_runner(Engine(b"plan"), "cpu"):
         pass
@@ -424,6 +302,42 @@ def test_a_plan_is_built_once_judged_and_opened(trt: Callable[..., Fake], graph:
         assert run(images(3)).shape == (3, 96)
 
 
+def test_everything_happens_on_the_gpu_that_was_asked_for(
+    trt: Callable[..., Fake], graph: Path, tmp_path: Path
+) -> None:
+    """TensorRT builds and loads on the current GPU, whatever the tensors and the plan's name say."""
+    seen: list[tuple[str, list[str]]] = []
+    fake = trt(
+        Builder__build_serialized_network=lambda *_: seen.append(("build", [*fake.gpus])) or b"plan",
+        Runtime__deserialize_cuda_engine=lambda runtime, plan: (
+            seen.append(("load", [*fake.gpus])) or fake.module.ICudaEngine.__new__(fake.module.ICudaEngine)
+        ),
+        Refitter__refit_cuda_engine=lambda refitter: seen.append(("refit", [*fake.gpus])) or True,
+    )
+    path = plan_from_graph(graph, tmp_path, SETTINGS, passes, device="cuda:1")
+    with open_plan(path, "cuda:1"):
+        pass
+    refitted(path, graph, tmp_path / "again.plan", passes, "cuda:1")
+    assert [what for what, _ in seen] == ["build", "load", "load", "load", "refit", "load"]
+    assert all(gpus[-1:] == ["cuda:1"] for _, gpus in seen)
+
+
+def test_a_plan_whose_gate_broke_off_is_judged_and_not_built_again(
+    trt: Callable[..., Fake], graph: Path, tmp_path: Path
+) -> None:
+    def breaks(plan: Running) -> dict[str, Any]:
+        raise KeyboardInterrupt
+
+    fake = trt()
+    with pytest.raises(KeyboardInterrupt):
+        plan_from_graph(graph, tmp_path, SETTINGS, breaks)
+    (path,) = tmp_path.glob("*.plan")
+    with pytest.raises(ParityFailed, match="has no verdict"), open_plan(path):
+        pass
+    assert plan_from_graph(graph, tmp_path, SETTINGS, passes) == path
+    assert len(fake.called("Builder.build_serialized_network")) == 1
+
+
 def test_the_next_build_of_this_gpu_starts_from_the_kept_timings(
     trt: Callable[..., Fake], graph: Path, tmp_path: Path
 ) -> None:
@@ -438,11 +352,11 @@ def test_a_plan_that_is_not_its_model_is_refused_at_once_and_ever_after(
 ) -> None:
     trt()
 
-    def fails(runner: Runner) -> dict[str, Any]:
+    def fails(plan: Running) -> dict[str, Any]:
         return {"passed": False, "reasons": ["worst row has cosine 0.5"]}
 
     for _ in range(2):
-        with pytest.raises(ParityFailed, match=r"is not its model: worst row has cosine 0\.5"):
+        with pytest.raises(ParityFailed, match=r"is not its model: worst row has cosine 0\.5; to have it built again"):
             plan_from_graph(graph, tmp_path, SETTINGS, fails)
     (path,) = tmp_path.glob("*.plan")
     with pytest.raises(ParityFailed), open_plan(path):
@@ -450,6 +364,19 @@ def test_a_plan_that_is_not_its_model_is_refused_at_once_and_ever_after(
     header, blob = read_plan(path)
     write_plan(path, dataclasses.replace(header, verdict={}), blob)
     with pytest.raises(ParityFailed, match="has no verdict"), open_plan(path):
+        pass
+
+
+def test_a_plan_whose_contract_was_changed_has_no_verdict_any_more(
+    trt: Callable[..., Fake], graph: Path, tmp_path: Path
+) -> None:
+    trt()
+    path = plan_from_graph(graph, tmp_path, SETTINGS, passes)
+    header, blob = read_plan(path)
+    assert header.contract == contract_of(graph)
+    spec = header.contract["spec"] | {"mean": [0.5, 0.5, 0.5]}
+    write_plan(path, dataclasses.replace(header, contract=header.contract | {"spec": spec}), blob)
+    with pytest.raises(ParityFailed, match="was changed after its verdict"), open_plan(path):
         pass
 
 
@@ -502,8 +429,7 @@ def test_export_refits_an_old_plan_with_the_new_weights_and_hands_settings_on(
     trt: Callable[..., Fake], lively: Any, quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = trt()
-    monkeypatch.setattr("export.command.library", lambda: fake.module)
-    monkeypatch.setattr("export.command.gate_of_plan", lambda *_: lambda runner: gate_record())
+    monkeypatch.setattr("export.command.gate_of_plan", lambda *_: passes)
     monkeypatch.setenv("FEATUNE_CACHE_DIR", str(tmp_path / "cache"))
     product = Product(to="tensorrt", batches=(1, 4, 8), refittable=True, hardware="ampere_plus")
     built = export_model(lively, product, out=tmp_path / "built.plan", progress=lambda *_: True)
@@ -516,20 +442,13 @@ def test_export_refits_an_old_plan_with_the_new_weights_and_hands_settings_on(
     assert len(fake.called("Builder.build_serialized_network")) == 1
 
 
-def test_settings_that_no_plan_can_have_are_refused_before_any_work(
-    trt: Callable[..., Fake], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fake = trt()
-    monkeypatch.setattr("export.command.library", lambda: fake.module)
+def test_settings_that_no_plan_can_have_are_refused_before_any_work(trt: Callable[..., Fake]) -> None:
+    trt()
     for wrong, message in (({"hardware": "volta"}, "no hardware level"), ({"batches": (8, 4, 1)}, "least <= usual")):
         with pytest.raises(BadInput, match=message):
             checked_target(Product(to="tensorrt", **wrong))
     with pytest.raises(BadInput, match="no such plan"):
         checked_target(Product(to="tensorrt", refit=Path("absent.plan")))
-
-
-def gate_record() -> dict[str, Any]:
-    return {"passed": True, "reasons": [], "precision": "fp32"}
 
 
 def test_a_plan_that_was_not_built_refittable_is_refused(trt: Callable[..., Fake], graph: Path, tmp_path: Path) -> None:
@@ -553,7 +472,7 @@ def test_an_int8_graph_for_cpus_is_no_graph_for_tensorrt(trt: Callable[..., Fake
 def test_what_is_no_plan_or_a_damaged_one_is_bad_input(tmp_path: Path) -> None:
     key = PlanKey("g", "11.4.0.106", "H200", "9.0", SETTINGS)
     path = tmp_path / "x.plan"
-    write_plan(path, Plan(key, "0" * 64, "m", "fp32"), b"bytes")
+    write_plan(path, Plan(key, "0" * 64, dict.fromkeys(ESSENTIAL)), b"bytes")
     with pytest.raises(BadInput, match="is damaged"):
         read_plan(path)
     path.write_bytes(b"\x00\x01\x02")
@@ -569,16 +488,7 @@ def test_a_real_plan_gives_torchs_features_on_this_gpu(right: Path, lively: Any,
     pytest.importorskip("tensorrt")
     if not torch.cuda.is_available():
         pytest.skip("no NVIDIA GPU here")
-    from engine.models import feature_model
-    from engine.runners import torch_runner
-    from export.parity import compare, failures
-
-    def gate(runner: Runner) -> dict[str, Any]:
-        with torch_runner(feature_model(lively), "cuda") as reference:
-            found = compare(reference, runner, sample.images.cuda())
-        assert math.isfinite(found.noise)
-        return {"passed": not failures(found), "reasons": failures(found)}
-
+    gate = gate_of_plan(lively, lambda: sample, "cuda")
     path = plan_from_graph(right, tmp_path, BuildSettings(batches=(1, 8, 32), refittable=True), gate)
     for cuda_graph in (False, True):
         with open_plan(path, cuda_graph=cuda_graph) as run:

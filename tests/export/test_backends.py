@@ -1,0 +1,26 @@
+"""Backends on GPUs, with fakes in the place of the GPU and of TensorRT."""
+
+import types
+from pathlib import Path
+
+import pytest
+
+from engine.models import ModelSpec
+from export.backends import Artefact, _provider_settings
+from export.parity import Parity
+
+
+def test_the_provider_keeps_engines_in_a_folder_that_is_there_and_is_its_gpus_own(
+    lively: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ONNX Runtime fails on a folder whose parent is not there; engines of another GPU are not to be found."""
+    monkeypatch.setattr("export.backends.library", lambda: types.SimpleNamespace(__version__="10.16.1.11"))
+    monkeypatch.setattr("export.backends.machine", lambda device: ({"cuda:0": "H200", "cuda:1": "T4"}[device], "9.0"))
+    found = Artefact(tmp_path / "model.onnx", "digest", Parity(2, 1.0, 1.0, 0.0, 1.0))
+    folders = []
+    for device in ("cuda:0", "cuda:1"):
+        settings = _provider_settings(lively, found, tmp_path / "cache", device)
+        folders.append(settings["trt_engine_cache_path"])
+        assert Path(settings["trt_engine_cache_path"]).is_dir()
+        assert Path(settings["trt_timing_cache_path"]).is_dir()
+    assert folders[0] != folders[1]
