@@ -70,15 +70,15 @@ def extract(
         options = Options(batch, workers, device, check_on_error(on_error), keep_views)
         chosen = Models(models.split(","), checkpoint, untrained)
         found, made = extract_models(chosen, request, how, options, store=store, progress=progress_of(quiet))
-        files = exported_to(made, out) if out else {each.model: str(each.file) for each in made}
+        files = exported_to(made, out) if out else {each.key: str(each.file) for each in made}
         if as_json:
-            print(json.dumps([each.record() | {"out": files[each.model]} for each in made], indent=1))
+            print(json.dumps([each.record() | {"out": files[each.key]} for each in made], indent=1))
             return
         for note in found.notes:
             print(f"note: {note}")
         for each in made:
             count, width = each.features.rows.shape
-            print(f"{each.model}: {count} x {width}, key {each.key}: {files[each.model]}")
+            print(f"{each.model}: {count} x {width}, key {each.key}: {files[each.key]}")
         for _, path, reason in made[0].features.skipped:
             print(f"skipped: {path}: {reason}")
         print("\n".join(made[0].features.verdict.lines()))

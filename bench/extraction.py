@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ class Extraction:
     """One model's file of features."""
 
     model: str
+    precision: str
     key: str
     file: Path
     features: Features
@@ -73,7 +75,7 @@ def extract_models(
     write_text(root / f"{wanted[0].key.images}{ITEMS}", json.dumps(_items(data), ensure_ascii=False))
     made = []
     for each, features in zip(wanted, found, strict=True):
-        made.append(Extraction(each.label, each.key.name, root / f"{each.key.name}.npy", features))
+        made.append(Extraction(each.label, each.key.precision, each.key.name, root / f"{each.key.name}.npy", features))
     return data, made
 
 
@@ -84,14 +86,28 @@ def _wanted(name: str, model: Models, data: Data, how: How) -> Wanted:
 
 
 def exported_to(made: Sequence[Extraction], out: Path) -> dict[str, str]:
-    """Write each model's rows with paths and labels to `out`, or with several models to `out` with their names."""
-    files = {}
-    for each in made:
-        name = each.model.replace("/", "_")
-        path = out if len(made) == 1 else out.with_name(f"{out.stem}.{name}{out.suffix}")
-        export_features(each.file.parent, each.key, path)
-        files[each.model] = str(path)
+    """Write each model's rows with paths and labels: to `out`, or, of several models, to `out` with their names.
+
+    Gives the file of each key. Models of one name have their precision in it too, or else their key.
+    """
+    files: dict[str, str] = {}
+    several = {each.key: each for each in made}
+    for key, name in _names(list(several.values())).items():
+        path = out if len(several) == 1 else out.with_name(f"{out.stem}.{name}{out.suffix}")
+        export_features(several[key].file.parent, key, path)
+        files[key] = str(path)
     return files
+
+
+def _names(made: Sequence[Extraction]) -> dict[str, str]:
+    """A name for the file of each key, no two alike."""
+    names: dict[str, str] = {}
+    for more in ("", "precision", "key"):
+        again = [each for each in made if Counter(names.values())[names.get(each.key, "")] != 1]
+        for each in again:
+            name = f"{each.model}.{getattr(each, more)}" if more else each.model
+            names[each.key] = name.replace("/", "_")
+    return names
 
 
 def _items(data: Data) -> dict[str, Any]:
