@@ -12,6 +12,8 @@ from engine.passes import Seconds, Setting
 from engine.store import write_json
 from engine.verdict import Verdict
 
+CONTENT = "c" * 16
+
 
 @pytest.fixture
 def made(tmp_path: Path) -> list[Extraction]:
@@ -28,9 +30,11 @@ def made(tmp_path: Path) -> list[Extraction]:
         features = Features(
             stored.rows, stored.kept, [], Verdict(0, 2, 4, 0.0, 0.0, Seconds(), Setting(8, 1), "cpu", "fast")
         )
-        found.append(Extraction(name, precision, key, tmp_path / "store" / f"{key}.npy", features))
-    items = {"data": "two", "root": "/", "paths": ["0.png", "1.png"], "labels": [[0], [1]], "classes": ["a", "b"]}
-    write_json(tmp_path / "store" / "these.items.json", items)
+        found.append(Extraction(name, precision, key, CONTENT, tmp_path / "store" / f"{key}.npy", features))
+    items = {"root": "/", "paths": ["0.png", "1.png"], "labels": [[0], [1]], "classes": ["a", "b"]}
+    write_json(tmp_path / "store" / f"{CONTENT}.items.json", items)
+    for each in found:
+        write_json(tmp_path / "store" / f"{each.key}.{CONTENT}.data.json", {"data": "two", "asked": "2026-01-01"})
     return found
 
 
