@@ -10,6 +10,7 @@ import typer
 from bench.terminal import InChans, Json, Quiet, errors, progress_of
 
 FEATURES = "Features"
+BACKEND = "onnxruntime, torch, tensorrt or onnxruntime-tensorrt. (default: onnxruntime)"
 app = typer.Typer()
 features_app = typer.Typer(no_args_is_help=True, help="List, show, verify, remove and export stored features.")
 app.add_typer(features_app, name="features", rich_help_panel=FEATURES)
@@ -30,8 +31,8 @@ def extract(
     root: Annotated[Path | None, typer.Option(help="Where named data lie. (default: data)")] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch named data that are not there.")] = False,
     in_chans: InChans = None,
-    backend: Annotated[str, typer.Option(help="onnxruntime, torch, tensorrt or onnxruntime-tensorrt.")] = "onnxruntime",
-    precision: Annotated[str, typer.Option(help="fp32, fp16, bf16, int8, or auto.")] = "fp32",
+    backend: Annotated[str | None, typer.Option(help=BACKEND)] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, fp16, bf16, int8, or auto. (default: fp32)")] = None,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")] = "cpu",
     checkpoint: Annotated[Path | None, typer.Option(help="Local weights, or a fine-tuned run's.")] = None,
     untrained: Annotated[bool, typer.Option("--untrained", help="Random weights; nothing is fetched.")] = False,
@@ -59,26 +60,29 @@ def extract(
         from bench.stored import format_of
         from engine.decoding import check_decoder, limit_pixels
         from engine.features import Options, check_on_error
+        from engine.store import check_writable
         from export.wanted import How
 
         if max_pixels is not None:
             limit_pixels(max_pixels)
         if out is not None:
             format_of(out)  # before the work
+            check_writable(out)
         request = Request(data, split, input_key, target_key, class_map, limit, root, download, in_chans)
-        how = How(backend, device, precision, check_decoder(decoder), allow_fallback)
+        how = How(backend or How.backend, device, precision or How.precision, check_decoder(decoder), allow_fallback)
         options = Options(batch, workers, device, check_on_error(on_error), keep_views)
-        chosen = Models(models.split(","), checkpoint, untrained)
+        chosen = Models(models.split(","), checkpoint, untrained, backend, precision)
         found, made = extract_models(chosen, request, how, options, store=store, progress=progress_of(quiet))
-        files = exported_to(made, out) if out else {each.model: str(each.file) for each in made}
+        files = exported_to(made, out) if out else {each.key: str(each.file) for each in made}
         if as_json:
-            print(json.dumps([each.record() | {"out": files[each.model]} for each in made], indent=1))
+            notes = {"notes": list(found.notes)}
+            print(json.dumps([each.record() | {"out": files[each.key]} | notes for each in made], indent=1))
             return
         for note in found.notes:
             print(f"note: {note}")
         for each in made:
             count, width = each.features.rows.shape
-            print(f"{each.model}: {count} x {width}, key {each.key}: {files[each.model]}")
+            print(f"{each.model}: {count} x {width}, key {each.key}: {files[each.key]}")
         for _, path, reason in made[0].features.skipped:
             print(f"skipped: {path}: {reason}")
         print("\n".join(made[0].features.verdict.lines()))
@@ -120,6 +124,7 @@ def probe(
         from bench.probing import holds_features, probe_files, probe_model, source_of, study_of
         from bench.regimes import ProbeSetting, regime_kind
         from engine.errors import BadInput
+        from engine.runners import require_device
         from engine.store import plain
         from export.command import spec_of_model
 
@@ -136,6 +141,7 @@ def probe(
             spec = spec_of_model(model, checkpoint, untrained)
             request = Request(task, None, input_key, target_key, root=root, download=download, channels=in_chans)
             source = source_of(request, metric, seed, parsed_splits(splits))
+            require_device(device)
             study = study_of(backend, device, seed)
             found = probe_model(spec, source, regime, setting, study, progress_of(quiet))
         print(json.dumps(plain(found), indent=1) if as_json else "\n".join(found.lines()))
@@ -147,23 +153,24 @@ def features_list(store: Store = None, as_json: Json = False) -> None:
 
     Example: featune features list
     """
-    from bench.stored import entries
-    from engine.store import plain
+    with errors():
+        from bench.stored import entries
+        from engine.store import plain
 
-    found = entries(_root(store))
-    if as_json:
-        print(json.dumps(plain(found), indent=1))
-        return
-    from rich.console import Console
-    from rich.table import Table
+        found = entries(_root(store))
+        if as_json:
+            print(json.dumps(plain(found), indent=1))
+            return
+        from rich.console import Console
+        from rich.table import Table
 
-    table = Table("key", "model", "backend", "precision", "data", "rows", "width", "MB", "made")
-    for each in found:
-        done = f"{each.rows}" if each.state == "complete" else f"{each.rows}, unfinished"
-        rows = f"{done}, {each.skipped} skipped" if each.skipped else done
-        table.add_row(each.key, each.model, each.backend, each.precision, each.data, rows, str(each.width),
-                      f"{each.megabytes:.1f}", each.made)  # fmt: skip
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+        table = Table("key", "model", "backend", "precision", "data", "rows", "width", "MB", "made")
+        for each in found:
+            done = f"{each.rows}" if each.state == "complete" else f"{each.rows}, unfinished"
+            rows = f"{done}, {each.skipped} skipped" if each.skipped else done
+            table.add_row(each.key, each.model, each.backend, each.precision, each.data, rows, str(each.width),
+                          f"{each.megabytes:.1f}", each.made)  # fmt: skip
+        Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 @features_app.command("show")
@@ -212,17 +219,22 @@ def features_remove(
     Example: featune features remove 3f2a 91bc
     """
     with errors():
-        from bench.stored import entries, full_key, removed
+        from bench import stored
+        from bench.stored import cleared, full_key, removed
         from engine.errors import BadInput
+
+        def say(text: str) -> None:
+            print(text, file=sys.stderr)
 
         root = _root(store)
         chosen = [full_key(root, key) for key in keys or []]
-        if unfinished or everything:
-            chosen += [each.key for each in entries(root) if everything or each.state == "unfinished"]
         if not chosen and not (unfinished or everything):
             raise BadInput("nothing named to remove; give keys, --unfinished or --all")
-        freed = removed(root, chosen)
-        print(f"{len(chosen)} removed, {freed / 1e6:.1f} MB")
+        count, freed = cleared(root, say) if everything else (len(chosen), removed(root, chosen, say=say))
+        if unfinished and not everything:
+            parts = stored.unfinished(root)
+            count, freed = count + len(parts), freed + removed(root, parts, parts=True, say=say)
+        print(f"{count} removed, {freed / 1e6:.1f} MB")
 
 
 @features_app.command("export")
@@ -230,6 +242,7 @@ def features_export(
     key: Annotated[str, typer.Argument(help="A key, or how it begins.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")],
     to: Annotated[str | None, typer.Option("--to", help="parquet, npz or safetensors. (default: by --out)")] = None,
+    data: Annotated[str | None, typer.Option("--data", help="Whose labels. (default: who asked last)")] = None,
     store: Store = None,
 ) -> None:
     """Write rows with their paths and labels for other programs.
@@ -237,11 +250,17 @@ def features_export(
     Example: featune features export 3f2a --out photos.parquet
     """
     with errors():
+        from bench.origins import origins
         from bench.stored import export_features, full_key
 
         root = _root(store)
-        export_features(root, full_key(root, key), out, to)
+        found = full_key(root, key)
+        origin = export_features(root, found, out, to, data)
         print(out)
+        print(f"paths and labels of {origin}", file=sys.stderr)
+        for other in origins(root, found):
+            if other.content != origin.content:
+                print(f"note: the same images are {other} too; --data {other.content} chooses it", file=sys.stderr)
 
 
 def _root(store: Path | None) -> Path:

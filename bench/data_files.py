@@ -24,14 +24,15 @@ def chosen_splits(request: Request, found: Iterable[str]) -> list[str]:
     known = list(found)
     if request.split in known:
         return [request.split]
-    asked = (request.split or "").lower()
-    for called in (str, lambda name: SYNONYMS.get(name, name)):
-        alike = [name for name in known if called(name.lower()) == called(asked)]
-        if len(alike) == 1:
-            return alike
+    if request.split is not None:
+        asked = request.split.lower()
+        for called in (str, lambda name: SYNONYMS.get(name, name)):
+            alike = [name for name in known if called(name.lower()) == called(asked)]
+            if len(alike) == 1:
+                return alike
     if request.split == ALL or (request.split is None and len(known) < 2):
         return known
-    listed = ", ".join((*known, ALL)) if known else ""
+    listed = ", ".join((*(name or "'' (blank)" for name in known), ALL)) if known else ""
     if request.split is None:
         raise BadInput(f"{request.text}: {len(known)} splits found; give --split, one of {listed}")
     expected = f"; one of {listed}" if known else ", it has no splits; leave --split out"
@@ -65,11 +66,14 @@ def read_csv(request: Request, file: Path) -> Data:
     items, classes = unlabelled(file.parent.absolute(), paths_of(file, table)), tuple[str, ...]()
     if "label" in table or any(column.startswith(CLASS) for column in table):
         items, classes, _ = items_of_table(file, table)
+    notes: tuple[str, ...] = ()
     if "split" in table or request.split:
         names = table.get("split", [])
-        wanted = set(chosen_splits(request, sorted(set(names), key=names.index)))
+        wanted = dict.fromkeys(_alike(request, list(dict.fromkeys(names))))
         items = items.take([at for at, name in enumerate(names) if name in wanted])
-    return Data(request.name, items, classes)
+        if len(wanted) > 1 and request.split != ALL:
+            notes = (f"{file}: split {request.split} is the lines of {', '.join(wanted)}",)
+    return Data(request.name, items, classes, notes)
 
 
 def read_task(request: Request, folder: Path) -> Data:
@@ -77,6 +81,16 @@ def read_task(request: Request, folder: Path) -> Data:
     task = load_task(folder)
     parts = [task.load(split) for split in chosen_splits(request, task.counts)]
     return Data(request.name, functools.reduce(operator.add, parts), task.classes, task.notes)
+
+
+def _alike(request: Request, known: list[str]) -> list[str]:
+    """The names in a table's column that mean the split that is asked for, all of them, as studies join them."""
+
+    def meant(name: str) -> str:
+        return SYNONYMS.get(name.lower(), name.lower())
+
+    alike = [name for name in known if request.split is not None and meant(name) == meant(request.split)]
+    return alike or chosen_splits(request, known)
 
 
 def _has_images(folder: Path) -> bool:

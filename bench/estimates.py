@@ -17,8 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from bench.data import Data
 from bench.estimators import ESTIMATORS
 from bench.executors import Executor
+from bench.origins import note_origin
 from bench.progress import Progress
 from bench.regimes import Bench, stored_features
 from bench.runs import Estimate
@@ -95,14 +97,14 @@ class _Inputs:
     @functools.cached_property
     def features(self) -> NDArray[np.float32]:
         bench = Bench(Path(self.study.cache), self.study.backend, self.study.device, self.study.threads)
-        return stored_features(bench, self.spec, self.train)(self.train)
+        return stored_features(bench, self.spec, self.task, self.train)(self.train)
 
     @functools.cached_property
     def probabilities(self) -> NDArray[np.float64]:
         require_source_classes(self.spec)
         logits = logits_by_head(self.spec, self.train, lambda: self.features)
         if logits is None:
-            logits = source_logits(self.spec, self.train, Path(self.study.cache), self.study.device)
+            logits = source_logits(self.spec, self.task, self.train, Path(self.study.cache), self.study.device)
         return softmax(logits)
 
 
@@ -136,7 +138,9 @@ def logits_by_head(
     return head(torch.from_numpy(np.array(features()))).numpy()
 
 
-def source_logits(spec: ModelSpec, items: Labelled, cache: Path, device: str = "cpu") -> NDArray[np.float32]:
+def source_logits(
+    spec: ModelSpec, task: Task, items: Labelled, cache: Path, device: str = "cpu"
+) -> NDArray[np.float32]:
     """Logits of the source classes [n, source classes] by the whole model in torch; stored like features.
 
     Raises BadInput for a model without source classes, a body alone.
@@ -145,6 +149,7 @@ def source_logits(spec: ModelSpec, items: Labelled, cache: Path, device: str = "
     if getattr(model[1], "num_classes", None) == 0:  # type: ignore[index]
         raise BadInput(f"{spec.name} has no classifier of source classes; leave leep and nce out")
     key = FeatureKey(spec.digest, spec.view, items.content_digest, f"torch:{device}", output="logits")
+    note_origin(cache / "features", [key], Data(task.name, items, task.classes))
     rows = FeatureStore(cache / "features").rows(key, items, lambda threads: torch_runner(model, device))
     if rows.ndim != 2 or rows.shape[1] < 2:
         raise BadInput(f"{spec.name}: logits [n, source classes] expected, {rows.shape} found; leave leep and nce out")

@@ -1,38 +1,47 @@
 """What `featune extract` does: models and a data string to files of features, in one pass, with a verdict."""
 
 import dataclasses
-import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.data import Data, Request
+from bench.origins import note_origin
 from bench.progress import Progress
 from bench.sources import open_data
-from bench.stored import ITEMS, export_features
+from bench.stored import export_features
 from engine.errors import BadInput
-from engine.feature_store import FeatureStore, Wanted
+from engine.feature_store import FeatureStore, Wanted, views_key
 from engine.features import Features, Options
-from engine.store import cache_dir, write_text
+from engine.runners import require_device
+from engine.store import cache_dir, check_writable
 from export.command import spec_of_model
 from export.wanted import How, wanted_of_artefact, wanted_of_plan, wanted_of_spec
 
 
 @dataclasses.dataclass(frozen=True)
 class Models:
-    """names: timm names, factories `file.py:function`, or files of `featune export`. checkpoint: of a single one."""
+    """names: timm names, factories `file.py:function`, or files of `featune export`. checkpoint: of a single one.
+
+    backend, precision: that were asked for by name, which a file must be of.
+    """
 
     names: Sequence[str]
     checkpoint: Path | None = None
     untrained: bool = False
+    backend: str | None = None
+    precision: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Extraction:
-    """One model's file of features."""
+    """One model's file of features. content: names the paths and labels of this extraction's data."""
 
     model: str
+    precision: str
     key: str
+    content: str
     file: Path
     features: Features
 
@@ -60,44 +69,73 @@ def extract_models(
     """
     if model.checkpoint is not None and len(model.names) > 1:
         raise BadInput(f"--checkpoint is of one model, {len(model.names)} given; extract them one by one")
-    data = open_data(request, progress)
+    _check_alone(model)
+    require_device(how.device)
     root = store or cache_dir() / "features"
+    check_writable(root / "rows")
+    data = open_data(request, progress)
     with progress.stage("export and parity") as advance:
         wanted = []
         for name in model.names:
             wanted.append(_wanted(name, model, data, how))
             advance(len(wanted), len(model.names))
+    keys = [each.key for each in wanted]
+    content = note_origin(root, [*keys, *(map(views_key, keys) if options.keep_views else ())], data)
     with progress.stage("extract") as advance:
         found = FeatureStore(root).extract(data.items, wanted, options=options, progress=advance)
-    # On one line: an indented one takes Python's own encoder, 5 s and half a gigabyte for ImageNet.
-    write_text(root / f"{wanted[0].key.images}{ITEMS}", json.dumps(_items(data), ensure_ascii=False))
     made = []
     for each, features in zip(wanted, found, strict=True):
-        made.append(Extraction(each.label, each.key.name, root / f"{each.key.name}.npy", features))
+        made.append(
+            Extraction(each.label, each.key.precision, each.key.name, content, root / f"{each.key.name}.npy", features)
+        )
     return data, made
 
 
 def _wanted(name: str, model: Models, data: Data, how: How) -> Wanted:
-    if name.endswith(".onnx"):
-        return wanted_of_artefact(Path(name), data.items, how)
-    if name.endswith(".plan"):
-        return wanted_of_plan(Path(name), data.items, how)
+    if _is_file(name):
+        opened = wanted_of_plan if name.endswith(".plan") else wanted_of_artefact
+        wanted = opened(Path(name), data.items, how)
+        own = {"backend": wanted.key.backend.partition(":")[0], "precision": wanted.key.precision}
+        for option, has in own.items():
+            asked = getattr(model, option)
+            if asked not in (None, has):
+                raise BadInput(f"{name}: its {option} is {has}, --{option} {asked} asked for; leave --{option} out")
+        return wanted
     return wanted_of_spec(spec_of_model(name, model.checkpoint, model.untrained), data.items, how, cache_dir())
 
 
+def _is_file(name: str) -> bool:
+    return name.endswith((".onnx", ".plan"))
+
+
+def _check_alone(model: Models) -> None:
+    """Raises BadInput where there are weights given for files, which have their own."""
+    files = [name for name in model.names if _is_file(name)]
+    options = {"--checkpoint": model.checkpoint is not None, "--untrained": model.untrained}
+    for option in [option for option, given in options.items() if given and len(files) == len(model.names)]:
+        raise BadInput(f"{files[0]}: has its own weights, {option} given; leave {option} out, or give the model's name")
+
+
 def exported_to(made: Sequence[Extraction], out: Path) -> dict[str, str]:
-    """Write each model's rows with paths and labels to `out`, or with several models to `out` with their names."""
-    files = {}
-    for each in made:
-        name = each.model.replace("/", "_")
-        path = out if len(made) == 1 else out.with_name(f"{out.stem}.{name}{out.suffix}")
-        export_features(each.file.parent, each.key, path)
-        files[each.model] = str(path)
+    """Write each model's rows with paths and labels: to `out`, or, of several models, to `out` with their names.
+
+    Gives the file of each key. Models of one name have their precision in it too, or else their key.
+    """
+    files: dict[str, str] = {}
+    several = {each.key: each for each in made}
+    for key, name in _names(list(several.values())).items():
+        path = out if len(several) == 1 else out.with_name(f"{out.stem}.{name}{out.suffix}")
+        export_features(several[key].file.parent, key, path, data=several[key].content)
+        files[key] = str(path)
     return files
 
 
-def _items(data: Data) -> dict[str, Any]:
-    """What the rows are of, for those who read the features later; labels do not touch features."""
-    root = str(Path(data.items.root).absolute())
-    return {"data": data.name, "root": root, "paths": data.items.paths, "labels": data.items.labels,
-            "classes": data.classes}  # fmt: skip
+def _names(made: Sequence[Extraction]) -> dict[str, str]:
+    """A name for the file of each key, no two alike."""
+    names: dict[str, str] = {}
+    for more in ("", "precision", "key"):
+        again = [each for each in made if Counter(names.values())[names.get(each.key, "")] != 1]
+        for each in again:
+            name = f"{each.model}.{getattr(each, more)}" if more else each.model
+            names[each.key] = name.replace("/", "_")
+    return names

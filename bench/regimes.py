@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.choosing import Goodness
+from bench.data import Data
+from bench.origins import note_origin
 from bench.tasks import Task
 from engine.errors import BadInput, nearest
 from engine.feature_store import FeatureStore
@@ -134,7 +136,7 @@ def frozen_regime(fit: Fit) -> Callable[["Bench", Any], Regime]:
 
     def make(bench: Bench, setting: Any) -> Regime:
         def regime(spec: ModelSpec, task: Task, train: Labelled, val: Labelled, seed: int) -> Scorer:
-            features = stored_features(bench, spec, train)
+            features = stored_features(bench, spec, task, train)
             classes = len(task.classes)
             data = FrozenData(
                 features(train), *_truths(train, task),
@@ -289,13 +291,16 @@ def regime_kind(name: str) -> RegimeKind:
     return REGIMES[name]
 
 
-def stored_features(bench: Bench, spec: ModelSpec, sample: Labelled) -> Callable[[Labelled], NDArray[np.float32]]:
-    """A function from items to their stored feature rows [n, width]; `sample` is what parity is checked on."""
+def stored_features(
+    bench: Bench, spec: ModelSpec, task: Task, sample: Labelled
+) -> Callable[[Labelled], NDArray[np.float32]]:
+    """A function from a task's items to their stored feature rows [n, width]; parity is checked on `sample`."""
     store = FeatureStore(bench.cache / "features")
     base = wanted_of_spec(spec, sample, How(bench.backend, bench.device), bench.cache)
 
     def features(items: Labelled) -> NDArray[np.float32]:
         wanted = dataclasses.replace(base, key=dataclasses.replace(base.key, images=items.content_digest))
+        note_origin(store.root, [wanted.key], Data(task.name, items, task.classes))
         return store.extract(items, [wanted], options=Options(workers=bench.threads, device=bench.device))[0].rows
 
     return features

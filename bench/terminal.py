@@ -20,7 +20,7 @@ Json = Annotated[bool, typer.Option("--json", help="Results as JSON on stdout.")
 
 @contextlib.contextmanager
 def errors() -> Iterator[None]:
-    """Our own errors as one message and their exit code; anything else is our defect and keeps its traceback."""
+    """Our own errors, and a disk that is full, as one message and an exit code; all else keeps its traceback."""
     from engine.errors import FeatuneError
 
     try:
@@ -28,6 +28,14 @@ def errors() -> Iterator[None]:
     except FeatuneError as error:
         print(f"featune: {error}", file=sys.stderr)
         raise typer.Exit(error.exit_code) from None
+    except OSError as error:
+        from engine.store import NO_WRITING, unwritable
+
+        if error.errno not in NO_WRITING:
+            raise
+        refused = unwritable(error.filename or "a file", error)
+        print(f"featune: {refused}", file=sys.stderr)
+        raise typer.Exit(refused.exit_code) from None
     except KeyboardInterrupt:
         print("featune: interrupted; what is finished is saved, run again to go on", file=sys.stderr)
         raise typer.Exit(130) from None

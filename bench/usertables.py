@@ -19,10 +19,10 @@ MARKS = {"1": 1, "0": 0, "": 0, "-1": -1}
 def read_table(file: Path) -> Table:
     """The columns of a CSV or Parquet file as text, in their order; a list of labels is joined by `|`.
 
-    Raises BadInput for a file that cannot be read and Missing for Parquet without pyarrow.
+    Raises BadInput for a file that cannot be read or has no rows, and Missing for Parquet without pyarrow.
     """
     try:
-        return _parquet_columns(file) if file.suffix.lower() in PARQUET else _csv_columns(file)
+        table = _parquet_columns(file) if file.suffix.lower() in PARQUET else _csv_columns(file)
     except OSError as error:
         reason = error.strerror or error
         raise BadInput(f"{file}: {reason}; give a CSV with the columns path and label") from error
@@ -30,6 +30,9 @@ def read_table(file: Path) -> Table:
         raise BadInput(f"{file}: not text in UTF-8 ({error.reason}); save it as a CSV in UTF-8") from error
     except csv.Error as error:
         raise BadInput(f"{file}: not a CSV ({error}); save it as a CSV in UTF-8") from error
+    if table and not any(table.values()):
+        raise BadInput(f"{file}: a header ({', '.join(table)[:80]}) and no rows; give a row for each image")
+    return table
 
 
 def paths_of(file: Path, table: Table) -> tuple[str, ...]:
@@ -140,7 +143,7 @@ def _csv_columns(file: Path) -> Table:
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise BadInput(f"{file}: column {twice[0]!r} is there {header.count(twice[0])} times; rename or remove one")
-    return dict(zip(header, columns, strict=True)) if columns and columns[0] else {}
+    return dict(zip(header, columns, strict=True))
 
 
 def _parquet_columns(file: Path) -> Table:

@@ -2,10 +2,11 @@
 
 import contextlib
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from engine.errors import BadInput, Missing, first_line, nearest
-from engine.hub import HUB_NAMES, weight_files
+from engine.hub import HUB_NAMES, LOCAL, no_model, weight_files
 from engine.store import cache_dir, digest, read_json, write_json
 
 FORM = 2  # raise it when the record changes
@@ -32,11 +33,26 @@ def _hub_config(architecture: str) -> dict[str, Any]:
     import timm
     from timm.data import resolve_data_config
 
+    folder = Path(architecture.removeprefix(LOCAL)) if architecture.startswith(LOCAL) else None
+    if folder is not None and not (folder / "config.json").is_file():
+        raise no_model(folder)
     try:
         model = timm.create_model(architecture, pretrained=False)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise Missing(f"{architecture}: not to be had ({first_line(error)}); check the name and network") from error
-    return {**resolve_data_config({}, model=model), "hub": architecture, "family": "other"}
+        found = resolve_data_config({}, model=model)
+    # A config.json of other keys or types fails anywhere in timm, as whatever its code runs into.
+    except Exception as error:
+        if folder is not None:
+            raise no_model(folder, f"config.json: {_said(error)}") from error
+        if isinstance(error, (OSError, RuntimeError, ValueError)):
+            raise Missing(f"{architecture}: not to be had ({first_line(error)}); check the name and network") from error
+        raise BadInput(
+            f"{architecture}: its config.json is not timm's ({_said(error)}); choose another model"
+        ) from error
+    return {**found, "hub": architecture, "family": "other"}
+
+
+def _said(error: Exception) -> str:
+    return first_line(error) if isinstance(error, (OSError, RuntimeError, ValueError)) else repr(error)[:200]
 
 
 def _timm_config(architecture: str) -> dict[str, Any]:

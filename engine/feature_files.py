@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import BadInput
-from engine.store import file_digest, read_json, write_json
+from engine.store import file_digest, read_json, unwritable, write_json
 
 Rows = NDArray[Any]
 FIRST_SECONDS = 0.5  # until the first safe point
@@ -48,7 +48,7 @@ class Stored:
 def open_stored(path: Path) -> Stored | None:
     """The file `<path>.npy`, or None where it is absent, unfinished or damaged: every byte is checked."""
     file, record = _with(path, ".npy"), read_json(_with(path, ".json"))
-    if record is None or not file.exists() or file_digest(file) != record["sha256"]:
+    if not isinstance(record, dict) or not file.exists() or file_digest(file) != record.get("sha256"):
         return None
     return Stored(np.load(file, mmap_mode="r", allow_pickle=False), record)
 
@@ -73,10 +73,9 @@ class Part:
             if not self.done:  # or a count that is of other rows would vouch for the new ones
                 _with(path, ".part.json").unlink(missing_ok=True)
             self.file = open(part, "r+b" if self.done else "wb")  # noqa: SIM115, closed by close()
+            self._cut()
         except OSError as error:
-            raise BadInput(f"cannot write {part}: {error.strerror}; choose another folder") from error
-        self.file.truncate(self._size())
-        self.file.seek(0, os.SEEK_END)
+            raise unwritable(part, error) from error
         # The first safe point comes soon, so that a run which is killed again and again gets on.
         self._due = time.monotonic() + min(FIRST_SECONDS, save_seconds)
 
@@ -107,8 +106,8 @@ class Part:
         """Forget the images from `index` on, which is one that is done."""
         self.bad = [each for each in self.bad if each[0] < index]
         self.done, self.rows = index, index - len(self.bad)
-        self.file.truncate(self._size())
-        self.file.seek(0, os.SEEK_END)
+        with self._writing():
+            self._cut()
         self.save()  # the count on the disk is of rows that are gone
 
     def save(self) -> None:
@@ -122,16 +121,17 @@ class Part:
 
     def finish(self, record: Mapping[str, Any]) -> None:
         """Give the rows their header, their record and, last, their name; killed in between, it is done again."""
-        self.file.seek(0)
-        self.file.write(_header((self.rows, self.width), self.dtype))
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        self.close()
         part = _with(self.path, ".part")
         shape = {"rows": self.rows, "width": self.width, "dtype": self.dtype, "images": self.done}
-        write_json(_with(self.path, ".json"), {**record, **shape, "sha256": file_digest(part)})
-        os.replace(part, _with(self.path, ".npy"))
-        _with(self.path, ".part.json").unlink()
+        with self._writing():
+            self.file.seek(0)
+            self.file.write(_header((self.rows, self.width), self.dtype))
+            self.file.flush()
+            os.fsync(self.file.fileno())
+            self.close()
+            write_json(_with(self.path, ".json"), {**record, **shape, "sha256": file_digest(part)})
+            os.replace(part, _with(self.path, ".npy"))
+            _with(self.path, ".part.json").unlink()
 
     def discard(self) -> None:
         """Remove what there is."""
@@ -140,7 +140,13 @@ class Part:
             _with(self.path, suffix).unlink(missing_ok=True)
 
     def close(self) -> None:
-        self.file.close()
+        with contextlib.suppress(OSError):  # it writes what the disk refused before; what counts was saved
+            self.file.close()
+
+    def _cut(self) -> None:
+        """The file as long as its rows, to be written behind them."""
+        self.file.truncate(self._size())
+        self.file.seek(0, os.SEEK_END)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -155,9 +161,16 @@ class Part:
         return HEADER + self.rows * self.width * (np.dtype(self.dtype).itemsize if self.dtype else 0)
 
 
-def remove(path: Path) -> None:
-    """All files of a key; the record goes first, so that nothing half removed is taken for whole."""
-    for suffix in (".json", ".part.json", ".npy", ".part"):
+def remove(path: Path, *, parts: bool = False) -> None:
+    """All files of a key; the record goes first, so that nothing half removed is taken for whole.
+
+    parts: rows in the making alone, and a record that was written for them before they had their name.
+    """
+    if parts and _with(path, ".npy").exists():
+        gone: tuple[str, ...] = (".part.json", ".part")
+    else:
+        gone = (".json", ".part.json", ".npy", ".part")
+    for suffix in gone:
         _with(path, suffix).unlink(missing_ok=True)
 
 

@@ -19,12 +19,18 @@ from engine.images import Labelled, folder_items
 from engine.machine import processors
 from engine.models import ModelSpec, View, feature_model, spec_from_string
 from engine.passes import Seconds, Setting, Stream, chunks, decoded_squares
-from engine.runners import Runner, torch_runner
+from engine.runners import Runner, device_kind, torch_runner
 from engine.verdict import Verdict
 
 Progress = Callable[[int, int], None]  # images done, images in all
 OnError = Literal["stop", "skip"]
 CPU_BATCH, GPU_BATCH = 8, 128  # images; beyond 8 none of three models got faster on one thread, benchmarks/extract.md
+
+
+def check_on_error(name: str) -> OnError:
+    if name not in ("stop", "skip"):
+        raise BadInput(f"on_error {name!r} found; expected stop or skip")
+    return name  # type: ignore[return-value]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,12 +50,17 @@ class Options:
     keep_views: bool = False
     save_seconds: float = 5.0
 
+    def __post_init__(self) -> None:
+        check_on_error(self.on_error)
+        device_kind(self.device)
+
     def setting(self) -> Setting:
-        usual = CPU_BATCH if torch.device(self.device).type == "cpu" else GPU_BATCH
+        usual = CPU_BATCH if device_kind(self.device) == "cpu" else GPU_BATCH
         return Setting(self.batch or usual, self.workers or processors())
 
 
 DEFAULT = Options()
+
 SKIP = "repair, remove or leave them out (--on-error skip)"
 
 
@@ -107,12 +118,6 @@ def extract(
     check_complete(skipped, items, sum(map(len, parts)), options.on_error)
     kept = np.setdiff1d(np.arange(len(items)), [index for index, _ in bad])
     return Features(np.concatenate(parts), kept, skipped, account.verdict(len(items)))
-
-
-def check_on_error(name: str) -> OnError:
-    if name not in ("stop", "skip"):
-        raise BadInput(f"on_error {name!r} found; expected stop or skip")
-    return name  # type: ignore[return-value]
 
 
 def check_complete(skipped: Sequence[tuple[int, str, str]], items: Labelled, rows: int, on_error: OnError) -> None:

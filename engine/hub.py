@@ -40,13 +40,19 @@ def weight_files(name: str | None = None) -> Sequence[str]:
     return [*_hub._get_safe_alternatives(name), name]
 
 
+def no_model(folder: Path, reason: str = "") -> BadInput:
+    """That a folder is not in the hub's layout, and why, where that is known."""
+    found = f" ({reason})" if reason else ""
+    return BadInput(
+        f"{folder}: expected a folder with config.json and a weight file ({', '.join(_WEIGHT_FILES)}), "
+        f"as timm.models.save_for_hf writes it{found}"
+    )
+
+
 def _folder_digest(folder: Path) -> str:
     files = sorted(file for file in folder.glob("*") if file.suffix in _WEIGHT_FILES)
     if not files or not (folder / "config.json").is_file():
-        raise BadInput(
-            f"{folder}: expected a folder with config.json and a weight file ({', '.join(_WEIGHT_FILES)}), "
-            "as timm.models.save_for_hf writes it"
-        )
+        raise no_model(folder)
     return digest([(file.name, file_digest(file)) for file in [folder / "config.json", *files]])
 
 

@@ -271,10 +271,19 @@ def check_images(images: Tensor) -> None:
         raise BadInput(f"a runner takes uint8 images [b, channels, side, side], found {found}")
 
 
-def require_device(device: str) -> None:
-    kind = torch.device(device).type
+def device_kind(device: str) -> str:
+    """cpu or cuda, whether this machine has it or not. Raises BadInput for any other word."""
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        kind = ""
     if kind not in DEVICES:
         raise BadInput(f"no device named {device!r}; cpu, cuda or cuda:N")
+    return kind
+
+
+def require_device(device: str) -> None:
+    kind = device_kind(device)
     if kind == "cuda" and not torch.cuda.is_available():
         raise Missing("no CUDA device is usable by torch on this machine; choose --device cpu")
 

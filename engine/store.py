@@ -2,17 +2,24 @@
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import os
+import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from engine.errors import BadInput
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+NO_WRITING = (*FULL, errno.EROFS, errno.EFBIG)  # errors that only writing meets
+ELSEWHERE = "choose another --out, --store or FEATUNE_CACHE_DIR"
+SOON = 0.5  # seconds that a lock is waited for before that is said
 
 
 def added(default: Any) -> Any:
@@ -64,17 +71,44 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=f".tmp{path.suffix}", dir=path.parent)
     except OSError as error:
-        raise BadInput(f"cannot write {path}: {error.strerror}; choose another --out") from error
+        raise unwritable(path, error) from error
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        try:
+            os.chmod(temporary, 0o666 & ~_umask())
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError as error:
+            raise unwritable(path, error) from error
+    except OSError as error:  # the block may read other files, whose errors say nothing of this one
+        if error.errno not in NO_WRITING:
+            raise
+        raise unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def unwritable(path: str | os.PathLike[str], error: OSError) -> BadInput:
+    """What to say where the system refuses to write: the path, its reason, and the way out."""
+    remedy = "make room and run again" if error.errno in FULL else ELSEWHERE
+    return BadInput(f"cannot write {path}: {error.strerror or error}; {remedy}")
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raises BadInput where no file of this name can be written: before the work, not after it."""
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISDIR(os.stat(path).st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise unwritable(path, error) from error
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -96,16 +130,27 @@ def read_json(path: str | os.PathLike[str]) -> Any | None:
 
 
 @contextlib.contextmanager
-def locked(path: str | os.PathLike[str]) -> Iterator[None]:
-    """One process at a time in this block for this path; the operating system frees it after a kill."""
+def locked(path: str | os.PathLike[str], waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    """One process at a time in this block for this path; the operating system frees it after a kill.
+
+    waiting: called once where another one is in it. Raises BadInput where the lock cannot be written.
+    """
     path = Path(path)
-    lock = path.with_name(f"{path.name}.lock")
+    lock = FileLock(path.with_name(f"{path.name}.lock"))
     try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock):
-            yield
-    except PermissionError as error:
-        raise BadInput(f"cannot write {lock}: {error.strerror}; choose another --out") from error
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=SOON)
+        except Timeout:
+            if waiting:
+                waiting()
+            lock.acquire()
+    except OSError as error:
+        raise unwritable(lock.lock_file, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def cache_dir() -> Path:

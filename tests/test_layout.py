@@ -42,9 +42,9 @@ export.precision export.plan export.gate
 export.plan_gate
 export.backends export.known
 export.command export.wanted
-bench.progress bench.lists bench.demo_data bench.marks bench.intervals bench.data bench.stored bench.source_scores
-bench.ranks bench.entries bench.choosing
-bench.catalogue_kornblith
+bench.progress bench.lists bench.demo_data bench.marks bench.intervals bench.data bench.source_scores
+bench.ranks bench.entries bench.choosing bench.origins
+bench.catalogue_kornblith bench.stored
 bench.shards bench.feature_scores bench.runs bench.ticks bench.labels bench.catalogue bench.splits bench.usertables
 bench.tasks bench.stats bench.throughput bench.estimators bench.executors bench.panels bench.drawing
 bench.raw bench.downloads bench.listing

@@ -109,8 +109,9 @@ def test_a_gpu_that_is_not_there_is_missing_and_never_the_cpu(opener: Opener) ->
         pass
 
 
-def test_an_unknown_device_is_bad_input(opener: Opener) -> None:
-    with pytest.raises(BadInput, match="no device named 'meta'"), opener("meta"):
+@pytest.mark.parametrize("device", ["meta", "foo", "", "cuda:x", "cpu:-2"])
+def test_an_unknown_device_is_bad_input(opener: Opener, device: str) -> None:
+    with pytest.raises(BadInput, match=f"no device named '{device}'"), opener(device):
         pass
 
 

@@ -118,7 +118,9 @@ def test_bad_files_are_all_listed_and_can_be_skipped(own_cache: Path, photograph
 def test_an_artefact_of_featune_export_is_a_model(own_cache: Path, photographs: Path, tmp_path: Path) -> None:
     graph = tmp_path / "model.onnx"
     assert run("export", MODEL, "--untrained", "--data", photographs, "--out", graph).exit_code == 0
-    (made,) = extracted(graph, photographs)
+    result = run("extract", graph, photographs, "-q", "--json")
+    assert result.exit_code == 0, result.output
+    (made,) = json.loads(result.stdout)
     (direct,) = extracted(MODEL, photographs)
     assert np.array_equal(np.load(str(made["file"])), np.load(str(direct["file"])))
 

@@ -64,7 +64,7 @@ def test_every_estimator_gives_one_value_per_model_and_task_with_its_n_and_time(
 def test_values_are_those_of_the_stored_train_rows_and_of_the_models_own_head(study: Study) -> None:
     found = values(run_estimates(study, in_process, Silent()))
     train, spec = study.tasks[0].load("train"), study.models[0]
-    rows = stored_features(Bench(Path(study.cache), "torch"), spec, train)(train)
+    rows = stored_features(Bench(Path(study.cache), "torch"), spec, study.tasks[0], train)(train)
     assert found["logme"] == logme(rows, train.truth(3))
     with torch.inference_mode():
         logits = torch.cat([source_model(spec)(images) for images in batches(train, spec.view, 5)])
@@ -116,7 +116,7 @@ def test_a_head_that_is_not_linear_runs_with_the_whole_model_once(study: Study) 
         raise AssertionError("not wanted")
 
     assert logits_by_head(spec, train, features) is None
-    logits = source_logits(spec, train, Path(study.cache))
+    logits = source_logits(spec, study.tasks[0], train, Path(study.cache))
     with torch.inference_mode():
         expected = source_model(spec)(next(batches(train, spec.view, 24))).numpy()
     assert np.allclose(logits, expected, rtol=1e-3, atol=1e-3)  # the fast view is within a grey level
@@ -165,7 +165,7 @@ def test_a_failed_estimate_says_why_and_is_tried_again(study: Study) -> None:
 def test_a_model_without_source_classes_has_no_leep_but_a_logme(study: Study, trained: ModelSpec) -> None:
     headless = spec_from_entry({"factory": f"{__file__}:body_alone", "side": 32})
     with pytest.raises(BadInput, match="no classifier of source classes"):
-        source_logits(headless, study.tasks[0].load("train"), Path(study.cache))
+        source_logits(headless, study.tasks[0], study.tasks[0].load("train"), Path(study.cache))
     untrained = dataclasses.replace(study, models=(trained.with_random_weights(1),), estimators=("leep", "logme"))
     by_leep, by_logme = run_estimates(untrained, in_process, Silent())
     assert "random weights" in (by_leep.error or "")

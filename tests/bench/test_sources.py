@@ -14,6 +14,7 @@ from make_layouts import picture, table
 from PIL import Image
 
 from bench.data import Data, Request, numbered
+from bench.layouts import table_layout
 from bench.manifests import Source, prepare
 from bench.sources import open_data
 from bench.usertables import items_of_table, read_table
@@ -89,19 +90,51 @@ def test_a_spreadsheets_capitals_are_understood_in_splits_and_named_in_columns(t
 
 
 @pytest.mark.parametrize(
-    ("asked", "found"), [("validation", "b"), ("VAL", "b"), ("testing", "c"), ("dev", ""), ("training", "")]
+    ("asked", "found"),
+    [("train", "axd"), ("Train", "axd"), ("training", "axd"), ("validation", "bf"), ("val", "bf"), ("testing", "c")],
 )
-def test_a_split_is_found_under_any_usual_name_but_not_where_two_have_it(
+def test_a_tables_split_is_all_lines_under_its_usual_names_as_in_a_study(
     asked: str, found: str, tmp_path: Path
 ) -> None:
-    splits = ("train", "Train", "Val", "Test")
-    rows = [(picture(tmp_path / f"{name}.png").name, split) for name, split in zip("axbc", splits, strict=True)]
+    splits = ("train", "TRAIN", "Training", "Val", "valid", "Test")
+    rows = [
+        (picture(tmp_path / f"{name}.png").name, "ab"[at % 2], split)
+        for at, (name, split) in enumerate(zip("axdbfc", splits, strict=True))
+    ]
+    file = tmp_path / "t.csv"
+    table(file, ("path", "label", "split"), rows)
+    data = open_data(Request(str(file), split=asked))
+    assert data.items.paths == tuple(f"{name}.png" for name in found)
+    assert len(data.notes) == (len(found) > 1)
+    split = {"a": "train", "b": "val", "c": "test"}[found[0]]
+    assert table_layout(file, seed=0).splits[split].paths == data.items.paths
+    with pytest.raises(BadInput, match="no split 'dev'"):
+        open_data(Request(str(file), split="dev"))
+
+
+def test_other_names_of_a_tables_splits_are_understood_in_any_case(tmp_path: Path) -> None:
+    rows = [(picture(tmp_path / f"{i}.png").name, split) for i, split in enumerate(("fold1", "Fold1", "all", "fold2"))]
+    file = tmp_path / "t.csv"
+    table(file, ("path", "split"), rows)
+    assert open_data(Request(str(file), split="FOLD1")).items.paths == ("0.png", "1.png")
+    assert open_data(Request(str(file), split="all")).items.paths == ("2.png",)
+
+
+def test_two_folders_of_one_split_are_refused(tmp_path: Path) -> None:
+    for name in ("train", "Training"):
+        picture(tmp_path / "f" / name / "a" / "0.png")
+    with pytest.raises(BadInput, match="Training and train found, one folder for train expected"):
+        open_data(Request(str(tmp_path / "f"), split="train"))
+
+
+def test_a_table_whose_split_is_blank_in_places_is_not_read_without_split(tmp_path: Path) -> None:
+    rows = [(picture(tmp_path / f"{i}.png").name, split) for i, split in enumerate(("train", "", "val", "train"))]
+    file = str(tmp_path / "t.csv")
     table(tmp_path / "t.csv", ("path", "split"), rows)
-    if found:
-        assert open_data(Request(str(tmp_path / "t.csv"), split=asked)).items.paths == (f"{found}.png",)
-    else:
-        with pytest.raises(BadInput, match=f"no split '{asked}'"):
-            open_data(Request(str(tmp_path / "t.csv"), split=asked))
+    with pytest.raises(BadInput, match=r"3 splits found; give --split, one of train, '' \(blank\), val, all"):
+        open_data(Request(file))
+    assert open_data(Request(file, split="")).items.paths == ("1.png",)
+    assert open_data(Request(file, split="train")).items.paths == ("0.png", "3.png")
 
 
 def test_several_target_columns_of_0_and_1_are_classes(tmp_path: Path) -> None:
@@ -464,3 +497,9 @@ def test_an_image_is_the_same_through_every_door(tmp_path: Path) -> None:
     found.append(open_data(Request("torch/image_folder", split="train", root=tmp_path / "one")).items)
     assert len({items.content_digest for items in found}) == 1
     assert np.array_equal(np.asarray(read_image(found[2].file(0))), np.asarray(Image.open(image)))
+
+
+def test_a_table_of_a_header_alone_says_that_it_has_no_rows(tmp_path: Path) -> None:
+    table(tmp_path / "t.csv", ("path", "label"), [])
+    with pytest.raises(BadInput, match=r"a header \(path, label\) and no rows"):
+        open_data(Request(str(tmp_path / "t.csv")))

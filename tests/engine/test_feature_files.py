@@ -39,6 +39,32 @@ def check(path: Path) -> None:
     assert {file.suffix for file in path.parent.iterdir()} <= {".npy", ".json"}
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("step", ["append", "save", "finish", "rewind"])
+def test_a_disk_that_is_full_is_bad_input_at_every_step_and_the_rows_that_were_safe_stay(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = Part(tmp_path / "key", save_seconds=60)
+    part.append(7, ROWS[:7], [])
+    part.save()
+    part.file.close()
+    part.file = open("/dev/full", "r+b")  # noqa: SIM115, each write to it fails as on a full disk
+    if step == "rewind":
+        monkeypatch.setattr(part, "_cut", lambda: part.file.write(bytes(1 << 20)))
+    steps: dict[str, Callable[[], object]] = {
+        "append": lambda: part.append(7 + 9_000, np.zeros((9_000, 5), np.float32), []),
+        "save": lambda: (part.append(8, ROWS[7:8], []), part.save()),
+        "finish": lambda: part.finish({"skipped": []}),
+        "rewind": lambda: part.rewind(3),
+    }
+    with pytest.raises(BadInput, match=r"cannot write .*key: No space left on device; make room and run again"):
+        steps[step]()
+    part.close()  # writes what is held back, and is refused again
+    again = Part(tmp_path / "key", save_seconds=60)
+    assert (again.done, again.rows) == (7, 7)
+    again.close()
+
+
 def test_a_file_is_the_same_whichever_step_of_its_making_was_the_last_of_a_process(tmp_path: Path) -> None:
     make(tmp_path / "whole" / "key")
     check(tmp_path / "whole" / "key")

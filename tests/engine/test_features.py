@@ -352,3 +352,12 @@ def test_names_that_are_no_utf8_are_read_and_listed(items: Labelled, tmp_path: P
     found = FeatureStore(tmp_path).extract(named, [Wanted(key_of(named), Opened())], options=Options(on_error="skip"))
     again = FeatureStore(tmp_path).extract(named, [Wanted(key_of(named), Opened())], options=Options(on_error="skip"))
     assert found[0].skipped == again[0].skipped == [(4, odd, "not an image of a known format")]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"on_error": "raise"}, "on_error 'raise' found; expected stop or skip"), ({"device": "foo"}, "no device named")],
+)
+def test_options_that_nobody_knows_are_refused_where_they_are_given(options: dict[str, str], words: str) -> None:
+    with pytest.raises(BadInput, match=words):
+        Options(**options)  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save_file
 
 from engine.errors import BadInput, Missing
-from engine.models import classifier, spec_from_string
+from engine.models import classifier, spec_from_entry, spec_from_string
 
 PART = """
 import json, sys
@@ -153,3 +153,19 @@ def test_a_damaged_folder_of_a_model_is_one_sentence(damage: str, tmp_path: Path
                 file.unlink()
     with pytest.raises((BadInput, Missing), match=str(folder)):
         classifier(spec_from_string(f"local-dir:{folder}"))
+
+
+@pytest.mark.parametrize(
+    "config", ["{}", "[]", "1", "{", '{"architecture": 3}', '{"architecture": "test_resnet", "pretrained_cfg": 3}']
+)
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_a_config_that_is_not_timms_is_one_sentence(config: str, pretrained: bool, tmp_path: Path) -> None:
+    resnet(1.0, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(BadInput, match=rf"{tmp_path}: expected a folder with config.json .* \(config.json: "):
+        spec_from_entry({"architecture": f"local-dir:{tmp_path}", "pretrained": pretrained})
+
+
+def test_a_folder_that_is_not_there_is_no_question_of_the_network(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=f"{tmp_path}/net: expected a folder with config.json and a weight file"):
+        spec_from_entry({"architecture": f"local-dir:{tmp_path}/net", "pretrained": False})

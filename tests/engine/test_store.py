@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import multiprocessing
 import os
 from pathlib import Path
@@ -6,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import BadImages, BadInput, nearest
-from engine.store import cache_dir, digest, file_digest, locked, read_json, write_json, written_whole
+from engine.store import cache_dir, check_writable, digest, file_digest, locked, read_json, write_json, written_whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +52,45 @@ def test_a_folder_that_cannot_be_written_is_bad_input(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="choose another --out"):
         write_json(tmp_path / "file" / "value.json", 1)
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"), [(errno.ENOSPC, "make room and run again"), (errno.EROFS, "choose another --out")]
+)
+def test_a_disk_that_refuses_is_bad_input_with_its_reason(number: int, remedy: str, tmp_path: Path) -> None:
+    said = f"cannot write .*/value.json: {os.strerror(number)}; {remedy}"
+    with pytest.raises(BadInput, match=said), written_whole(tmp_path / "value.json"):
+        raise OSError(number, os.strerror(number))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_another_file_is_not_said_to_be_of_the_one_that_is_written(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), written_whole(tmp_path / "value.json"):
+        (tmp_path / "source").read_bytes()
+
+
+def test_a_folder_in_the_place_of_a_file_is_bad_input_before_and_after_the_work(tmp_path: Path) -> None:
+    (tmp_path / "rows.npz").mkdir()
+    for write in (check_writable, lambda path: write_json(path, 1)):
+        with pytest.raises(BadInput, match=r"cannot write .*/rows.npz: Is a directory; choose another --out"):
+            write(tmp_path / "rows.npz")
+
+
+def test_what_cannot_be_written_is_known_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "rows.npz", tmp_path / "file" / "sub" / "rows.npz", tmp_path / ("x" * 300)):
+        with pytest.raises(BadInput, match=r"cannot write .*; choose another --out"):
+            check_writable(path)
+    check_writable(tmp_path / "new" / "rows.npz")
+    check_writable(tmp_path / "file")
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_lock_that_cannot_be_made_is_bad_input(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "key", tmp_path / "file" / "sub" / "key"):
+        with pytest.raises(BadInput, match=r"cannot write .*; choose another --out"), locked(path):
+            pass
 
 
 def test_a_damaged_json_file_reads_as_absent(tmp_path: Path) -> None:
