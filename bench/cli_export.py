@@ -46,7 +46,9 @@ def export_command(
     with errors():
         from engine.errors import BadInput
         from engine.store import plain
-        from export.command import Product, checked_target, export_model, spec_of_model, verdict_lines
+        from export.command import Product, checked_target, export_model
+        from export.named import spec_of_model
+        from export.verifying import verdict_lines
 
         try:
             least, usual, most = (int(number) for number in batches.split(","))
@@ -90,8 +92,8 @@ def verify(
     Example: featune verify resnet50.int8.onnx --data photos/
     """
     with errors():
-        from export.command import verdict_lines
-        from export.command import verify as judge
+        from export.verifying import verdict_lines
+        from export.verifying import verify as judge
 
         verdict = judge(artefact, data, model=model, checkpoint=checkpoint, device=device)
         print(json.dumps(verdict, indent=1) if as_json else "\n".join(verdict_lines(str(artefact), verdict)))

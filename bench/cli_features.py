@@ -126,7 +126,7 @@ def probe(
         from engine.errors import BadInput
         from engine.runners import require_device
         from engine.store import plain
-        from export.command import spec_of_model
+        from export.named import spec_of_model
 
         setting = regime_kind(regime).default
         if isinstance(setting, ProbeSetting):

@@ -16,7 +16,7 @@ from engine.feature_store import FeatureStore, Wanted, views_key
 from engine.features import Features, Options
 from engine.runners import require_device
 from engine.store import cache_dir, check_writable
-from export.command import spec_of_model
+from export.named import spec_of_model
 from export.wanted import How, wanted_of_artefact, wanted_of_plan, wanted_of_spec
 
 

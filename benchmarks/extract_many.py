@@ -96,7 +96,7 @@ def passes(folder: Path, groups: list[tuple[str, ...]]) -> dict[str, float]:
     """Seconds of one pass for each group of models, and the share of the workers' time before the models' part."""
     from engine.feature_store import FeatureStore
     from engine.store import cache_dir
-    from export.command import spec_of_model
+    from export.named import spec_of_model
     from export.wanted import How, wanted_of_spec
 
     items = folder_items(folder)

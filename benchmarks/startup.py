@@ -90,7 +90,7 @@ def steps(given: argparse.Namespace, began: float) -> dict[str, float]:
     from bench.sources import open_data
     from engine.passes import Seconds, decoded_squares
     from engine.store import cache_dir
-    from export.command import spec_of_model
+    from export.named import spec_of_model
     from export.wanted import How, wanted_of_spec
 
     done("import the rest of featune")

@@ -142,6 +142,8 @@ def require_passing(path: str | os.PathLike[str], spec: ModelSpec | None = None)
         raise ParityFailed(f"{path} was changed after its verdict; judge it again with `featune verify`")
     if differences := contract_differences(contract, spec) if spec else []:
         raise ParityFailed(f"{path} is of another model: {'; '.join(differences)}; export this model")
+    if contract.get("precision") == "fp16" and not verdict.get("stand_in"):
+        raise ParityFailed(f"{path} was judged without fp16's rounding; judge it again with `featune verify`")
     _check_machine(path, contract, verdict)
     return verdict
 

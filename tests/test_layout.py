@@ -41,7 +41,8 @@ export.graph export.halves export.int8
 export.precision export.plan export.gate
 export.plan_gate
 export.backends export.known
-export.command export.wanted
+export.named export.wanted
+export.command export.verifying
 bench.progress bench.lists bench.demo_data bench.marks bench.intervals bench.data bench.source_scores
 bench.ranks bench.entries bench.choosing bench.origins
 bench.catalogue_kornblith bench.stored

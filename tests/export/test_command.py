@@ -16,10 +16,10 @@ from engine.errors import BadInput
 from engine.models import ModelSpec, classifier, fresh_classifier
 from engine.weights import state_digest
 from export import backends as export_backends
-from export.command import body_of_tuned, spec_of_contract, spec_of_model
 from export.contract import contract_of, verdict_of
 from export.gate import judge
 from export.known import known_models, published, zoo
+from export.named import body_of_tuned, spec_of_contract, spec_of_model
 from export.samples import Sample, folder_sample, own_sample
 
 

@@ -18,10 +18,11 @@ from engine.models import ModelSpec, feature_model, source_model
 from engine.runners import torch_runner
 from engine.tensorrt_runner import BuildSettings
 from export.backends import checked_plan
-from export.command import Product, export_model, verify
+from export.command import Product, export_model
 from export.plan import Running, plan_from_graph, read_plan
 from export.plan_gate import gate_of_plan, plan_down
 from export.samples import Sample, halves, held_out
+from export.verifying import verify
 from export.wanted import How, wanted_of_plan, wanted_of_spec
 
 

@@ -12,7 +12,7 @@ from engine.errors import BadInput, ParityFailed
 from engine.models import ModelSpec, feature_model, spec_from_entry
 from engine.runners import onnxruntime_runner
 from export.backends import artefact, exported, open_artefact
-from export.contract import contract_of, read_graph
+from export.contract import content_digest, contract_of, read_graph, write_verdict
 from export.gate import judge, require_passing
 from export.graph import graph_from_spec
 from export.halves import SENSITIVE, emulated, halved
@@ -78,11 +78,16 @@ def test_fp16_is_closer_than_bf16_and_both_pass(right: Path, lively: ModelSpec, 
             verdict = judge(lively, path, sample, stand_in=instead)
         assert verdict.passed, verdict.reasons
         assert f"rounded to {precision}" in verdict.stand_in
+        require_passing(path, lively)
         noises[precision] = verdict.parity["noise"]
         assert contract_of(path)["precision"] == precision
     # Eleven bits against eight: an eighth of the error, give or take what stays in fp32.
     assert 2 < noises["bf16"] / noises["fp16"] < 32
     assert noises["fp16"] > 1e-5
+    half = tmp_path / "fp16.onnx"
+    write_verdict(half, dataclasses.replace(verdict, content=content_digest(half), stand_in=""))
+    with pytest.raises(ParityFailed, match="without fp16's rounding"):
+        require_passing(half, lively)
 
 
 @pytest.mark.parametrize(("precision", "kind", "noise"), [("bf16", BF16, 1e-3), ("fp16", HALF, 1e-4)])
