@@ -4,6 +4,7 @@ A name says nothing of the weights behind it: whoever owns it may push others, a
 anew. What is stored under a model's name therefore also carries the digest of those bytes.
 """
 
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from engine.store import digest, file_digest
 
 LOCAL = "local-dir:"
 HUB_NAMES = ("hf-hub:", LOCAL)
+# Set once the hub did not answer: behind a firewall each model would wait for its timeout, ten seconds.
+_SILENT = threading.Event()
 _WEIGHT_FILES = (".safetensors", ".bin", ".pth", ".tar", ".npz")
 
 
@@ -59,15 +62,18 @@ def _folder_digest(folder: Path) -> str:
 def _part(name: str, files: Sequence[str], ask: bool) -> str:
     """The hub's name for the bytes of the first of the files that is there: its ETag, by which its cache names them."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
-    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 
     repository, _, revision = name.removeprefix("hf-hub:").partition("@")
-    for file in files if ask else ():
+    for file in files if ask and not _SILENT.is_set() else ():
         try:
             found = get_hf_file_metadata(hf_hub_url(repository, file, revision=revision or None)).etag
         except EntryNotFoundError:
             continue
-        except Exception:  # no network, no right, a server in trouble: each raises its own, and loading will say so
+        except HfHubHTTPError:  # an answer: no such model, or no right; loading will say so
+            break
+        except Exception:  # no network, of which each client library has its own error
+            _SILENT.set()
             break
         return found or ""
     for file in files:

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import save_file
 
 from engine.errors import BadInput, Missing
+from engine.hub import weights_now
 from engine.models import classifier, spec_from_entry, spec_from_string
 
 PART = """
@@ -120,6 +121,20 @@ def test_weights_of_the_hub_are_named_by_their_bytes_with_and_without_the_networ
     (weights, _, missing), *_ = loaded(endpoint, tmp_path / "empty", names[0], offline="1")
     assert weights == "hub:timm/test_resnet.r160_in1k"
     assert "could not be fetched" in str(missing)
+
+
+def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def silent(url: str) -> None:
+        asked.append(url)
+        raise TimeoutError
+
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", silent)
+    monkeypatch.setattr("engine.hub._SILENT", threading.Event())
+    for name in ("timm/one", "timm/two"):
+        assert weights_now({"hub": name, "hub_files": ["model.safetensors", "pytorch_model.bin"]}) == ""
+    assert len(asked) == 1
 
 
 def test_a_folder_of_a_model_is_named_by_its_bytes_and_not_by_its_place(tmp_path: Path) -> None:
