@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,3 +66,9 @@ def items(tmp_path: Path) -> Labelled:
 def spec() -> ModelSpec:
     """A residual network of 0.4 million random weights on 32 x 32 pixels."""
     return spec_from_entry({"architecture": "test_resnet", "pretrained": False, "side": 32})
+
+
+def unpacked(path: Path | str) -> dict[str, Any]:
+    """The arrays of an .npz, its file closed."""
+    with np.load(path) as held:
+        return dict(held)

@@ -31,6 +31,7 @@ from engine.models import IMAGENET_MEAN, IMAGENET_STD, ModelSpec, View, classifi
 from engine.store import plain
 from engine.views import Augmentation, eval_view, fast_view, pixels_of, train_view
 from export.contract import channels_of, contract_of
+from tests.conftest import unpacked
 
 MODEL = "test_resnet"  # 0.4 million weights, 160 x 160 pixels; here at 32 where Python can say so
 Pixels = NDArray[np.uint8]
@@ -273,7 +274,7 @@ def test_both_backends_give_the_same_rows_of_every_channel(
         out = tmp_path / f"{backend}.npz"
         done("extract", MODEL, stained, "--split", "train", "--in-chans", channels, "--untrained", "-q",
              "--backend", backend, "--out", out)  # fmt: skip
-        rows[backend] = np.load(out)["rows"]
+        rows[backend] = unpacked(out)["rows"]
     assert rows["torch"].shape == (12, 96)
     assert cosine(rows["torch"], rows["onnxruntime"]) >= 0.99999
 
@@ -285,7 +286,7 @@ def test_stored_views_hold_every_channel(own_cache: Path, stained: Path, tmp_pat
     assert set(kept) == {96, 4 * 160 * 160}
     done("features", "remove", kept[96])
     done(*asked, "--out", tmp_path / "other.npz")
-    one, other = (np.load(tmp_path / f"{name}.npz")["rows"] for name in ("one", "other"))
+    one, other = (unpacked(tmp_path / f"{name}.npz")["rows"] for name in ("one", "other"))
     np.testing.assert_array_equal(one, other)
 
 
@@ -312,7 +313,7 @@ def test_hpa_goes_from_its_download_to_a_score_with_four_stains(own_cache: Path,
     asked = ["hpa", "--root", tmp_path / "data", "--split", "test", "--untrained", "-q"]
     done("extract", MODEL, *asked, "--out", tmp_path / "four.npz")
     done("extract", MODEL, *asked, "--in-chans", 3, "--out", tmp_path / "three.npz")
-    four, three = (np.load(tmp_path / f"{name}.npz")["rows"] for name in ("four", "three"))
+    four, three = (unpacked(tmp_path / f"{name}.npz")["rows"] for name in ("four", "three"))
     assert four.shape == three.shape
     assert not np.allclose(four, three)
     for variant in ("mixed", "released"):

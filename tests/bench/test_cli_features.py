@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from bench.cli import app
 from engine.models import classifier, spec_from_entry
-from tests.conftest import COLOURS, write_image
+from tests.conftest import COLOURS, unpacked, write_image
 
 MODEL = "test_vit"  # 0.4 million weights, 160 x 160 pixels
 
@@ -50,7 +50,7 @@ def test_extract_writes_rows_says_what_limited_it_and_computes_nothing_twice(
     assert "12 x 64" in result.stdout
     assert "images/s" in result.stdout
     assert "of the time of" in result.stdout
-    held = np.load(tmp_path / "rows.npz")
+    held = unpacked(tmp_path / "rows.npz")
     assert held["rows"].shape == (12, 64)
     assert held["path"][0].endswith("blue/0.jpg")
     assert held["label"].tolist() == [c for c in "012" for _ in range(4)]

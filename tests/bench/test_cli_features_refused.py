@@ -4,13 +4,12 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 from make_layouts import table
 from typer.testing import CliRunner, Result
 
 from bench.cli import app
-from tests.conftest import COLOURS, write_image
+from tests.conftest import COLOURS, unpacked, write_image
 
 MODEL = "test_vit"  # 0.4 million weights, 160 x 160 pixels
 
@@ -122,9 +121,9 @@ def test_an_export_says_whose_labels_it_has_and_another_data_sets_can_be_chosen(
     assert last.stdout.strip() == str(tmp_path / "rows.npz")
     assert f"paths and labels of {other}" in last.stderr
     assert f"the same images are {photographs}" in last.stderr
-    assert np.load(tmp_path / "rows.npz")["classes"].tolist() == ["a", "b"]
+    assert unpacked(tmp_path / "rows.npz")["classes"].tolist() == ["a", "b"]
     run("features", "export", made["key"], "--out", tmp_path / "rows.npz", "--data", photographs)
-    held = np.load(tmp_path / "rows.npz")
+    held = unpacked(tmp_path / "rows.npz")
     assert held["classes"].tolist() == ["blue", "green", "red"]
     assert held["path"][0] == str(photographs / "blue" / "0.jpg")
 
@@ -142,7 +141,7 @@ def test_rows_that_a_probe_made_are_exported_with_its_tasks_labels(
     found: list[str] = []
     for entry in listed:
         assert run("features", "export", entry["key"], "--out", tmp_path / "rows.npz").exit_code == 0
-        held = np.load(tmp_path / "rows.npz")
+        held = unpacked(tmp_path / "rows.npz")
         classes = [Path(path).parent.name for path in held["path"]]
         assert [str(held["classes"][int(label)]) for label in held["label"]] == classes
         found += held["path"].tolist()

@@ -11,6 +11,7 @@ from engine.features import Features
 from engine.passes import Seconds, Setting
 from engine.store import write_json
 from engine.verdict import Verdict
+from tests.conftest import unpacked
 
 CONTENT = "c" * 16
 
@@ -43,7 +44,7 @@ def test_models_of_one_name_are_written_to_files_of_their_own(made: list[Extract
     names = ["a_b", f"net.{'2' * 16}", f"net.{'3' * 16}", "net.int8"]
     assert [Path(file).name for file in files.values()] == [f"rows.{name}.npz" for name in names]
     for value, each in enumerate(made, 1):
-        assert np.load(files[each.key])["rows"].tolist() == [[value] * 3] * 2
+        assert unpacked(files[each.key])["rows"].tolist() == [[value] * 3] * 2
 
 
 def test_a_model_that_is_given_twice_is_written_once_to_the_file_that_was_asked_for(

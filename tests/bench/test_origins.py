@@ -14,6 +14,7 @@ from engine.feature_store import FeatureKey
 from engine.images import Labelled
 from engine.models import View
 from engine.store import plain
+from tests.conftest import unpacked
 
 VIEW = View(8)
 
@@ -36,7 +37,7 @@ def stored(root: Path, key: FeatureKey) -> str:
 
 
 def labels(path: Path) -> list[str]:
-    return np.load(path)["label"].tolist()
+    return unpacked(path)["label"].tolist()
 
 
 def test_rows_are_exported_with_the_labels_of_who_asked_for_them_last(tmp_path: Path) -> None:
@@ -96,4 +97,4 @@ def test_names_that_are_no_utf8_are_kept(tmp_path: Path) -> None:
     odd = Data("odd", Labelled("/photos", ("caf\udce9.png", "b.png"), ((), ())))
     note_origin(tmp_path, [key], odd)
     export_features(tmp_path, name, tmp_path / "rows.npz")
-    assert np.load(tmp_path / "rows.npz")["path"].tolist() == ["/photos/caf\udce9.png", "/photos/b.png"]
+    assert unpacked(tmp_path / "rows.npz")["path"].tolist() == ["/photos/caf\udce9.png", "/photos/b.png"]

@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 from bench.cli import app
 from engine.metrics import METRICS
 from engine.probe import probe
+from tests.conftest import unpacked
 
 MODEL = "test_resnet"
 
@@ -52,7 +53,7 @@ def test_stored_features_give_the_same_score_as_their_model(stored: Path, image_
 
 
 def test_the_penalty_is_the_one_that_the_engine_chooses(stored: Path) -> None:
-    held = {split: np.load(stored / f"{split}.npz") for split in ("train", "val")}
+    held = {split: unpacked(stored / f"{split}.npz") for split in ("train", "val")}
     arrays = [array for part in held.values() for array in (part["rows"], part["label"].astype(int))]
     expected = probe(*arrays, METRICS["top1"], classes=3)
     assert probed(stored)["details"]["penalty"] == pytest.approx(expected.penalty)  # type: ignore[index]
@@ -102,7 +103,7 @@ def test_files_that_are_no_features_are_refused(stored: Path, name: str) -> None
 
 
 def test_unlabelled_features_are_refused(stored: Path) -> None:
-    held = dict(np.load(stored / "train.npz"))
+    held = unpacked(stored / "train.npz")
     np.savez(stored / "train.npz", **held | {"label": np.array([""] * 24)})
     result = run("probe", stored)
     assert (result.exit_code, "no image has a label" in result.stderr) == (2, True)
