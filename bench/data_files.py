@@ -25,9 +25,8 @@ def chosen_splits(request: Request, found: Iterable[str]) -> list[str]:
     if request.split in known:
         return [request.split]
     if request.split is not None:
-        asked = request.split.lower()
-        for called in (str, lambda name: SYNONYMS.get(name, name)):
-            alike = [name for name in known if called(name.lower()) == called(asked)]
+        for called in (str.lower, _meant):
+            alike = [name for name in known if called(name) == called(request.split)]
             if len(alike) == 1:
                 return alike
     if request.split == ALL or (request.split is None and len(known) < 2):
@@ -83,13 +82,14 @@ def read_task(request: Request, folder: Path) -> Data:
     return Data(request.name, functools.reduce(operator.add, parts), task.classes, task.notes)
 
 
+def _meant(name: str) -> str:
+    """A split's name as this house calls it."""
+    return SYNONYMS.get(name.lower(), name.lower())
+
+
 def _alike(request: Request, known: list[str]) -> list[str]:
     """The names in a table's column that mean the split that is asked for, all of them, as studies join them."""
-
-    def meant(name: str) -> str:
-        return SYNONYMS.get(name.lower(), name.lower())
-
-    alike = [name for name in known if request.split is not None and meant(name) == meant(request.split)]
+    alike = [name for name in known if request.split is not None and _meant(name) == _meant(request.split)]
     return alike or chosen_splits(request, known)
 
 

@@ -57,9 +57,7 @@ def sources_digest(name: str) -> str:
             continue
         found[module.__name__] = module
         for value in list(vars(module).values()):
-            other = (
-                value if isinstance(value, ModuleType) else sys.modules.get(getattr(value, "__module__", None) or "")
-            )
+            other = value if isinstance(value, ModuleType) else sys.modules.get(str(getattr(value, "__module__", "")))
             if other is not None:
                 waiting.append(other)
     files = [(module, getattr(module, "__file__", None)) for module in found.values()]
