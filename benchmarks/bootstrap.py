@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from bench.stats import interval
+from featune.bench.stats import interval
 
 IMAGES = 10_000
 

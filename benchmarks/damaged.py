@@ -21,13 +21,13 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.decoding import read_image
-from engine.errors import BadImages
+from featune.engine.errors import BadImages
+from featune.engine.images import read_image
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "cases"))
 from damaged_files import DAMAGED, FORMATS, SILENT, good
 
-COMMAND = (sys.executable, "-c", "from bench.cli import app; app()", "extract")
+COMMAND = (sys.executable, "-c", "from featune.bench.cli.app import app; app()", "extract")
 
 
 def main() -> int:

@@ -13,11 +13,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 
-from bench.estimators import ESTIMATORS
-from bench.intervals import bootstrap
-from bench.judging import mean_over_tasks
-from bench.ranks import weighted_tau
-from bench.source_scores import softmax
+from featune.bench.estimators import ESTIMATORS, softmax
+from featune.bench.estimators.judge import mean_over_tasks
+from featune.bench.stats import bootstrap, weighted_tau
 
 STUDIES = 400
 

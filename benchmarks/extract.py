@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from engine.images import Labelled, folder_items
-from engine.machine import processors
+from featune.engine.images import Labelled, folder_items
+from featune.engine.machine import processors
 
 BATCH = 64
 
@@ -111,7 +111,7 @@ def chosen(given: argparse.Namespace) -> Labelled:
 
 
 def model_spec(given: argparse.Namespace) -> Any:
-    from engine.models import spec_from_entry
+    from featune.engine.models import spec_from_entry
 
     return spec_from_entry({"architecture": given.models, "pretrained": False})
 
@@ -122,7 +122,7 @@ def timm_loop(workers: int) -> Any:
         import timm
         from timm.data import create_dataset, create_loader, resolve_data_config
 
-        from engine.models import classifier
+        from featune.engine.models import classifier
 
         items = chosen(given)
         model = timm.create_model(given.models, pretrained=False, num_classes=0).eval()
@@ -154,9 +154,9 @@ def timm_loop(workers: int) -> Any:
 
 
 def ours(given: argparse.Namespace) -> dict[str, Any]:
-    from engine.batches import batches
-    from engine.feature_store import FeatureKey, FeatureStore, Wanted
-    from export.backends import artefact, open_artefact
+    from featune.engine.features import FeatureKey, FeatureRequest, FeatureStore
+    from featune.engine.images import batches
+    from featune.export.backends import artefact, open_artefact
 
     items, spec = chosen(given), model_spec(given)
     graph = artefact(spec, given.cache, lambda: next(batches(items, spec.view, 64)), precision=given.precision)
@@ -164,7 +164,7 @@ def ours(given: argparse.Namespace) -> dict[str, Any]:
         os.environ["FEATUNE_CACHE_DIR"] = folder  # nothing is remembered from the last run
         began = time.perf_counter()
         key = FeatureKey(spec.digest, spec.view, items.content_digest, "onnxruntime:cpu", given.precision, graph.digest)
-        wanted = Wanted(key, lambda threads: open_artefact(graph.path, spec=spec, threads=threads))
+        wanted = FeatureRequest(key, lambda threads: open_artefact(graph.path, spec=spec, threads=threads))
         found = FeatureStore(folder).extract(items, [wanted])[0]
         seconds = time.perf_counter() - began
         np.save(given.cache / f"{given.models}.ours.npy", found.rows)
@@ -178,9 +178,9 @@ def ours(given: argparse.Namespace) -> dict[str, Any]:
 
 def bound(given: argparse.Namespace) -> dict[str, Any]:
     """Seconds of decoding and of the model for one image: alone on one thread, and with all processors at it."""
-    from engine.batches import batches
-    from engine.passes import Seconds, decoded_squares
-    from export.backends import artefact, open_artefact
+    from featune.engine.features.passes import Seconds, decoded_squares
+    from featune.engine.images import batches
+    from featune.export.backends import artefact, open_artefact
 
     torch.set_num_threads(1)
     items, spec = chosen(given), model_spec(given)

@@ -26,8 +26,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from engine.images import folder_items
-from engine.store import file_digest
+from featune.engine.images import folder_items
+from featune.engine.store import file_digest
 
 MODEL = "mobilenetv3_small_050"
 DISTINCT = 300  # generated images, where there is no folder of real ones
@@ -75,7 +75,7 @@ class Run:
         return self.cache / "features"
 
     def start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-c", "from bench.cli import app; app()", "extract", MODEL, self.images]
+        command = [sys.executable, "-c", "from featune.bench.cli.app import app; app()", "extract", MODEL, self.images]
         return subprocess.Popen(
             [*map(str, command), "--untrained", "-q"],
             env=os.environ | {"FEATUNE_CACHE_DIR": str(self.cache)}, stdout=subprocess.DEVNULL,

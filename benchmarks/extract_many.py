@@ -22,7 +22,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from engine.images import Labelled, folder_items
+from featune.engine.images import Labelled, folder_items
 
 SMALL = (
     "mobilenetv3_small_050", "lcnet_050", "tinynet_e", "mobilenetv2_035", "efficientvit_m0", "mobilenetv3_small_075",
@@ -94,14 +94,13 @@ def together(case: Case, folder: Path) -> dict[str, float]:
 
 def passes(folder: Path, groups: list[tuple[str, ...]]) -> dict[str, float]:
     """Seconds of one pass for each group of models, and the share of the workers' time before the models' part."""
-    from engine.feature_store import FeatureStore
-    from engine.store import cache_dir
-    from export.named import spec_of_model
-    from export.wanted import How, wanted_of_spec
+    from featune.engine.features import FeatureStore
+    from featune.engine.store import cache_dir
+    from featune.export.commands import RunSettings, request_of_spec, spec_of_model
 
     items = folder_items(folder)
     wanted = [
-        [wanted_of_spec(spec_of_model(name, untrained=True), items, How(), cache_dir()) for name in names]
+        [request_of_spec(spec_of_model(name, untrained=True), items, RunSettings(), cache_dir()) for name in names]
         for names in groups
     ]
     with tempfile.TemporaryDirectory() as store:

@@ -62,12 +62,11 @@ def measured(given: argparse.Namespace, step: str, folder: Path, count: int) -> 
 
 
 def extract(given: argparse.Namespace, folder: Path, count: int) -> dict[str, float]:
-    from bench.data import Request
-    from bench.extraction import Models, extract_models
-    from bench.progress import Silent
-    from bench.sources import open_data
-    from engine.features import Options
-    from export.wanted import How
+    from featune.bench.data import Request, open_data
+    from featune.bench.features import Models, extract_models
+    from featune.bench.progress import Silent
+    from featune.engine.features import Options
+    from featune.export.commands import RunSettings
 
     images = linked(folder, count)
     began = time.perf_counter()
@@ -78,7 +77,7 @@ def extract(given: argparse.Namespace, folder: Path, count: int) -> dict[str, fl
     digested = time.perf_counter()
     del items
     models = Models([given.model], untrained=True)
-    _, (made,) = extract_models(models, Request(str(images)), How(), Options(), progress=Silent())
+    _, (made,) = extract_models(models, Request(str(images)), RunSettings(), Options(), progress=Silent())
     verdict = made.features.verdict
     assert len(made.features.rows) == count
     return {
@@ -88,7 +87,8 @@ def extract(given: argparse.Namespace, folder: Path, count: int) -> dict[str, fl
 
 
 def store(given: argparse.Namespace, folder: Path, count: int) -> dict[str, float]:
-    from engine.feature_files import Part, open_stored
+    from featune.engine.features import open_stored
+    from featune.engine.features.files import Part
 
     rows = np.random.default_rng(0).standard_normal((8, 1024), dtype=np.float32)
     times = [time.perf_counter()]

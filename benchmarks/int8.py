@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from engine.models import ModelSpec, spec_from_entry
-from engine.runners import vector_int8
-from engine.store import write_text
-from export.backends import exported
-from export.contract import contract_of
-from export.samples import Sample, folder_sample
+from featune.engine.machine import vector_int8
+from featune.engine.models import ModelSpec, spec_from_entry
+from featune.engine.store import write_text
+from featune.export.backends import exported
+from featune.export.contract import contract_of
+from featune.export.gate import Sample, folder_sample
 
 MODELS = {
     "mobilenetv1_025_128": 128,

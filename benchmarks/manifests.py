@@ -37,10 +37,8 @@ def step(name: str, folder: Path) -> dict[str, float]:
 
     cpu_seconds: what it would take on a machine with nothing else to do.
     """
-    from bench.layouts import WHOLE
-    from bench.splits import stratified_split
-    from bench.tasks import load_task
-    from bench.usertables import items_of_table, read_table
+    from featune.bench.tasks import items_of_table, load_task, read_table, stratified_split
+    from featune.bench.tasks.layouts import WHOLE
 
     imports = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if name == "split by class":

@@ -36,7 +36,8 @@ from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from engine.probe import KORNBLITH_PENALTIES, PathFit, Solver, choose_penalty, fit_path, scores
+from featune.engine.logistic_regression import KORNBLITH_PENALTIES, PathFit, Solver, fit_path
+from featune.engine.probe.protocol import choose_penalty, scores
 
 SIZES = {"small": (4_000, 1_024, 37), "large": (10_000, 2_048, 100), "gpu": (50_000, 2_048, 1_000)}
 

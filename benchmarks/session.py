@@ -24,12 +24,12 @@ import numpy as np
 import onnxruntime
 import torch
 
-from engine.models import spec_from_entry
-from engine.store import write_text
-from export.graph import graph_from_spec
-from export.int8 import best_quantised
-from export.parity import parity
-from export.samples import own_sample
+from featune.engine.models import spec_from_entry
+from featune.engine.store import write_text
+from featune.export.contract import parity
+from featune.export.gate import own_sample
+from featune.export.graph import graph_from_spec
+from featune.export.precision.int8 import best_quantised
 
 MODELS = ("mobilenetv3_small_100", "resnet18", "vit_tiny_patch16_224")
 LEAST_SECONDS = 0.2  # of one turn
@@ -175,7 +175,7 @@ def page(columns: dict[str, Any], openings: list[tuple[str, float, float]], give
         f"{load:.1f} when it began, batch {given.batch}, data resident.",
         f"`python benchmarks/session.py --rounds {given.rounds} --batch {given.batch}`",
         "",
-        "Taken into `engine/runners.py`: threads do not spin. Nothing else was clearly faster with the same rows.",
+        "Taken into `engine/runners`: threads do not spin. Nothing else was clearly faster with the same rows.",
         "",
         "Images per second by the default's, median of rounds (least to most). `~`: the rows differ, by this noise.",
         "",

@@ -60,7 +60,7 @@ def rounds(given: argparse.Namespace, remove: Path | None) -> dict[str, float]:
 
 
 def command(given: argparse.Namespace) -> list[str]:
-    code = "from bench.cli import app; app()"
+    code = "from featune.bench.cli.app import app; app()"
     return [sys.executable, "-c", code, "extract", given.model, str(given.data), "--untrained", "-q"]
 
 
@@ -79,19 +79,16 @@ def steps(given: argparse.Namespace, began: float) -> dict[str, float]:
         times[step], began = now - began, now
 
     done("the interpreter")
-    import bench.cli  # noqa: F401
 
     done("import typer and the commands")
     import numpy  # noqa: F401
     import torch
 
     done("import numpy and torch")
-    from bench.data import Request
-    from bench.sources import open_data
-    from engine.passes import Seconds, decoded_squares
-    from engine.store import cache_dir
-    from export.named import spec_of_model
-    from export.wanted import How, wanted_of_spec
+    from featune.bench.data import Request, open_data
+    from featune.engine.features.passes import Seconds, decoded_squares
+    from featune.engine.store import cache_dir
+    from featune.export.commands import RunSettings, request_of_spec, spec_of_model
 
     done("import the rest of featune")
     items = open_data(Request(str(given.data))).items
@@ -100,7 +97,7 @@ def steps(given: argparse.Namespace, began: float) -> dict[str, float]:
     done("their digests")
     spec = spec_of_model(given.model, untrained=True)
     done("the model's spec")
-    wanted = wanted_of_spec(spec, items, How(), cache_dir())
+    wanted = request_of_spec(spec, items, RunSettings(), cache_dir())
     done("the graph, its verdict checked")
     with wanted.open(1) as runner:
         done("import onnxruntime, open the session")

@@ -26,15 +26,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from engine.errors import FeatuneError
-from engine.models import ModelSpec, Normalise, classifier, feature_model, spec_from_entry
-from engine.runners import onnxruntime_runner, torch_runner
-from engine.store import read_json, write_json, write_text
-from export.backends import exported
-from export.graph import REVISION, graph_from_spec
-from export.known import ZOO
-from export.parity import REQUIRED, compare, failures, parity
-from export.samples import own_sample
+from featune.engine.errors import FeatuneError
+from featune.engine.models import ModelSpec, Normalise, classifier, feature_model, spec_from_entry
+from featune.engine.runners import onnxruntime_runner, torch_runner
+from featune.engine.store import read_json, write_json, write_text
+from featune.export.backends import exported
+from featune.export.commands.timm_models import ZOO
+from featune.export.contract import compare, failures, parity
+from featune.export.contract.parity_measures import REQUIRED
+from featune.export.gate import own_sample
+from featune.export.graph import graph_from_spec
+from featune.export.graph.onnx_export import REVISION
 
 # One or two of each family, the small ones; the family is the module of timm that holds it.
 ARCHITECTURES = """
@@ -53,7 +55,7 @@ swin_tiny_patch4_window7_224 swinv2_cr_tiny_ns_224 tiny_vit_5m_224 tinynet_e tre
 vgg11 visformer_tiny vit_relpos_small_patch16_224 vit_tiny_patch16_224 volo_d1_224 vovnet39a xception41
 xcit_nano_12_p8_224
 """
-# Known faults, each with the thread that tracks it.
+# TimmModel faults, each with the thread that tracks it.
 UPSTREAM = {"Cannot view a tensor with shape": "pytorch#141107"}
 COLUMNS = (
     "architecture", "family", "fp32", "1 - worst cosine", "export, s", "MB", "int8", "its noise",

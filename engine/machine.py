@@ -3,6 +3,7 @@
 import functools
 import math
 import os
+import platform
 from pathlib import Path
 
 
@@ -49,3 +50,14 @@ def _share(*numbers: str) -> float:
     if len(numbers) != 2 or not all(number.isdigit() for number in numbers) or not int(numbers[1]):
         return math.inf
     return int(numbers[0]) / int(numbers[1])
+
+
+@functools.cache
+def vector_int8() -> bool:
+    """Whether this processor has 8-bit dot products that do not overflow (VNNI on x86; every 64-bit ARM)."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return True
+    try:
+        return "vnni" in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False

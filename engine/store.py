@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from engine.errors import BadInput
+from .errors import BadInput
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 NO_WRITING = (*FULL, errno.EROFS, errno.EFBIG)  # errors that only writing meets

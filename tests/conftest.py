@@ -12,8 +12,8 @@ from PIL import Image
 os.environ["HF_HUB_OFFLINE"] = "1"  # a test that would reach for the hub fails at once instead of waiting
 os.environ["OMP_NUM_THREADS"] = "1"  # tests run side by side; idle threads of small networks would only spin
 
-from engine.images import Labelled
-from engine.models import ModelSpec, spec_from_entry
+from featune.engine.images import Labelled
+from featune.engine.models import ModelSpec, spec_from_entry
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,23 +14,20 @@ from PIL import Image
 from timm.data.loader import adapt_to_chs
 from typer.testing import CliRunner, Result
 
-from bench.cli import app
-from bench.executors import in_process
-from bench.manifests import Source, prepare
-from bench.official import prepare_official
-from bench.progress import Silent
-from bench.study import run_whole
-from bench.studyfile import prepared, read_study
-from engine.decoding import MODES, read_image
-from engine.errors import BadImages, BadInput
-from engine.feature_store import FeatureKey
-from engine.features import extract
-from engine.finetune import Recipe, TrainVal, finetune
-from engine.images import Labelled
-from engine.models import IMAGENET_MEAN, IMAGENET_STD, ModelSpec, View, classifier, feature_model, spec_from_entry
-from engine.store import plain
-from engine.views import Augmentation, eval_view, fast_view, pixels_of, train_view
-from export.contract import channels_of, contract_of
+from featune.bench.cli.app import app
+from featune.bench.data import Source, prepare
+from featune.bench.datasets import prepare_official
+from featune.bench.progress import Silent
+from featune.bench.study import prepared, read_study, run_whole
+from featune.bench.study.executors import in_process
+from featune.engine.errors import BadImages, BadInput
+from featune.engine.features import FeatureKey, extract
+from featune.engine.finetune import Recipe, TrainVal, finetune
+from featune.engine.images import MODES, Augmentation, Labelled, eval_view, fast_view, pixels_of, read_image, train_view
+from featune.engine.models import ModelSpec, View, classifier, feature_model, spec_from_entry, with_channels
+from featune.engine.models.spec import IMAGENET_MEAN, IMAGENET_STD
+from featune.engine.store import plain
+from featune.export.contract import channels_of, contract_of
 from tests.conftest import unpacked
 
 MODEL = "test_resnet"  # 0.4 million weights, 160 x 160 pixels; here at 32 where Python can say so
@@ -177,7 +174,7 @@ def spec_of(checkpoint: Path, **entry: object) -> ModelSpec:
 
 @pytest.mark.parametrize("channels", [1, 2, 4])
 def test_a_model_is_the_one_that_timm_makes_with_in_chans(pretrained: Path, channels: int) -> None:
-    spec = spec_of(pretrained, mean=list(IMAGENET_MEAN), std=list(IMAGENET_STD)).with_channels(channels)
+    spec = with_channels(spec_of(pretrained, mean=list(IMAGENET_MEAN), std=list(IMAGENET_STD)), channels)
     overlay = {"file": str(pretrained), "hf_hub_id": None, "url": ""}
     theirs = timm.create_model(MODEL, pretrained=True, in_chans=channels, pretrained_cfg_overlay=overlay).state_dict()
     ours = classifier(spec).state_dict()
@@ -191,14 +188,14 @@ def test_a_model_of_one_channel_sees_grey_as_the_one_of_three_does(pretrained: P
     spec = spec_of(pretrained, mean=[0.5] * 3, std=[0.25] * 3)
     grey = torch.randint(0, 256, (4, 1, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        one, three = feature_model(spec.with_channels(1))(grey), feature_model(spec)(grey.expand(-1, 3, -1, -1))
+        one, three = feature_model(with_channels(spec, 1))(grey), feature_model(spec)(grey.expand(-1, 3, -1, -1))
     torch.testing.assert_close(one, three, rtol=1e-4, atol=1e-5)
 
 
 def test_weights_of_four_channels_are_taken_as_they_are(tmp_path: Path) -> None:
     model = timm.create_model(MODEL, pretrained=False, in_chans=4)
     torch.save(model.state_dict(), tmp_path / "four.pth")
-    made = classifier(spec_of(tmp_path / "four.pth").with_channels(4))
+    made = classifier(with_channels(spec_of(tmp_path / "four.pth"), 4))
     assert all(torch.equal(value, made.state_dict()[name]) for name, value in model.state_dict().items())
     with pytest.raises(BadInput, match=r"is \(\d+, 4, 3, 3\), expected \(\d+, 3, 3, 3\)"):
         classifier(spec_of(tmp_path / "four.pth"))
@@ -206,12 +203,12 @@ def test_weights_of_four_channels_are_taken_as_they_are(tmp_path: Path) -> None:
 
 def test_in_chans_of_an_entry_is_kept_against_images_of_others(pretrained: Path) -> None:
     spec = spec_of(pretrained, in_chans=4, mean=[0.1, 0.2, 0.3, 0.4])
-    assert spec.with_channels(4) == spec
+    assert with_channels(spec, 4) == spec
     assert spec.mean == (0.1, 0.2, 0.3, 0.4)
     assert spec == spec_of(pretrained, kwargs={"in_chans": 4}, mean=[0.1, 0.2, 0.3, 0.4])
-    assert spec_of(pretrained, in_chans=4).digest == spec_of(pretrained).with_channels(4).digest
+    assert spec_of(pretrained, in_chans=4).digest == with_channels(spec_of(pretrained), 4).digest
     with pytest.raises(BadInput, match=r"has in_chans 4, images of 3 channel\(s\) found; leave in_chans out"):
-        spec.with_channels(3)
+        with_channels(spec, 3)
     with pytest.raises(BadInput, match="mean and std need 4 numbers, as many as in_chans, found 3"):
         spec_of(pretrained, in_chans=4, mean=[0.5] * 3)
 
@@ -228,13 +225,13 @@ def build({argument}):
 def test_a_factory_is_asked_for_the_channels_if_it_takes_them(tmp_path: Path) -> None:
     (tmp_path / "takes.py").write_text(FACTORY.format(argument="in_chans=3", channels="in_chans"))
     spec = spec_from_entry({"factory": "takes.py:build", "side": 16}, tmp_path)
-    four = spec.with_channels(4)
+    four = with_channels(spec, 4)
     assert classifier(four)(torch.zeros(1, 4, 16, 16)).shape == (1, 2)
     assert four.weights != spec.weights
     (tmp_path / "fixed.py").write_text(FACTORY.format(argument="", channels="3"))
     spec = spec_from_entry({"factory": "fixed.py:build", "side": 16}, tmp_path)
     with pytest.raises(BadInput, match=r"its factory takes no such argument.*in_chans"):
-        spec.with_channels(4)
+        with_channels(spec, 4)
 
 
 # --- Names
@@ -246,7 +243,7 @@ def test_names_of_three_channels_are_those_from_before_there_were_others() -> No
 
 
 def test_the_channels_are_part_of_the_features_key(spec: ModelSpec) -> None:
-    specs = [spec, spec.with_channels(4), spec.with_channels(1)]
+    specs = [spec, with_channels(spec, 4), with_channels(spec, 1)]
     assert len({each.digest for each in specs}) == 3
     assert len({FeatureKey("", each.view, "images", "torch:cpu").name for each in specs}) == 3
 

@@ -1,115 +1,205 @@
-"""The house's import rules, as data: a module imports only from rows above its own."""
+"""The rooms of the house and who may use whom; `docs/architecture.md` says what each is for."""
 
 import ast
+import graphlib
+import importlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LEVELS = """
-engine.errors engine.encoded engine.machine
-engine.store
-engine.scoring
-engine.accuracy
-engine.f1 engine.calibration
-engine.ranking
-engine.factories engine.hub engine.weights
-engine.configs
-engine.metrics engine.models
-engine.fingerprints engine.decoding
-engine.images engine.views engine.runners
-engine.batches engine.fitting engine.passes engine.tensorrt_callbacks
-engine.tensorrt_runner
-engine.plan_runner
-engine.verdict engine.feature_files engine.tuning
-engine.features engine.finetune
-engine.feature_store
-engine.rows engine.losses engine.products
-engine.design
-engine.logistic
-engine.preconditioner
-engine.newton
-engine.walk
-engine.path
-engine.probe
-engine.neighbours
-export.parity export.samples
-export.contract
-export.departure export.nodes export.alone
-export.unread export.products
-export.graph export.halves export.int8
-export.precision export.plan export.gate
-export.plan_gate
-export.backends export.known
-export.named export.wanted
-export.command export.verifying
-bench.progress bench.lists bench.demo_data bench.marks bench.intervals bench.data bench.source_scores
-bench.ranks bench.entries bench.choosing bench.origins
-bench.catalogue_kornblith bench.stored
-bench.shards bench.feature_scores bench.runs bench.ticks bench.labels bench.catalogue bench.splits bench.usertables
-bench.tasks bench.stats bench.throughput bench.estimators bench.executors bench.panels bench.drawing
-bench.raw bench.downloads bench.listing
-bench.layouts bench.regimes bench.lines bench.paired bench.results
-bench.data_files bench.torch_items bench.studyentries
-bench.data_shards bench.data_torch bench.data_hub
-bench.sources
-bench.data_tasks
-bench.manifests
-bench.extraction
-bench.official_fang bench.official_hpa bench.official_kornblith bench.official_cifar bench.official_imagenet
-bench.official
-bench.correlation bench.wording bench.judging
-bench.transfer
-bench.answer bench.legend bench.tables
-bench.judgement
-bench.throughput_figure bench.page
-bench.figures
-bench.report
-bench.pretrain
-bench.study
-bench.estimates bench.studyfile bench.probing
-bench.demo
-bench.terminal
-bench.cli_study bench.cli_data bench.cli_export bench.cli_features
-bench.cli
+# room: the rooms that it may use. A room is a folder with modules, or one of a package's own modules.
+ROOMS = """
+engine.errors:
+engine.doors:
+engine.machine:
+engine.store: engine.errors
+engine.models: engine.errors engine.store
+engine.images: engine.errors engine.store engine.machine engine.models
+engine.runners: engine.errors engine.machine
+engine.metrics: engine.errors
+engine.features: engine.errors engine.store engine.machine engine.models engine.images engine.runners
+engine.logistic_regression: engine.errors
+engine.probe: engine.errors engine.logistic_regression
+engine.finetune: engine.errors engine.store engine.models engine.images
+
+export.contract: engine.errors engine.store engine.runners engine.probe
+export.graph: engine.errors engine.store engine.models export.contract
+export.precision: engine.errors engine.store engine.machine engine.runners export.contract
+export.gate: engine.errors engine.store engine.machine engine.models engine.images engine.runners export.contract
+    export.graph
+export.backends: engine.errors engine.store engine.models engine.runners export.contract export.graph export.precision
+    export.gate
+export.commands: engine.errors engine.store engine.models engine.images engine.runners engine.features
+    export.contract export.graph export.precision export.gate export.backends
+
+bench.progress:
+bench.stats: engine.errors engine.metrics
+bench.results: engine.errors engine.store engine.metrics bench.stats
+bench.tasks: engine.errors engine.store engine.images engine.metrics
+bench.catalogue: engine.errors bench.progress
+bench.data: engine.errors engine.store engine.images bench.progress bench.tasks bench.catalogue
+bench.datasets: engine.errors engine.store engine.images bench.progress bench.tasks bench.catalogue bench.data
+bench.features: engine.errors engine.store engine.images engine.runners engine.features export.commands bench.progress
+    bench.tasks bench.data
+bench.regimes: engine.errors engine.models engine.images engine.metrics engine.features engine.logistic_regression
+    engine.probe engine.finetune export.commands bench.tasks bench.data bench.features
+bench.throughput: engine.runners bench.results
+bench.estimators: engine.errors engine.metrics bench.stats bench.results
+bench.study: engine.errors engine.store engine.machine engine.models engine.images engine.runners engine.metrics
+    engine.features export.backends export.commands bench.progress bench.stats bench.results bench.tasks bench.data
+    bench.features bench.regimes bench.throughput bench.estimators
+bench.report.figures: engine.store bench.stats bench.results
+bench.report: engine.errors engine.store engine.metrics bench.stats bench.results bench.estimators bench.report.figures
+bench.pretrain: engine.store engine.models engine.images engine.metrics engine.finetune
+bench.demo: engine.store engine.models engine.images engine.finetune bench.progress bench.results bench.tasks bench.data
+    bench.regimes bench.estimators bench.study bench.pretrain
+bench.api: engine.errors engine.store engine.models engine.images engine.runners engine.features engine.finetune
+    export.commands bench.progress bench.tasks bench.data bench.features bench.regimes bench.study
+bench.cli: engine.errors engine.store engine.models engine.images engine.runners engine.features export.commands
+    bench.progress bench.results bench.catalogue bench.data bench.datasets bench.features bench.regimes bench.study
+    bench.report bench.demo
 """
-LEVEL = {name: number for number, row in enumerate(LEVELS.split("\n")) for name in row.split()}
+MAY_USE = {
+    room.strip(): set(used.split())
+    for room, _, used in (line.partition(":") for line in ROOMS.replace("\n    ", " ").splitlines() if line)
+}
+PACKAGES = ("engine", "export", "bench")
 HEAVY = {"torch", "timm", "onnx", "onnxruntime", "numpy", "scipy", "sklearn", "matplotlib", "pydantic", "yaml", "rich"}
 LAZY = {"onnx", "onnxruntime", "tensorrt", "matplotlib", "sklearn", "scipy", "ray", "pandas"}
+MOST_MODULES, MOST_LINES = 10, 300
 
 
-def modules() -> dict[str, Path]:
+def modules(root: Path = ROOT) -> dict[str, Path]:
+    """`engine.models.spec` -> its file; doors (`__init__.py`) are none."""
     return {
-        f"{package}.{path.stem}": path
-        for package in ("engine", "export", "bench")
-        for path in sorted((ROOT / package).glob("*.py"))
+        ".".join(path.relative_to(root).with_suffix("").parts): path
+        for package in PACKAGES
+        for path in sorted((root / package).rglob("*.py"))
         if path.stem != "__init__"
     }
 
 
-def imported(tree: ast.AST) -> set[str]:
-    found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+def room_of(module: str) -> str:
+    """A module's room; a module that lies in a package itself is a room of its own."""
+    folder = module.rpartition(".")[0]
+    return module if folder in PACKAGES else folder
+
+
+def absolute(node: ast.ImportFrom, module: str) -> str:
+    """Where an import of ours points to, without `featune.`; a relative one is seen from the module."""
+    if not node.level:
+        return str(node.module).removeprefix("featune.")
+    base = module.split(".")[: -node.level]
+    return ".".join([*base, node.module] if node.module else base)
+
+
+def imports(module: str, source: str) -> Iterator[tuple[str, str]]:
+    """(module or room, name) of every import of ours, those inside functions too."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            origin = absolute(node, module)
+            if origin.partition(".")[0] in PACKAGES:
+                yield from ((origin, alias.name) for alias in node.names)
+
+
+def exported(room: str) -> list[str]:
+    """The names that a room's door hands on."""
+    door = importlib.import_module(f"featune.{room}")
+    return list(getattr(door, "__all__", ()))
+
+
+def faults(module: str, source: str) -> list[str]:
+    """What a module imports against the table, or past a door."""
+    ours, found = room_of(module), []
+    for origin, name in imports(module, source):
+        room = origin if origin in MAY_USE else room_of(origin)
+        if room == ours:
+            continue
+        if room not in MAY_USE:
+            found.append(f"{module}: {origin} is no room")
+        elif room not in MAY_USE[ours]:
+            found.append(f"{module}: {ours} may not use {room} ({name})")
+        elif room != origin:
+            found.append(f"{module}: {name} is taken from {origin}, past the door of {room}")
+        elif origin.count(".") > 1 or (ROOT / origin.replace(".", "/")).is_dir():
+            found += [] if name in exported(room) else [f"{module}: {room} does not hand on {name}"]
     return found
 
 
 def top_level(path: Path) -> set[str]:
     """What importing the module imports: not what its functions import, nor what only type checkers see."""
-    tree = ast.parse(path.read_text())
-    tree.body = [n for n in tree.body if not isinstance(n, ast.If | ast.FunctionDef | ast.ClassDef)]
-    return {name.partition(".")[0] for name in imported(tree)}
+    found = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(str(node.module).partition(".")[0])
+    return found
 
 
-@pytest.mark.parametrize("name", modules())
-def test_a_module_imports_only_from_rows_above_its_own(name: str) -> None:
-    ours = imported(ast.parse(modules()[name].read_text())) & set(LEVEL)
-    assert name in LEVEL, f"{name} has no place in LEVELS"
-    wrong = sorted(other for other in ours if LEVEL[other] >= LEVEL[name])
-    assert not wrong, f"{name} imports {wrong}, which are not above it"
+def test_the_table_lists_every_room_and_no_other() -> None:
+    assert set(MAY_USE) == {room_of(module) for module in modules()}
+    assert set.union(*MAY_USE.values()) <= set(MAY_USE)
+
+
+def test_the_table_has_no_cycle_and_goes_from_engine_to_export_to_bench() -> None:
+    list(graphlib.TopologicalSorter(MAY_USE).static_order())
+    for room, used in MAY_USE.items():
+        levels = [PACKAGES.index(other.partition(".")[0]) for other in used]
+        assert max(levels, default=0) <= PACKAGES.index(room.partition(".")[0])
+
+
+@pytest.mark.parametrize("module", modules())
+def test_a_module_uses_only_rooms_of_the_table_and_enters_them_by_their_doors(module: str) -> None:
+    assert not faults(module, modules()[module].read_text())
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "fault"),
+    [
+        ("engine.probe.protocol", "from ..logistic_regression.penalty_path import fit_path", "past the door of"),
+        ("export.gate.verdicts", "from featune.engine.models.spec import ModelSpec", "past the door of"),
+        ("bench.report.page", "from .figures.marks import Figure", "past the door of"),
+        ("engine.metrics.f1", "from ..models import ModelSpec", "engine.metrics may not use engine.models"),
+        ("engine.store", "from featune.bench.progress import Progress", "engine.store may not use bench.progress"),
+        ("bench.stats.intervals", "from ..results import Row", "bench.stats may not use bench.results"),
+        ("bench.report.figures.axis", "from ..page import page_html", "bench.report.figures may not use bench.report"),
+        ("bench.study.running", "from ..stats import _counts", "bench.stats does not hand on _counts"),
+        ("engine.probe.protocol", "from ..nowhere import thing", "is no room"),
+    ],
+)
+def test_a_planted_import_is_found(module: str, line: str, fault: str) -> None:
+    found = faults(module, f"def inside():\n    {line}\n")
+    assert len(found) == 1
+    assert fault in found[0]
+
+
+@pytest.mark.parametrize("room", [room for room in MAY_USE if (ROOT / room.replace(".", "/")).is_dir()])
+def test_a_door_hands_on_what_it_lists(room: str) -> None:
+    door = importlib.import_module(f"featune.{room}")
+    assert door.__doc__
+    for name in exported(room):
+        assert not (ROOT / room.replace(".", "/") / f"{name}.py").exists(), f"{name} is a module of {room} too"
+        assert getattr(door, name) is not None
+    with pytest.raises(AttributeError):
+        door.no_such_name  # noqa: B018
+
+
+def test_no_room_is_a_hall_and_no_module_a_scroll() -> None:
+    found = modules()
+    rooms = [room_of(module) for module in found]
+    assert {room: rooms.count(room) for room in set(rooms) if rooms.count(room) > MOST_MODULES} == {}
+    lines = {module: len(path.read_text().splitlines()) for module, path in found.items()}
+    assert {module: count for module, count in lines.items() if count > MOST_LINES} == {}
+
+
+def test_our_modules_are_imported_under_featune_or_relatively() -> None:
+    wrong = []
+    for path in [*modules().values(), *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]:
+        wrong += [f"{path}: {name}" for name in top_level(path) & set(PACKAGES)]
+    assert not wrong, "a second copy of the module would be imported"
 
 
 @pytest.mark.parametrize("name", modules())
@@ -118,18 +208,12 @@ def test_packages_that_are_slow_to_import_wait_inside_functions(name: str) -> No
 
 
 def test_the_command_line_imports_nothing_heavy_before_a_command_runs() -> None:
-    assert not top_level(modules()["bench.cli"]) & HEAVY
+    assert not top_level(modules()["bench.cli.app"]) & HEAVY
 
 
 def test_only_the_study_opens_a_test_split() -> None:
     opens = [name for name, path in modules().items() if 'load("test")' in path.read_text()]
-    assert opens == ["bench.study"]
-    loads = ast.walk(ast.parse(modules()["bench.regimes"].read_text()))
-    assert not [n for n in loads if isinstance(n, ast.Attribute) and n.attr == "load"]
-
-
-def test_every_package_file_holds_one_docstring_and_nothing_else() -> None:
-    for package in ("engine", "export", "bench"):
-        body = ast.parse((ROOT / package / "__init__.py").read_text()).body
-        assert len(body) == 1
-        assert isinstance(body[0], ast.Expr)
+    assert opens == ["bench.study.measuring"]
+    regimes = [path for name, path in modules().items() if room_of(name) == "bench.regimes"]
+    loads = [node for path in regimes for node in ast.walk(ast.parse(path.read_text()))]
+    assert not [node for node in loads if isinstance(node, ast.Attribute) and node.attr == "load"]

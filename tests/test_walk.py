@@ -5,16 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.manifests import Source, prepare
-from engine.batches import batches
-from engine.decoding import read_image
-from engine.feature_store import FeatureKey, FeatureStore
-from engine.metrics import METRICS
-from engine.models import ModelSpec, feature_model
-from engine.probe import probe
-from engine.runners import torch_runner
-from engine.views import eval_view
-from export.backends import artefact, open_runner
+from featune.bench.data import Source, prepare
+from featune.engine.features import FeatureKey, FeatureStore
+from featune.engine.images import batches, eval_view, read_image
+from featune.engine.metrics import METRICS
+from featune.engine.models import ModelSpec, feature_model
+from featune.engine.probe import probe
+from featune.engine.runners import torch_runner
+from featune.export.backends import artefact, open_runner
 
 
 def test_an_image_walks_from_its_file_to_an_accuracy(

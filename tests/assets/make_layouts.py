@@ -266,7 +266,7 @@ def aircraft(root: Path) -> Counts:
 
 def voc2007(root: Path) -> Counts:
     """Dogs and persons; in each split one dog is only there as difficult (0), and that image shows nothing else."""
-    from bench.official_kornblith import VOC_CLASSES
+    from featune.bench.datasets.kornblith2019 import VOC_CLASSES
 
     folder = root / "VOCdevkit" / "VOC2007"
     number = 0

@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from bench.progress import Bar, Lines, Silent, progress_for
+from featune.bench.progress import Bar, Lines, Silent, progress_for
 
 
 def clock(*moments: float) -> object:

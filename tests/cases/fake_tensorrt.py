@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from engine.runners import Runner
-from engine.tensorrt_runner import Engine
+from featune.engine.runners import Engine, Runner
 
 NAMES = json.loads((Path(__file__).parents[1] / "assets" / "tensorrt_names.json").read_text())["classes"]
 SHAPES = {"images": (-1, 3, 32, 32), "features": (-1, 96)}
@@ -176,9 +175,14 @@ def installed(
     """Puts a fake TensorRT and a fake GPU where the code finds the real ones."""
     fake = Fake(**answers)
     fake.module.__version__ = version
-    for place in ("engine.tensorrt_runner", "export.plan", "export.command", "export.backends"):
+    for place in (
+        "featune.engine.runners.tensorrt_engine",
+        "featune.export.backends.tensorrt_plan",
+        "featune.export.commands.export_command",
+        "featune.export.backends.opening",
+    ):
         monkeypatch.setattr(f"{place}.library", lambda: fake.module)
-    monkeypatch.setattr("export.plan.machine", lambda device: (gpu, capability))
-    monkeypatch.setattr("export.plan.tensorrt_runner", on_this_machine)
+    monkeypatch.setattr("featune.export.backends.tensorrt_plan.machine", lambda device: (gpu, capability))
+    monkeypatch.setattr("featune.export.backends.tensorrt_plan.tensorrt_runner", on_this_machine)
     monkeypatch.setattr("torch.cuda.device", fake.current)
     return fake

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from engine.errors import BadInput
+from featune.engine.errors import BadInput
 
 CASES = int(os.environ.get("FEATUNE_METRIC_CASES", "1000"))  # per metric
 

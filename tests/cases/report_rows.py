@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.intervals import clopper_pearson
-from bench.report import write_report
-from bench.runs import Cell, Row, Speed
+from featune.bench.report import write_report
+from featune.bench.results import Cell, Row, Speed
+from featune.bench.stats import clopper_pearson
 
 REGIMES = ("probe", "finetune", "scratch")
 

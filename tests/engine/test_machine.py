@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.machine import processors, time_share
+from featune.engine.machine import processors, time_share
 
 
 @pytest.mark.parametrize(

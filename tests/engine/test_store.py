@@ -6,8 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import BadImages, BadInput, nearest
-from engine.store import cache_dir, check_writable, digest, file_digest, locked, read_json, write_json, written_whole
+from featune.engine.errors import BadImages, BadInput, nearest
+from featune.engine.store import (
+    cache_dir,
+    check_writable,
+    digest,
+    file_digest,
+    locked,
+    read_json,
+    write_json,
+    written_whole,
+)
 
 
 @dataclasses.dataclass(frozen=True)

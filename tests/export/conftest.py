@@ -11,9 +11,10 @@ import torch
 from fake_tensorrt import Fake, installed
 from torch import nn
 
-from engine.models import IMAGENET_MEAN, IMAGENET_STD, ModelSpec, Normalise, classifier, spec_from_entry
-from export.graph import graph_from_spec
-from export.samples import Sample, own_sample
+from featune.engine.models import ModelSpec, Normalise, classifier, spec_from_entry
+from featune.engine.models.spec import IMAGENET_MEAN, IMAGENET_STD
+from featune.export.gate import Sample, own_sample
+from featune.export.graph import graph_from_spec
 
 
 def enliven(model: nn.Module, images: torch.Tensor) -> nn.Module:
@@ -64,8 +65,8 @@ def quick(right: Path, lively: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> No
             return Path(shutil.copy(right, path))
         return graph_from_spec(asked, path, **options)
 
-    monkeypatch.setattr("export.gate.graph_from_spec", exported)
-    monkeypatch.setattr("export.backends.graph_from_spec", exported)
+    monkeypatch.setattr("featune.export.gate.reasons.graph_from_spec", exported)
+    monkeypatch.setattr("featune.export.backends.opening.graph_from_spec", exported)
 
 
 @pytest.fixture

@@ -1,0 +1,12 @@
+"""Featune as functions for a notebook or a script: `featune.extract`, `featune.probe`, `featune.finetune`."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .functions import extract, finetune, probe
+else:
+    from featune.engine.doors import lazy_exports
+
+    __getattr__, __dir__ = lazy_exports(__name__)
+
+__all__ = ["extract", "finetune", "probe"]

@@ -1,0 +1,1 @@
+"""The `featune` command: options in, one function called, results printed."""

@@ -1,0 +1,216 @@
+"""Images in tar shards, read in place: WebDataset's samples, and tars of folders."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from featune.engine.errors import BadInput, Missing
+from featune.engine.images import IMAGE_SUFFIXES, address, encoded
+
+from ..catalogue import Archive, fetch
+from ..progress import Progress
+from ..tasks import CALLED
+from .files import chosen_splits
+from .request import ALL, Data, Request, marked, numbered, unlabelled
+from .tar_members import members
+
+Sample = dict[str, str]  # the address of each of a sample's files, by extension
+USUAL = [name for names in CALLED.values() for name in names]  # words that name a split
+INFO = ("_info.json", "info.json")
+
+
+def read_wds(request: Request, progress: Progress) -> Data:
+    """`wds/PATTERN`: shards by brace expansion, or a folder of shards with --split.
+
+    A split is one that the folder's _info.json names, a pattern of shards, or a word in the shards' names.
+    The target is the sample's `cls`; a target key names another extension, or a field of its `json`.
+    """
+    base, shards = _shards(request, progress)
+    keys = (request.input_key or ";".join(suffix[1:] for suffix in IMAGE_SUFFIXES)).split(";")
+    images, targets, without = [], [], 0
+    with progress.stage(f"listing {request.text}") as advance:
+        for number, shard in enumerate(shards, 1):
+            for sample in samples(base, shard):
+                image = next((sample[key] for key in keys if key in sample), None)
+                if image is None:
+                    without += 1
+                    continue
+                images.append(image)
+                targets.append(_target(request, base, sample))
+                if len(images) == request.limit:
+                    break
+            advance(number, len(shards))
+            if len(images) == request.limit:
+                break
+    if not images:
+        raise BadInput(f"{request.text}: {without} samples, none with {' or '.join(keys)}; name the --input-key")
+    notes = (f"{without} samples without {' or '.join(keys)} are left out",) if without else ()
+    labels, classes = numbered(request.text, targets, request.target_fields or None)
+    return Data(request.name, dataclasses.replace(unlabelled(base, images), labels=labels), classes, notes)
+
+
+def read_tars(request: Request, path: Path, progress: Progress) -> Data:
+    """A tar, or a folder of tars, of images: the class is an image's folder in it, else the tar's name if several."""
+    tars = sorted(path.glob("*.tar")) if path.is_dir() else [path]
+    root = path if path.is_dir() else path.parent
+    if request.split:
+        raise BadInput(f"{request.text}: split {request.split!r} asked for; a tar of images has none, leave it out")
+    paths, names = [], []
+    with progress.stage(f"listing {path.name}") as advance:
+        for number, tar in enumerate(tars, 1):
+            for member in sorted(members(tar), key=lambda one: one.name):
+                where = PurePosixPath(member.name)
+                if where.suffix.lower() in IMAGE_SUFFIXES and not where.name.startswith("."):
+                    paths.append(address(tar.name, member.offset, member.size))
+                    names.append(where.parent.name or (tar.stem if len(tars) > 1 else None))
+            advance(number, len(tars))
+    if not paths:
+        raise BadInput(f"{path}: no images found; expected files ending in {' '.join(IMAGE_SUFFIXES)}")
+    labels, classes = numbered(request.text, names)
+    return Data(request.name, dataclasses.replace(unlabelled(root.absolute(), paths), labels=labels), classes)
+
+
+def samples(base: Path, shard: str) -> Iterator[Sample]:
+    """The samples of a shard: files side by side whose names are equal up to the first dot."""
+    try:
+        from webdataset.tariterators import base_plus_ext
+    except ImportError as error:
+        raise Missing("webdataset is not installed, which wds/ needs; pip install 'featune[data]'") from error
+    key, sample = None, Sample()
+    for member in members(base / shard):
+        name, extension = base_plus_ext(member.name)
+        if name is None:
+            continue
+        if sample and name != key:
+            yield sample
+            sample = {}
+        key = name
+        sample[extension.lower()] = address(shard, member.offset, member.size)
+    if sample:
+        yield sample
+
+
+def _shards(request: Request, progress: Progress) -> tuple[Path, list[str]]:
+    """(folder, the shards' paths seen from it)."""
+    if re.match(r"https?://", request.rest):
+        return _fetched(request, progress)
+    if re.match(r"(pipe:|\w+://)", request.rest):
+        raise BadInput(f"{request.text}: shards are read in place; copy them to this machine and give their path")
+    base = (request.root or Path()).absolute()
+    if (base / request.rest).is_dir():
+        base = base / request.rest
+        found = _of_folder(request, base)
+    elif request.split:
+        raise BadInput(f"{request.text}: split {request.split!r} asked for of a pattern; give the folder of the shards")
+    else:
+        found = _expanded(request.rest)
+    absent = [shard for shard in found if not (base / shard).is_file()]
+    if absent or not found:
+        raise BadInput(
+            f"{request.text}: {len(found)} shards expected under {base}, {len(found) - len(absent)} found"
+            f"{f', {absent[0]} is not there' if absent else ''}; check the pattern"
+        )
+    return base, found
+
+
+def wds_splits(request: Request, progress: Progress) -> list[str]:
+    """The splits that a folder's info names, or the usual words in its shards' names; none of a pattern."""
+    folder = (request.root or Path()).absolute() / request.rest
+    if not folder.is_dir():
+        return []
+    if named := list(_info_splits(folder)):
+        return named
+    of_shard = {path.name: _words(path.stem) for path in sorted(folder.glob("*.tar"))}
+    several = next((name for name, words in of_shard.items() if len(words) > 1), None)
+    if several:
+        raise BadInput(
+            f"{request.text}: {several} would be of {' and '.join(of_shard[several])}; rename the shards, or say "
+            "which are which in _info.json"
+        )
+    return [word for word in USUAL if [word] in of_shard.values()]
+
+
+def _words(stem: str) -> list[str]:
+    return [word for word in USUAL if _word(word).search(stem)]
+
+
+def _info_splits(folder: Path) -> dict[str, Any]:
+    return next((info["splits"] for name in INFO if (info := _read_info(folder / name))), {})
+
+
+def _word(split: str) -> re.Pattern[str]:
+    """The split's name as a word of a shard's."""
+    return re.compile(rf"(^|[-_. ]){re.escape(split)}([-_. ]|$)")
+
+
+def _of_folder(request: Request, folder: Path) -> list[str]:
+    there = sorted(path.name for path in folder.glob("*.tar"))
+    splits = _info_splits(folder)
+    if request.split and (".tar" in request.split or ".." in request.split):
+        return _expanded(request.split.partition("|")[0])  # timm's `pattern|number of samples`
+    if splits:
+        return [shard for split in chosen_splits(request, splits) for shard in splits[split]["filenames"]]
+    word = _word(request.split or "")
+    found = [name for name in there if request.split in (None, ALL) or word.search(name)]
+    if not found:
+        raise BadInput(f"{request.text}: no shard of split {request.split!r} found; {len(there)} shards are there")
+    return found
+
+
+def _read_info(path: Path) -> dict[str, Any] | None:
+    try:
+        info = json.loads(path.read_text(encoding="utf-8"))
+        return info if isinstance(info.get("splits"), dict) else None
+    except FileNotFoundError:
+        return None
+    except (ValueError, AttributeError) as error:
+        raise BadInput(f"{path}: {error}; expected a JSON object with the splits") from error
+
+
+def _expanded(pattern: str) -> list[str]:
+    try:
+        from webdataset.shardlists import expand_urls
+    except ImportError as error:
+        raise Missing("webdataset is not installed, which wds/ needs; pip install 'featune[data]'") from error
+    return list(expand_urls(pattern))
+
+
+def _fetched(request: Request, progress: Progress) -> tuple[Path, list[str]]:
+    """The shards of a web address, kept whole under root/wds/<host and folder>."""
+    urls = [Archive(url, None) for url in _expanded(request.rest)]
+    base = request.folder.absolute() / "wds"
+    found = []
+    for archive in urls:
+        folder = archive.url.partition("://")[2].rpartition("/")[0]
+        if not (base / folder / archive.name).exists() and not request.download:
+            raise Missing(f"{base / folder / archive.name}: no such file; give --download to fetch {archive.url}")
+        with progress.stage(archive.name) as advance:
+            found.append(fetch(archive, base / folder, advance).relative_to(base).as_posix())
+    return base, found
+
+
+def _target(request: Request, base: Path, sample: Sample) -> Any:
+    key = request.target_key
+    if key == "" or (key is None and "cls" not in sample):
+        return None
+    if key is None or key in sample:
+        text = encoded(base / sample[key or "cls"]).decode("utf-8", "replace").strip()
+        return int(text) if re.fullmatch(r"-?\d+", text) else text
+    if "json" not in sample:
+        raise BadInput(f"{request.text}: no json with a field {key} in a sample of {', '.join(sorted(sample))}")
+    try:
+        fields = json.loads(encoded(base / sample["json"]))
+    except ValueError as error:
+        raise BadInput(f"{base / sample['json']}: not JSON ({error}); pack the shard again") from error
+    if not isinstance(fields, dict):
+        raise BadInput(f"{base / sample['json']}: an object with {key} expected; pack the shard again")
+    wanted: Sequence[str] = request.target_fields or (key,)
+    absent = [name for name in wanted if name not in fields]
+    if absent:
+        raise BadInput(f"{request.text}: no field {absent[0]} in a sample's json; found {', '.join(sorted(fields))}")
+    if request.target_fields:
+        return marked(request, [fields[name] for name in wanted])
+    return fields[key]

@@ -1,0 +1,30 @@
+"""Scores that shall predict transfer without training, and their judge."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .feature_scores import h_score, logme, nleep, transrate
+    from .judge import CHANCE, SOURCE, TIME, Judged, judged
+    from .source_scores import leep, nce, softmax
+    from .table import ESTIMATORS, estimator
+else:
+    from featune.engine.doors import lazy_exports
+
+    __getattr__, __dir__ = lazy_exports(__name__)
+
+__all__ = [
+    "CHANCE",
+    "ESTIMATORS",
+    "SOURCE",
+    "TIME",
+    "Judged",
+    "estimator",
+    "h_score",
+    "judged",
+    "leep",
+    "logme",
+    "nce",
+    "nleep",
+    "softmax",
+    "transrate",
+]

@@ -1,0 +1,44 @@
+"""What `featune extract` and `featune features` do: files of features, listed, verified, exported."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .extract_command import Models, exported_to, extract_models, request_of_model
+    from .feature_table import FeatureTable, read_table, table_of
+    from .origins import note_origin, origins_of
+    from .stored_files import (
+        clear_store,
+        damaged_keys,
+        export_features,
+        format_of,
+        full_key,
+        record_of,
+        remove_stored,
+        stored_entries,
+        unfinished_keys,
+    )
+else:
+    from featune.engine.doors import lazy_exports
+
+    __getattr__, __dir__ = lazy_exports(__name__)
+
+__all__ = [
+    "FeatureTable",
+    "Models",
+    "clear_store",
+    "damaged_keys",
+    "export_features",
+    "exported_to",
+    "extract_models",
+    "format_of",
+    "full_key",
+    "note_origin",
+    "origins_of",
+    "read_table",
+    "record_of",
+    "remove_stored",
+    "request_of_model",
+    "stored_entries",
+    "table_of",
+    "unfinished_keys",
+]

@@ -1,0 +1,26 @@
+"""The regimes: what is done with a model on a task. REGIMES is the table of them all."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .contract import Bench
+    from .frozen import FrozenData, stored_features
+    from .selection import Goodness, metric_options
+    from .settings import ProbeSetting, Setting
+    from .table import REGIMES, regime_named
+else:
+    from featune.engine.doors import lazy_exports
+
+    __getattr__, __dir__ = lazy_exports(__name__)
+
+__all__ = [
+    "REGIMES",
+    "Bench",
+    "FrozenData",
+    "Goodness",
+    "ProbeSetting",
+    "Setting",
+    "metric_options",
+    "regime_named",
+    "stored_features",
+]

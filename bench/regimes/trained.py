@@ -1,0 +1,34 @@
+"""Regimes that train all weights: fine-tuning, and training from scratch."""
+
+import dataclasses
+
+from featune.engine.finetune import Recipe, Run, TrainVal, finetune
+from featune.engine.images import Labelled
+from featune.engine.models import ModelSpec
+
+from ..tasks import Task
+from .contract import Bench, Regime, Scorer
+from .selection import Goodness
+
+
+def finetune_regime(bench: Bench, recipe: Recipe) -> Regime:
+    def regime(spec: ModelSpec, task: Task, train: Labelled, val: Labelled, seed: int) -> Scorer:
+        data = TrainVal(train, val, len(task.classes), task.multilabel)
+        good = Goodness(task.metric, val.truth(len(task.classes), task.multilabel, masked=True))
+        tuned = finetune(spec, data, good, recipe, seed, Run(bench.device, bench.work), try_all=good.has_threshold)
+        if not good.has_threshold:
+            return tuned
+        chosen = list(tuned.details["tried"]).index(f"{tuned.details['learning_rate']:g}")
+        return dataclasses.replace(tuned, details={**tuned.details, **good.details(chosen)})
+
+    return regime
+
+
+def scratch_regime(bench: Bench, recipe: Recipe) -> Regime:
+    """The same training from random weights: what the architecture does without its pre-training."""
+    trained = finetune_regime(bench, recipe)
+
+    def regime(spec: ModelSpec, task: Task, train: Labelled, val: Labelled, seed: int) -> Scorer:
+        return trained(spec.with_random_weights(seed), task, train, val, seed)
+
+    return regime

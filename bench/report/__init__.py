@@ -1,0 +1,12 @@
+"""From rows to what people read: the HTML page, tables, CSV files, and words for the terminal."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .writing import correlation_lines, estimator_lines, results_table, write_report
+else:
+    from featune.engine.doors import lazy_exports
+
+    __getattr__, __dir__ = lazy_exports(__name__)
+
+__all__ = ["correlation_lines", "estimator_lines", "results_table", "write_report"]

@@ -1,0 +1,14 @@
+"""The report's figures: axes, legends, marks, panels, drawn as SVG and PNG."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .marks import Figure
+    from .rendering import key_svg, svg, write_png
+    from .transfer_figures import report_figures
+else:
+    from featune.engine.doors import lazy_exports
+
+    __getattr__, __dir__ = lazy_exports(__name__)
+
+__all__ = ["Figure", "key_svg", "report_figures", "svg", "write_png"]

@@ -1,0 +1,223 @@
+"""The kinds of panel: points with lines, a row of dots per model, gains by task, bars."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .axis import percent_ticks
+from .marks import INK, MUTED, WIDTH, Bar, Limits, Mark, Panel, Series
+from .text_labels import shortened, write_labels
+
+SIZES = {"o": 7, "s": 6.5, "D": 6, "P": 8, "X": 8, "^": 8, "v": 8, "<": 8, ">": 8, "*": 10}
+
+
+def scatter_panel(
+    name: str,
+    title: str,
+    description: str,
+    series: Sequence[Series],
+    labels: tuple[str, str],
+    limits: tuple[Limits, Limits],
+    *,
+    named: bool = False,
+    note: str = "",
+    height: float = 330,
+    powers: bool = False,
+) -> Panel:
+    """Points with error bars and fitted lines on two log-odds axes with ticks in percent.
+
+    named: write each mark's label beside it. note: a line under the title. powers: x is log10 of a count.
+    """
+
+    def draw(axes: Any) -> None:
+        if powers:
+            _counts_axis(axes, limits[0])
+        else:
+            _percent_axis(axes, "x", limits[0], 40)
+        _percent_axis(axes, "y", limits[1], 24)
+        axes.set_xlabel(labels[0])
+        axes.set_ylabel(shortened(labels[1], height - 80))
+        _write_title(axes, title, note, 54)
+        for one in series:
+            _draw_series(axes, one)
+        if named:
+            marks = [mark for one in series for mark in one.marks]
+            write_labels(axes, marks, [one.line for one in series if one.line])
+
+    return Panel(name, description, height, draw, top=44 if note else 28)
+
+
+def dot_panel(
+    name: str,
+    title: str,
+    description: str,
+    rows: Sequence[tuple[str, Sequence[Series]]],
+    label: str,
+    limits: Limits,
+) -> Panel:
+    """One row per model, its name above its track, one dot per series; of its one mark x is used."""
+    step = 34
+
+    def draw(axes: Any) -> None:
+        _percent_axis(axes, "x", limits, 40)
+        _rows_axis(axes, title, label, len(rows))
+        for at, (text, series) in enumerate(rows):
+            _row_name(axes, text, at, 12)
+            found = [mark.x for one in series for mark in one.marks]
+            if found:
+                axes.plot([min(found), max(found)], [at + 0.18] * 2, color="#aab2bb", linewidth=1.2, zorder=2)
+            for place, one in enumerate(series):
+                level = at + 0.18 + 0.07 * (place - (len(series) - 1) / 2)
+                for mark in one.marks:
+                    _draw_range(axes, mark, one.colour, level)
+                    _draw_mark(axes, mark.x, level, mark.shape, one.colour)
+
+    return Panel(name, description, step * len(rows) + 28 + 46, draw, left=3, top=28)
+
+
+def gain_panel(
+    name: str,
+    title: str,
+    description: str,
+    rows: Sequence[tuple[str, Sequence[float]]],
+    label: str,
+    colour: str,
+) -> Panel:
+    """One row per task: a small dot per model, a stroke at their mean, a line at 0; values in points."""
+    step = 34
+    values = [value for _, found in rows for value in found] + [0.0]
+    room = max(max(values) - min(values), 1.0) * 0.08
+    limits = (min(values) - room, max(values) + room)
+
+    def draw(axes: Any) -> None:
+        from matplotlib.ticker import MaxNLocator
+
+        axes.set_xlim(*limits)
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:+.3g}".replace("-", "−") if value else "0")
+        _rows_axis(axes, title, label, len(rows))
+        axes.axvline(0, color=MUTED, linewidth=1, zorder=1.5)
+        for at, (text, found) in enumerate(rows):
+            _row_name(axes, text, at, 12)
+            axes.plot(found, [at + 0.18] * len(found), "o", color=colour, alpha=0.55, markersize=6,
+                      markeredgewidth=0, zorder=3)  # fmt: skip
+            axes.plot([float(np.mean(found))] * 2, [at + 0.0, at + 0.36], color=INK, linewidth=2, zorder=4)
+
+    return Panel(name, description, step * len(rows) + 28 + 46, draw, left=3, top=28)
+
+
+def bar_panel(name: str, title: str, description: str, rows: Sequence[tuple[str, Sequence[Bar]]], label: str) -> Panel:
+    """One group per model, its name above its bars, each bar's number at its end."""
+    thick, gap = 15.0, 24.0
+    tops, height = [], 4.0
+    for _, bars in rows:
+        tops.append(height)
+        height += gap + thick * len(bars)
+    longest = max((bar.value for _, bars in rows for bar in bars), default=1.0) or 1.0
+
+    def draw(axes: Any) -> None:
+        from matplotlib.ticker import MaxNLocator
+
+        axes.set_xlim(0, longest * 1.22)
+        axes.set_ylim(height, 0)
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        axes.grid(False, axis="y")
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if longest >= 10 else f"{value:g}")
+        axes.set_xlabel(label)
+        _write_title(axes, title, "", 3)
+        for top, (text, bars) in zip(tops, rows, strict=True):
+            axes.text(0, top + 11, shortened(text, WIDTH - 20), va="center", ha="left", color=INK)
+            for at, bar in enumerate(bars):
+                middle = top + 20 + thick * (at + 0.5)
+                axes.barh(middle, bar.value, thick - 3, color=bar.colour, zorder=3)
+                axes.text(bar.value + longest * 0.012, middle, bar.text, va="center_baseline", zorder=4,
+                          bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # fmt: skip
+
+    return Panel(name, description, height + 28 + 42, draw, left=3, top=28)
+
+
+# --- What is drawn
+
+
+def _draw_series(axes: Any, series: Series) -> None:
+    from matplotlib.transforms import ScaledTranslation
+
+    line, colour = series.line, series.colour
+    if line is not None:
+        if line.low is not None and line.high is not None:
+            axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.13, linewidth=0, zorder=1)
+        axes.plot(line.x, line.y, color=colour, linewidth=1.4, zorder=2)
+    place = axes.transData + ScaledTranslation(series.shift / 72, 0, axes.figure.dpi_scale_trans)
+    for mark in series.marks:
+        if mark.low is not None and mark.high is not None:
+            axes.plot([mark.x, mark.x], [mark.low, mark.high], color=colour, linewidth=1.2, alpha=0.75,
+                      zorder=3, transform=place)  # fmt: skip
+        if mark.left is not None and mark.right is not None:
+            axes.plot([mark.left, mark.right], [mark.y, mark.y], color=colour, linewidth=1.2, alpha=0.75,
+                      zorder=3, transform=place)  # fmt: skip
+        _draw_mark(axes, mark.x, mark.y, mark.shape, colour, transform=place)
+
+
+def _draw_mark(axes: Any, x: float, y: float, shape: str, colour: str, **options: Any) -> None:
+    axes.plot([x], [y], shape, color=colour, markersize=SIZES.get(shape, 7), markeredgecolor="white",
+              markeredgewidth=0.7, zorder=4, **options)  # fmt: skip
+
+
+def _draw_range(axes: Any, mark: Mark, colour: str, y: float) -> None:
+    if mark.low is not None and mark.high is not None:
+        axes.plot([mark.low, mark.high], [y, y], color=colour, alpha=0.35, linewidth=4,
+                  solid_capstyle="butt", zorder=2.5)  # fmt: skip
+
+
+def _write_title(axes: Any, title: str, note: str, left: float) -> None:
+    """The title, and a line of detail under it, from the panel's left edge on."""
+    from matplotlib.transforms import ScaledTranslation
+
+    move = axes.figure.dpi_scale_trans
+    upper, lower = (axes.transAxes + ScaledTranslation((3 - left) / 72, up / 72, move) for up in (9, 8))
+    if note:
+        upper += ScaledTranslation(0, 15 / 72, move)
+        axes.text(0, 1, note, transform=lower, color=MUTED, va="baseline")
+    text = shortened(title, WIDTH - 8, bold=True)
+    axes.text(0, 1, text, transform=upper, va="baseline", fontsize=12, fontweight="bold")
+
+
+def _row_name(axes: Any, text: str, at: int, lift: float) -> None:
+    axes.annotate(shortened(text, WIDTH - 24), (0, at), xycoords=axes.get_yaxis_transform(), xytext=(1, 7),
+                  textcoords="offset points", va="center", ha="left", color=INK, zorder=5,
+                  bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85})  # fmt: skip
+
+
+# --- Axes
+
+
+def _counts_axis(axes: Any, limits: Limits) -> None:
+    """An axis of log10 of a count, marked at 1, 2 and 5 times the powers of ten."""
+    marks = [10.0**power * times for power in range(-4, 9) for times in (1, 2, 5)]
+    inside = [mark for mark in marks if limits[0] <= math.log10(mark) <= limits[1]]
+    if len(inside) > 6:
+        inside = [mark for mark in inside if f"{mark:e}".startswith("1")]
+    axes.set_xlim(*limits)
+    axes.set_xticks([math.log10(mark) for mark in inside], [f"{mark:,.10g}" for mark in inside])
+
+
+def _percent_axis(axes: Any, which: str, limits: Limits, gap: float) -> None:
+    box = axes.get_position()
+    figure = axes.figure
+    pixels = 72 * (box.width * figure.get_figwidth() if which == "x" else box.height * figure.get_figheight())
+    ticks = percent_ticks(limits, pixels, gap)
+    axes.set(**{f"{which}lim": limits})
+    axes.set(**{f"{which}ticks": [at for at, _ in ticks]})
+    axes.set(**{f"{which}ticklabels": [text for _, text in ticks]})
+
+
+def _rows_axis(axes: Any, title: str, label: str, count: int) -> None:
+    axes.set_ylim(count - 0.45, -0.55)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel(label)
+    _write_title(axes, title, "", 3)

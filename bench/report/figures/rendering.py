@@ -1,0 +1,184 @@
+"""Panels to SVG text that sits inside a page, and whole figures to PNG files, in the house's style."""
+
+import io
+import re
+import warnings
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featune.engine.store import written_whole
+
+from .marks import INK, MUTED, RULE, TEXT, WIDTH, Key, Panel
+from .text_labels import text_width
+
+STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": TEXT,
+    "text.color": INK,
+    "text.parse_math": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "featune",
+    "figure.dpi": 72,
+    "savefig.dpi": 72,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.labelsize": TEXT,
+    "grid.color": RULE,
+    "grid.linewidth": 0.7,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": TEXT,
+    "ytick.labelsize": TEXT,
+    "xtick.minor.bottom": False,
+    "xtick.major.size": 3,
+    "ytick.major.size": 3,
+}
+# What a browser shows; where it has none of these narrower faces, it falls back to the measured one.
+_FACES = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
+
+
+def svg(panel: Panel) -> str:
+    """The panel as an <svg> element for a page: text stays text, ids carry the panel's name, no namespace."""
+    with _drawing():
+        figure = _figure(WIDTH, panel.height)
+        _place(figure, panel, 0, 0, panel.height)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    root = ElementTree.fromstring(text.getvalue())
+    prefix = re.sub(r"[^A-Za-z0-9_-]", "-", panel.name) + "-"
+    _detach(root, prefix)
+    for name in ("width", "height", "version"):
+        root.attrib.pop(name, None)
+    root.set("viewBox", f"0 0 {WIDTH} {panel.height:g}")
+    root.set("role", "img")
+    root.set("aria-label", panel.description)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def key_svg(colour: str, shape: str) -> str:
+    """A 14 px glyph for a key, drawn from the very path that the panels use."""
+    from matplotlib.markers import MarkerStyle
+
+    marker = MarkerStyle(shape)
+    polygon = marker.get_path().transformed(marker.get_transform()).to_polygons(closed_only=False)[0]
+    points = " ".join(f"{7 + 10 * x:.2f},{7 - 10 * y:.2f}" for x, y in np.asarray(polygon))
+    return (
+        f'<svg class="glyph" viewBox="0 0 14 14" width="14" height="14" aria-hidden="true">'
+        f'<polygon points="{points}" fill="{colour}"/></svg>'
+    )
+
+
+def write_png(path: Path, panels: Sequence[Panel], keys: Sequence[Key] = ()) -> None:
+    """All panels of a figure in one picture at twice the size, with its keys underneath."""
+    columns = 2 if len(panels) in (2, 4) else min(3, len(panels))
+    lines = [panels[at : at + columns] for at in range(0, len(panels), columns)]
+    heights = [max(panel.height for panel in line) for line in lines]
+    gap, margin = 16.0, 10.0
+    width = columns * WIDTH + (columns - 1) * gap + 2 * margin
+    rows_of_key = [row for key in keys for row in _key_rows(key, width - 2 * margin)]
+    height = sum(heights) + gap * (len(lines) - 1) + 2 * margin + 18 * len(rows_of_key)
+    with _drawing():
+        figure = _figure(width, height)
+        top = margin
+        for line, tall in zip(lines, heights, strict=True):
+            for at, panel in enumerate(line):
+                _place(figure, panel, margin + at * (WIDTH + gap), top, height)
+            top += tall + gap
+        _draw_key(figure, rows_of_key, margin, top - gap + 12, width, height)
+        with written_whole(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=144, metadata={"Software": None})
+
+
+# --- A drawing
+
+
+@contextmanager
+def _drawing() -> Iterator[None]:
+    """House style for this drawing only; a name in a script that the font lacks is no reason to fail."""
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
+
+
+def _figure(width: float, height: float) -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width / 72, height / 72), dpi=72, facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _place(figure: Any, panel: Panel, x: float, y: float, total: float) -> None:
+    """Draw the panel with its upper left corner x, y px from the figure's."""
+    width = figure.get_figwidth() * 72
+    wide, tall = WIDTH - panel.left - panel.right, panel.height - panel.top - panel.bottom
+    bottom = total - y - panel.top - tall
+    axes = figure.add_axes(((x + panel.left) / width, bottom / total, wide / width, tall / total))
+    panel.draw(axes)
+
+
+# --- Keys
+
+
+def _key_rows(key: Key, room: float) -> list[list[tuple[str, str, str, float]]]:
+    """The key's entries broken into rows, each entry with its place in px."""
+    rows: list[list[tuple[str, str, str, float]]] = []
+    at = room + 1
+    for text, colour, shape in key:
+        wide = text_width(text) + 38
+        if at + wide > room:
+            rows.append([])
+            at = 0.0
+        rows[-1].append((text, colour, shape, at))
+        at += wide
+    return rows
+
+
+def _draw_key(figure: Any, rows: Sequence[Any], left: float, top: float, width: float, height: float) -> None:
+    from matplotlib.lines import Line2D
+
+    for line, entries in enumerate(rows):
+        y = 1 - (top + 18 * line) / height
+        for text, colour, shape, at in entries:
+            x = (left + 8 + at) / width
+            if shape:
+                figure.add_artist(Line2D([x], [y], marker=shape, color=colour, markersize=7, linestyle=""))
+            figure.text((left + (20 if shape else 4) + at) / width, y, text, va="center_baseline", ha="left")
+
+
+# --- Drawings in a page
+
+
+def _detach(root: ElementTree.Element, prefix: str) -> None:
+    """Make the drawing fit to stand beside others in a page: own ids, no page-wide style, no namespaces."""
+    for parent in root.iter():
+        for child in list(parent):
+            if child.tag.endswith(("}metadata", "}style")):
+                parent.remove(child)
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+        for name, value in list(element.attrib.items()):
+            plain = name.rpartition("}")[2]
+            if plain == "id":
+                value = prefix + value
+            elif plain == "href":
+                value = value.replace("#", f"#{prefix}", 1)
+            else:
+                value = value.replace("url(#", f"url(#{prefix}").replace("'DejaVu Sans'", _FACES)
+            del element.attrib[name]
+            element.set(plain, value)

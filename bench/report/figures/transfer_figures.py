@@ -1,0 +1,236 @@
+"""The report's figures, from results to panels: transfer, task by task, regimes side by side, throughput."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...results import (
+    FROZEN,
+    Results,
+    Speed,
+    Transfer,
+    capital,
+    complete_block,
+    counted,
+    entry_log_odds,
+    gains,
+    label,
+    mean_interval,
+    metric_name,
+    printable,
+    short_label,
+    signed,
+    source_log_odds,
+)
+from ...stats import fit_line
+from .axis import limits_of
+from .legend import family_key, family_shapes, number_key, point_names, regime_key, regime_styles
+from .marks import Figure, Limits, Line, Mark, Panel, Series, ends, sides
+from .panels import dot_panel, gain_panel, scatter_panel
+from .speed_figure import throughput_figure
+
+
+def report_figures(
+    results: Results, found: Sequence[Transfer], speeds: Sequence[Speed], source_name: str, seed: int
+) -> list[Figure]:
+    drawn = [
+        _transfer_figure(results, found, source_name, seed),
+        _task_figure(results, source_name),
+        _regime_figure(results),
+        throughput_figure(speeds, results),
+    ]
+    return [one for one in drawn if one is not None and one.panels]
+
+
+# --- Transfer against source accuracy
+
+
+def _transfer_figure(results: Results, found: Sequence[Transfer], source_name: str, seed: int) -> Figure | None:
+    means = [one for one in found if not one.task]
+    if not means:
+        return None
+    styles, names = regime_styles(results), point_names(results)
+    shapes = family_shapes(results)
+    series = []
+    for one in means:
+        marks = []
+        for model, x, y in zip(one.models, one.x, one.y, strict=True):
+            low, high = mean_interval([results.entries[task, model, one.regime] for task in one.tasks])
+            _, left, right = source_log_odds(results, model)
+            marks.append(Mark(names[model], shapes[results.family.get(model, "")], x, y, low, high, left, right))
+        series.append(Series(one.regime, styles[one.regime][0], tuple(marks), _line(one, seed)))
+    across = limits_of([x for one in series for x in sides(one.marks)], 0.12)
+    # Every panel is as many log odds tall, so that slopes compare; regimes side by side are another figure.
+    tall = max(high - low for low, high in (limits_of(ends(one.marks)) for one in series))
+    panels = tuple(
+        _transfer_panel(f"transfer-{at}", one, drawn, source_name, across, tall)
+        for at, (one, drawn) in enumerate(zip(means, series, strict=True))
+    )
+    keys = [*family_key(results), *number_key(results)]
+    return Figure("transfer", _transfer_caption(results, means, source_name), panels, tuple(keys))
+
+
+def _transfer_panel(name: str, one: Transfer, series: Series, source_name: str, across: Limits, tall: float) -> Panel:
+    note = counted(len(one.models), "model")
+    if one.r is not None and one.low is not None and one.high is not None:
+        note = f"r\u00a0=\u00a0{signed(one.r)} ({signed(one.low)} to {signed(one.high)}), {note}"
+    several = len(one.tasks) > 1
+    axis = f"Accuracy, mean over {len(one.tasks)} tasks" if several else f"Accuracy on {printable(one.tasks[0])}"
+    low, high = limits_of(ends(series.marks))
+    middle = (low + high) / 2
+    description = f"{capital(label(one.regime))}: {axis.lower()}, against {source_name} accuracy. {note}."
+    return scatter_panel(
+        name,
+        printable(capital(short_label(one.regime))),
+        printable(description),
+        [series],
+        (printable(f"{capital(source_name)} accuracy"), axis),
+        (across, (middle - tall / 2, middle + tall / 2)),
+        named=True,
+        note=note,
+    )
+
+
+def _line(one: Transfer, seed: int) -> Line | None:
+    if one.slope is None:
+        return None
+    fit = fit_line(one.x, one.y, np.linspace(one.x.min(), one.x.max(), 40), seed=seed)
+    known = bool(np.isfinite(fit.low).all())
+    return Line(fit.at, fit.line, fit.low if known else None, fit.high if known else None)
+
+
+def _transfer_caption(results: Results, means: Sequence[Transfer], source_name: str) -> str:
+    several = any(len(one.tasks) > 1 for one in means)
+    parts = [
+        f"{capital(source_name)} accuracy against transfer accuracy, both in log odds (marked in percent)"
+        + ("; transfer is the mean over tasks of the log odds." if several else "."),
+        "One point per model; bars: 95\u00a0%, from the finite test splits"
+        + (" and the images behind the source accuracy." if results.source_n else "."),
+    ]
+    if len(means) > 1:
+        parts.append("Panels differ in where their vertical axis starts, not in its scale.")
+    if any(one.r is not None for one in means):
+        parts.append("Line: least squares; band: 95\u00a0%, from drawing models with replacement.")
+    if "scratch" in results.regimes:
+        parts.append(
+            f"From scratch is the control: those weights never saw {source_name}, so what correlation is "
+            "left there belongs to the architectures."
+        )
+    missing = [model for model in results.models if model not in results.source_top1]
+    if missing:
+        parts.append(f"{counted(len(missing), 'model')} without a known {source_name} accuracy left out.")
+    if any(one.left_out for one in means):
+        worst = max(one.left_out for one in means)
+        parts.append(f"Up to {counted(worst, 'model')} per panel left out for want of a result on every task shown.")
+    if len(results.fraction_tasks) < len(results.tasks):
+        parts.append("Tasks whose metric is not a share of 1 to be maximised are left out.")
+    return " ".join(parts)
+
+
+# --- Task by task
+
+
+def _task_figure(results: Results, source_name: str) -> Figure | None:
+    if len(results.fraction_tasks) == 1 and len(results.regimes) == 1:
+        return None  # the first figure shows just that
+    panels: list[Panel] = []
+    for task in results.fraction_tasks:
+        series = _task_series(results, task)
+        if series:
+            panels.append(_task_panel(results, task, series, source_name, f"task-{len(panels)}"))
+    caption = (
+        f"Each task by itself: {source_name} accuracy against the task’s metric, both in log odds, one point "
+        "per model and regime, regimes a little apart; bars: 95\u00a0% intervals. The vertical axes differ."
+    )
+    return Figure("tasks", caption, tuple(panels), (regime_key(results),))
+
+
+def _task_series(results: Results, task: str) -> list[Series]:
+    styles, found = regime_styles(results), []
+    for at, regime in enumerate(results.regimes):
+        marks = []
+        for model in results.source_top1:
+            entry = results.entries.get((task, model, regime))
+            if entry is not None and entry.value is not None:
+                x, _, _ = source_log_odds(results, model)
+                marks.append(Mark(model, styles[regime][1], x, *entry_log_odds(entry)))
+        shift = 4 * (at - (len(results.regimes) - 1) / 2)
+        if marks:
+            found.append(Series(regime, styles[regime][0], tuple(marks), shift=shift))
+    return found
+
+
+def _task_panel(results: Results, task: str, series: Sequence[Series], source_name: str, name: str) -> Panel:
+    marks = [mark for one in series for mark in one.marks]
+    metric = metric_name(results.metric[task])
+    return scatter_panel(
+        name,
+        printable(task),
+        printable(f"{task}: {metric} against {source_name} accuracy, {counted(len(marks), 'point')}."),
+        series,
+        (printable(f"{capital(source_name)} accuracy"), printable(capital(metric))),
+        (
+            limits_of([mark.x for mark in marks], 0.1),
+            limits_of(ends(marks)),
+        ),
+        height=270,
+    )
+
+
+# --- Regimes side by side
+
+
+def _regime_figure(results: Results) -> Figure | None:
+    if len(results.models) == 1 and len(results.regimes) == 1:
+        return None
+    blocks = [complete_block(results, regime, results.models, results.fraction_tasks) for regime in results.regimes]
+    common = [task for task in results.fraction_tasks if all(task in tasks for models, tasks in blocks if models)]
+    if not common:
+        return None
+    rows = [(model, _means_by_regime(results, model, common)) for model in results.models]
+    rows = [(printable(model), series) for model, series in rows if series]
+    known = [end for _, series in rows for one in series for mark in one.marks
+            for end in (mark.x, mark.low, mark.high) if end is not None]  # fmt: skip
+    if not rows:
+        return None
+    over = f"mean over {len(common)} tasks" if len(common) > 1 else printable(common[0])
+    description = f"Accuracy of {counted(len(rows), 'model')} in each regime, {over}."
+    axis = "Accuracy, spaced by log odds"
+    panels = [dot_panel("regimes-0", f"Accuracy, {over}", description, rows, axis, limits_of(known, 0.06))]
+    caption = f"Regimes side by side, {over} (of log odds); pale bars: 95\u00a0%, from the finite test splits."
+    added = _gain_panel(results)
+    if added is not None:
+        panels.append(added)
+        caption += " What fine-tuning adds: fine-tuned minus frozen, a dot per model, the stroke at their mean."
+    return Figure("regimes", caption, tuple(panels), (regime_key(results),))
+
+
+def _means_by_regime(results: Results, model: str, tasks: Sequence[str]) -> list[Series]:
+    """The model's mean log odds over these tasks in every regime that has them all."""
+    styles, found = regime_styles(results), []
+    for regime in results.regimes:
+        entries = [results.entries.get((task, model, regime)) for task in tasks]
+        done = [entry for entry in entries if entry is not None and entry.value is not None]
+        if len(done) == len(tasks):
+            middle = float(np.mean([entry_log_odds(entry)[0] for entry in done]))
+            colour, shape = styles[regime]
+            mark = Mark(model, shape, middle, 0.0, *mean_interval(done))
+            found.append(Series(regime, colour, (mark,)))
+    return found
+
+
+def _gain_panel(results: Results) -> Panel | None:
+    frozen = next((regime for regime in FROZEN if regime in results.regimes), None)
+    if frozen is None or "finetune" not in results.regimes:
+        return None
+    rows = [
+        (printable(task), [gain for _, gain in gains(results, task, "finetune", frozen)])
+        for task in results.fraction_tasks
+    ]
+    rows = [(task, points) for task, points in rows if points]
+    if not rows:
+        return None
+    colour = regime_styles(results)["finetune"][0]
+    description = f"Fine-tuned minus {label(frozen)}, in percentage points: one dot per model, by task."
+    axis = "Fine-tuned minus frozen, percentage points"
+    return gain_panel("regimes-1", "What fine-tuning adds", description, rows, axis, colour)

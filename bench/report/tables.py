@@ -1,0 +1,157 @@
+"""The report's tables: as texts in cells, for the page and the terminal, and as CSV files with every digit."""
+
+import csv
+import dataclasses
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ..results import (
+    Results,
+    Row,
+    Speed,
+    Transfer,
+    counted,
+    interval_text,
+    label,
+    metric_name,
+    number_text,
+    printable,
+    ranking,
+    row_order,
+    scope_letter,
+    signed,
+)
+
+# --- Texts in cells
+
+
+def table_cell(results: Results, task: str, model: str, regime: str) -> dict[str, Any]:
+    """What a table shows of an entry; a failed one is a word, one that is not there yet a dash."""
+    entry = results.entries.get((task, model, regime))
+    cell = {"value": "–", "interval": "", "note": "", "best": False, "failed": False}
+    if entry is None:
+        return cell
+    if entry.value is None:
+        return cell | {"value": "failed", "failed": True}
+    order = ranking(results, task, regime)
+    notes = []
+    if entry.seeds > 1 and entry.lowest is not None and entry.highest is not None:
+        ends = f"{number_text(entry.lowest, results, task)} to {number_text(entry.highest, results, task)}"
+        notes.append(f"{entry.seeds} seeds: {ends}")
+    if entry.errors:
+        notes.append(f"{counted(len(entry.errors), 'seed')} failed")
+    best = len(order) > 1 and entry.value == results.value(task, order[0], regime)
+    return cell | {
+        "value": number_text(entry.value, results, task),
+        "interval": interval_text(entry, results, task),
+        "note": "; ".join(notes),
+        "best": best,
+    }
+
+
+def sizes(results: Results, task: str) -> str:
+    """The test images, or their range where cells differ."""
+    found = [entry.n for (of, _, _), entry in results.entries.items() if of == task and entry.value is not None]
+    if not found:
+        return "–"
+    return f"{min(found):,}" if min(found) == max(found) else f"{min(found):,} to {max(found):,}"
+
+
+def task_table(results: Results, task: str) -> dict[str, Any]:
+    lines = []
+    for model in results.models:
+        cells = [table_cell(results, task, model, regime) for regime in results.regimes]
+        if any((task, model, regime) in results.entries for regime in results.regimes):
+            known = results.source_top1.get(model)
+            source = "–" if known is None else f"{100 * known:.1f}"
+            lines.append({"model": model, "family": results.family.get(model, ""), "source": source, "cells": cells})
+    unit = (
+        "percent"
+        if results.is_fraction(task)
+        else "as it is" + ("" if results.higher_is_better(task) else ", lower is better")
+    )
+    return {
+        "task": task,
+        "metric": metric_name(results.metric[task]),
+        "unit": unit,
+        "n": sizes(results, task),
+        "lines": lines,
+    }
+
+
+def transfer_table(found: Sequence[Transfer], results: Results) -> list[dict[str, Any]]:
+    """The mean over tasks and, where there are several, each task; nothing where no r exists."""
+    if all(one.r is None for one in found):
+        return []
+    return [
+        {
+            "regime": label(one.regime),
+            "task": one.task or ("mean of tasks" if len(one.tasks) > 1 else one.tasks[0]),
+            "whole": not one.task,
+            "models": len(one.models),
+            "tasks": len(one.tasks),
+            "r": "–" if one.r is None else signed(one.r),
+            "interval": "–" if one.low is None or one.high is None else f"{signed(one.low)} to {signed(one.high)}",
+            "slope": "–" if one.slope is None else signed(one.slope),
+        }
+        for one in found
+        if not one.task or len(results.fraction_tasks) > 1
+    ]
+
+
+def throughput_table(speeds: Sequence[Speed]) -> list[Speed]:
+    return sorted(speeds, key=lambda one: (scope_letter(one.scope), one.device, one.model, dataclasses.astuple(one)))
+
+
+# --- CSV files
+
+
+def results_csv(rows: Iterable[Row]) -> str:
+    """One line per row, sorted; numbers in full precision; RFC 4180."""
+    columns = (
+        *("task", "model", "family", "source_top1", "source_n", "regime", "seed"),
+        *("metric", "value", "low", "high", "n", "seconds", "error", "source", "inputs", "scores_digest"),
+    )
+    found = []
+    for row in sorted(rows, key=row_order):
+        values = {**{name: getattr(row, name, None) for name in columns}, **dataclasses.asdict(row.cell)}
+        if row.error is not None:
+            values |= {"value": None, "low": None, "high": None}
+        found.append([values[name] for name in columns])
+    return csv_text(columns, found)
+
+
+def correlations_csv(found: Iterable[Transfer]) -> str:
+    columns = (
+        "regime",
+        "task",
+        "models",
+        "tasks",
+        "r",
+        "low",
+        "high",
+        "slope",
+        "intercept",
+        "models_left_out",
+    )
+    return csv_text(columns, (
+        [one.regime, one.task or "(mean of tasks)", len(one.models), len(one.tasks), one.r, one.low, one.high,
+         one.slope, one.intercept, one.left_out]
+        for one in found
+    ))  # fmt: skip
+
+
+def throughput_csv(speeds: Iterable[Speed]) -> str:
+    columns = [field.name for field in dataclasses.fields(Speed)]
+    return csv_text(columns, sorted(dataclasses.astuple(one) for one in speeds))
+
+
+def csv_text(columns: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(columns)
+    for line in lines:
+        writer.writerow(["" if value is None else repr(float(value)) if isinstance(value, float) else
+                         printable(value) for value in line])  # fmt: skip
+    return text.getvalue()

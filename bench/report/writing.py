@@ -1,0 +1,115 @@
+"""Rows to what people read: a page that answers first, its figures, CSV files, and a table for the terminal.
+
+Everything here is a pure function of the rows; the same rows in any order give the same bytes.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from featune.engine.errors import BadInput
+from featune.engine.store import write_text
+
+from ..estimators import judged
+from ..results import Estimate, Results, Row, Speed, collect, correlations, printable, short_label
+from .estimator_section import estimates_csv, estimators_csv, judged_lines, judgement
+from .figures import report_figures, write_png
+from .first_screen import sentence
+from .page import Heading, page_html
+from .tables import correlations_csv, results_csv, sizes, table_cell, throughput_csv
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def write_report(
+    out: Path,
+    title: str,
+    rows: Sequence[Row],
+    speeds: Sequence[Speed] = (),
+    estimates: Sequence[Estimate] = (),
+    *,
+    notes: Sequence[str] = (),
+    source_name: str = "ImageNet",
+    command: str = "",
+    seed: int = 0,
+) -> Path:
+    """The path of `report.html`, written under `out` with figures/*.png, results.csv and correlations.csv,
+    with throughput.csv of the speeds, and with estimates.csv and estimators.csv of the estimates.
+
+    notes: what a reader must know before believing a number. seed: of the bootstrap.
+    Raises BadInput where there is neither a row nor a speed, or `out` cannot be written.
+    """
+    out = Path(out)
+    if not rows and not speeds:
+        raise BadInput(f"no results for {out}; run the study first")
+    results = collect(rows)
+    found = correlations(results, seed)
+    drawn = report_figures(results, found, speeds, source_name, seed)
+    write_text(out / "results.csv", results_csv(rows))
+    write_text(out / "correlations.csv", correlations_csv(found))
+    scored = judged(results, estimates, speeds, seed)
+    _write_or_remove(out / "throughput.csv", throughput_csv(speeds) if speeds else None)
+    _write_or_remove(out / "estimates.csv", estimates_csv(estimates) if estimates else None)
+    _write_or_remove(out / "estimators.csv", estimators_csv(scored) if scored else None)
+    for name in {"transfer", "tasks", "regimes", "throughput"} - {one.name for one in drawn}:
+        (out / "figures" / f"{name}.png").unlink(missing_ok=True)
+    for one in drawn:
+        write_png(out / "figures" / f"{one.name}.png", one.panels, one.keys)
+    said = judgement(scored, estimates, source_name)
+    heading = Heading(title, notes, source_name, command, seed)
+    page = page_html(heading, rows, speeds, results, found, drawn, said)
+    write_text(out / "report.html", page)
+    return out / "report.html"
+
+
+def _write_or_remove(path: Path, text: str | None) -> None:
+    """A file of an earlier report that this one has nothing for would be taken for its own."""
+    if text is None:
+        path.unlink(missing_ok=True)
+    else:
+        write_text(path, text)
+
+
+def correlation_lines(results: Results | Sequence[Row], source_name: str = "ImageNet", seed: int = 0) -> list[str]:
+    """One sentence per regime, for the terminal."""
+    table = results if isinstance(results, Results) else collect(results)
+    return [sentence(one, source_name) for one in correlations(table, seed) if not one.task]
+
+
+def estimator_lines(
+    rows: Sequence[Row],
+    estimates: Sequence[Estimate],
+    speeds: Sequence[Speed] = (),
+    source_name: str = "ImageNet",
+    seed: int = 0,
+) -> list[str]:
+    """Which cheap score ranks the models, one line per regime, for the terminal."""
+    return judged_lines(judged(collect(rows), estimates, speeds, seed), source_name)
+
+
+def results_table(rows: Sequence[Row]) -> "Table":
+    """Models by regimes, task after task, for the terminal; the best of each task and regime in bold."""
+    from rich.table import Table
+    from rich.text import Text
+
+    results = collect(rows)
+    table = Table(caption="percent where a metric is a share; in brackets its 95 % interval; best in bold")
+    for name in ("task", "n", "model", "source"):
+        table.add_column(name, justify="right" if name in ("n", "source") else "left", overflow="fold")
+    for regime in results.regimes:
+        table.add_column(Text(printable(short_label(regime))), justify="right")
+    for task in results.tasks:
+        for at, model in enumerate(results.models):
+            known = results.source_top1.get(model)
+            cells = [table_cell(results, task, model, regime) for regime in results.regimes]
+            table.add_row(
+                Text(printable(task) if at == 0 else ""),
+                sizes(results, task) if at == 0 else "",
+                Text(printable(model)),
+                "–" if known is None else f"{100 * known:.1f}",
+                *(Text(cell["value"] + (f" [{cell['interval']}]" if cell["interval"] else ""),
+                       style="bold" if cell["best"] else "red" if cell["failed"] else "") for cell in cells),
+                end_section=model == results.models[-1],
+            )  # fmt: skip
+    return table

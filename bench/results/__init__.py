@@ -1,0 +1,65 @@
+"""What was measured: rows and their store, the table made of them, and how it is put into words."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .rows import Cell, Estimate, Row, RunStore, Speed
+    from .table import FROZEN, Results, clear_lead, collect, complete_block, gains, ranking, row_order, without_holes
+    from .transfer import Transfer, correlations, entry_log_odds, mean_interval, source_log_odds, verdict
+    from .wording import (
+        SCOPES,
+        capital,
+        counted,
+        interval_text,
+        joined,
+        label,
+        metric_name,
+        number_text,
+        printable,
+        scope_letter,
+        short_label,
+        signed,
+        signed_points,
+        value_text,
+    )
+else:
+    from featune.engine.doors import lazy_exports
+
+    __getattr__, __dir__ = lazy_exports(__name__)
+
+__all__ = [
+    "FROZEN",
+    "SCOPES",
+    "Cell",
+    "Estimate",
+    "Results",
+    "Row",
+    "RunStore",
+    "Speed",
+    "Transfer",
+    "capital",
+    "clear_lead",
+    "collect",
+    "complete_block",
+    "correlations",
+    "counted",
+    "entry_log_odds",
+    "gains",
+    "interval_text",
+    "joined",
+    "label",
+    "mean_interval",
+    "metric_name",
+    "number_text",
+    "printable",
+    "ranking",
+    "row_order",
+    "scope_letter",
+    "short_label",
+    "signed",
+    "signed_points",
+    "source_log_odds",
+    "value_text",
+    "verdict",
+    "without_holes",
+]

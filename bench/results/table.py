@@ -1,0 +1,183 @@
+"""Rows as one table: a model on a task in a regime, over its seeds; who leads, and what one regime adds to another."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from featune.engine.metrics import METRICS
+
+from .rows import Row
+
+REGIMES = {
+    "probe": "frozen features, linear probe",
+    "knn": "frozen features, nearest neighbours",
+    "finetune": "fine-tuned",
+    "scratch": "trained from scratch",
+}
+FROZEN = ("probe", "knn")
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A model on a task in a regime: the mean over its seeds.
+
+    value, low, high: means over the seeds that finished; the interval is the test split's, so more seeds do
+    not narrow it. lowest, highest: the seeds' extremes. n: test images. errors: of the seeds that failed.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    lowest: float | None
+    highest: float | None
+    n: int
+    seeds: int
+    errors: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """The rows as one table. models: best source accuracy first, unknown ones last.
+
+    source_n: the images behind each source accuracy; empty unless they are known for all of them.
+    """
+
+    models: tuple[str, ...]
+    tasks: tuple[str, ...]
+    regimes: tuple[str, ...]
+    entries: Mapping[tuple[str, str, str], Entry]
+    metric: Mapping[str, str]
+    source_top1: Mapping[str, float]
+    source_n: Mapping[str, int]
+    family: Mapping[str, str]
+
+    def value(self, task: str, model: str, regime: str) -> float | None:
+        entry = self.entries.get((task, model, regime))
+        return entry.value if entry else None
+
+    def higher_is_better(self, task: str) -> bool:
+        known = METRICS.get(self.metric[task])
+        return known.higher_is_better if known else True
+
+    def is_fraction(self, task: str) -> bool:
+        """Whether the task's numbers are shares of 1, the higher the better, so that log odds make sense."""
+        values = [entry.value for (of, _, _), entry in self.entries.items() if of == task and entry.value is not None]
+        return self.higher_is_better(task) and all(0 <= value <= 1 for value in values)
+
+    @property
+    def fraction_tasks(self) -> tuple[str, ...]:
+        return tuple(task for task in self.tasks if self.is_fraction(task))
+
+
+def collect(rows: Iterable[Row]) -> Results:
+    """The rows by task, model and regime. A published row's regime carries its source; the two never mix."""
+    rows = sorted(rows, key=row_order)
+    measures: dict[str, set[str]] = {}
+    for row in rows:
+        measures.setdefault(row.cell.task, set()).add(row.metric)
+    cells: dict[tuple[str, str, str], list[Row]] = {}
+    source_top1: dict[str, float] = {}
+    source_n: dict[str, int] = {}
+    family: dict[str, str] = {}
+    metric: dict[str, str] = {}
+    for row in rows:
+        task = row.cell.task if len(measures[row.cell.task]) == 1 else f"{row.cell.task} ({row.metric})"
+        metric[task] = row.metric
+        regime = row.cell.regime if row.source == "measured" else f"{row.cell.regime} [{row.source}]"
+        cells.setdefault((task, row.cell.model, regime), []).append(row)
+        if row.source_top1 is not None and math.isfinite(row.source_top1):
+            known = source_top1.setdefault(row.cell.model, row.source_top1)
+            if row.source_n and row.source_top1 == known:
+                source_n.setdefault(row.cell.model, row.source_n)
+        if row.family:
+            family.setdefault(row.cell.model, row.family)
+    models = sorted({model for _, model, _ in cells}, key=lambda model: (-source_top1.get(model, -1.0), model))
+    order = list(REGIMES)
+    regimes = sorted(
+        {regime for _, _, regime in cells},
+        key=lambda regime: (order.index(regime) if regime in order else len(order), regime),
+    )
+    entries = {key: _entry(found) for key, found in cells.items()}
+    tasks = tuple(sorted(metric))
+    sizes = source_n if source_n.keys() == source_top1.keys() else {}
+    return Results(tuple(models), tasks, tuple(regimes), entries, metric, source_top1, sizes, family)
+
+
+def _entry(rows: Sequence[Row]) -> Entry:
+    done = [row for row in rows if row.error is None and row.value is not None and math.isfinite(row.value)]
+    values = [row.value for row in done if row.value is not None]
+    lows = [row.low for row in done if row.low is not None]
+    highs = [row.high for row in done if row.high is not None]
+    whole = bool(done) and len(lows) == len(highs) == len(done)
+    errors = tuple(row.error or "no finite value" for row in rows if row not in done)
+    return Entry(
+        value=math.fsum(values) / len(values) if values else None,
+        low=math.fsum(lows) / len(lows) if whole else None,
+        high=math.fsum(highs) / len(highs) if whole else None,
+        lowest=min(values, default=None),
+        highest=max(values, default=None),
+        n=max(1, *(row.n for row in done or rows)),
+        seeds=len(done),
+        errors=errors,
+    )
+
+
+def row_order(row: Row) -> tuple[Any, ...]:
+    cell = row.cell
+    rest = json.dumps(dataclasses.asdict(row), sort_keys=True, default=str)
+    return (cell.task, cell.model, cell.regime, row.source, row.metric, cell.seed, cell.inputs, rest)
+
+
+# --- Questions to the table
+
+
+def ranking(results: Results, task: str, regime: str) -> list[str]:
+    """Models that have a number, best first."""
+    sign = -1 if results.higher_is_better(task) else 1
+    found = [(results.value(task, model, regime), model) for model in results.models]
+    return [model for _, model in sorted((sign * value, model) for value, model in found if value is not None)]
+
+
+def clear_lead(results: Results, task: str, regime: str, order: Sequence[str]) -> bool | None:
+    """Whether the first's interval lies clear of the second's; None where an interval is missing."""
+    first, second = (results.entries[task, model, regime] for model in order[:2])
+    if first.low is None or first.high is None or second.low is None or second.high is None:
+        return None
+    return first.low > second.high if results.higher_is_better(task) else first.high < second.low
+
+
+def gains(results: Results, task: str, one: str, other: str) -> list[tuple[str, float]]:
+    """(model, percentage points that `one` is above `other`)."""
+    pairs = [(model, results.value(task, model, one), results.value(task, model, other)) for model in results.models]
+    return [(model, 100 * (a - b)) for model, a, b in pairs if a is not None and b is not None]
+
+
+def complete_block(
+    results: Results, regime: str, models: Sequence[str], tasks: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Models and tasks with every value between them: a mean over other tasks is another mean."""
+    tasks = [task for task in tasks if any(results.value(task, model, regime) is not None for model in models)]
+    return without_holes(models, tasks, lambda model, task: results.value(task, model, regime) is None)
+
+
+def without_holes(
+    models: Sequence[str], tasks: Sequence[str], missing: Callable[[str, str], bool]
+) -> tuple[list[str], list[str]]:
+    """The models and tasks that are left when, while a value is missing, the one that misses the largest share goes.
+
+    missing: whether a model and a task have no value.
+    """
+    models, tasks = list(models), list(tasks)
+    while True:
+        holes = np.array([[missing(model, task) for task in tasks] for model in models])
+        if not holes.size or not holes.any():
+            return models, tasks
+        by_model, by_task = holes.mean(axis=1), holes.mean(axis=0)
+        if by_model.max() >= by_task.max():
+            del models[int(by_model.argmax())]
+        else:
+            del tasks[int(by_task.argmax())]

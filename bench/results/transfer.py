@@ -1,0 +1,129 @@
+"""How transfer follows source accuracy in each regime: correlations of log odds over models, from the results."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..stats import clopper_pearson, log_odds, mean_log_odds, transfer_correlation
+from .table import Entry, Results, complete_block
+
+Array = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Transfer:
+    """How one regime's transfer follows source accuracy, over models; task is empty for the mean over tasks.
+
+    r: Pearson's, between log odds; low, high: 95 % bootstrap interval; None where there are too few models.
+    x, y: log odds of the source and of the transfer accuracy [models]. left_out: models that miss a task.
+    """
+
+    regime: str
+    task: str
+    models: tuple[str, ...]
+    tasks: tuple[str, ...]
+    x: Array
+    y: Array
+    r: float | None = None
+    low: float | None = None
+    high: float | None = None
+    slope: float | None = None
+    intercept: float | None = None
+    left_out: int = 0
+
+
+def correlations(results: Results, seed: int = 0) -> list[Transfer]:
+    """Per regime: over the mean of the tasks first, then task by task."""
+    found = []
+    for regime in results.regimes:
+        tasks = results.fraction_tasks
+        known = [model for model in results.models if model in results.source_top1]
+        measured = [m for m in known if any(results.value(task, m, regime) is not None for task in tasks)]
+        block = complete_block(results, regime, measured, tasks)
+        found.append(_transfer(results, regime, "", *block, len(measured) - len(block[0]), seed))
+        for task in tasks:
+            models = [model for model in known if results.value(task, model, regime) is not None]
+            found.append(_transfer(results, regime, task, models, [task], 0, seed))
+    return [one for one in found if one.models]
+
+
+def _transfer(
+    results: Results,
+    regime: str,
+    task: str,
+    models: Sequence[str],
+    tasks: Sequence[str],
+    left_out: int,
+    seed: int,
+) -> Transfer:
+    if not models or not tasks:
+        return Transfer(regime, task, (), (), np.empty(0), np.empty(0))
+    entries = [[results.entries[of, model, regime] for of in tasks] for model in models]
+    sizes = [results.source_n[model] for model in models] if results.source_n else None
+    source = np.array([results.source_top1[model] for model in models])
+    source = source if sizes else _inside(source)
+    values = np.array([[entry.value for entry in line] for line in entries], dtype=np.float64)
+    n = np.array([[entry.n for entry in line] for line in entries])
+    fit = transfer_correlation(source, values, n, source_n=sizes, seed=seed)
+    bare = Transfer(
+        regime,
+        task,
+        tuple(models),
+        tuple(tasks),
+        log_odds(source, sizes),
+        mean_log_odds(values, n),
+        left_out=left_out,
+    )
+    r, low, high, slope, intercept = map(_finite, (fit.r, fit.low, fit.high, fit.slope, fit.intercept))
+    return dataclasses.replace(bare, r=r, low=low, high=high, slope=slope, intercept=intercept)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def verdict(one: Transfer) -> str:
+    """Does transfer follow source accuracy: yes, no, open (the interval holds 0) or none (no interval)."""
+    if one.low is None or one.high is None:
+        return "none"
+    return "yes" if one.low > 0 else "no" if one.high < 0 else "open"
+
+
+# --- Log odds of the results
+
+
+def _inside(values: Array | float) -> Array:
+    """Where a source accuracy comes without its n; off the very ends its log odds are finite."""
+    return np.clip(values, 1e-4, 1 - 1e-4)
+
+
+def source_log_odds(results: Results, model: str) -> tuple[float, float | None, float | None]:
+    """Log odds of the source accuracy and of the ends of its exact 95 % interval, if its n is known."""
+    value, n = results.source_top1[model], results.source_n.get(model)
+    if n is None:
+        return float(log_odds(_inside(value))), None, None
+    low, high = clopper_pearson(round(value * n), n)
+    return float(log_odds(value, n)), float(log_odds(low, n)), float(log_odds(high, n))
+
+
+def entry_log_odds(entry: Entry) -> tuple[float, float | None, float | None]:
+    """Log odds of the value and of the ends of its interval, if it has one."""
+    assert entry.value is not None, "a failed cell has no log odds"
+    ends = (entry.low, entry.high)
+    low, high = (None if end is None else float(log_odds(min(max(end, 0.0), 1.0), entry.n)) for end in ends)
+    return float(log_odds(entry.value, entry.n)), low, high
+
+
+def mean_interval(entries: Sequence[Entry]) -> tuple[float | None, float | None]:
+    """Ends of the 95 % interval of the mean log odds over tasks, whose test splits are independent."""
+    below, above, middle = 0.0, 0.0, 0.0
+    for entry in entries:
+        at, low, high = entry_log_odds(entry)
+        if low is None or high is None:
+            return None, None
+        middle, below, above = middle + at, below + (at - low) ** 2, above + (high - at) ** 2
+    count = len(entries)
+    return (middle - math.sqrt(below)) / count, (middle + math.sqrt(above)) / count

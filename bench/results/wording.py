@@ -1,0 +1,91 @@
+"""How the report writes things: names of regimes and metrics, numbers with their units, counts and lists."""
+
+import re
+from collections.abc import Sequence
+
+from .table import REGIMES, Entry, Results
+
+SCOPES = {
+    "a": "kernel only, data resident on the device",
+    "b": "with copies between host and device",
+    "c": "from files, decoding included",
+}
+
+
+# --- Names
+
+
+def label(regime: str) -> str:
+    """What a reader sees for a regime's name."""
+    name, _, source = regime.partition(" [")
+    return REGIMES.get(name, name) + (f" [{source}" if source else "")
+
+
+def short_label(regime: str) -> str:
+    name, _, source = regime.partition(" [")
+    short = {"probe": "frozen, probe", "knn": "frozen, kNN", "scratch": "from scratch"}
+    return short.get(name, REGIMES.get(name, name)) + (f" [{source}" if source else "")
+
+
+def metric_name(name: str) -> str:
+    known = {"top1": "top-1 accuracy", "top5": "top-5 accuracy", "mean_per_class": "mean per-class accuracy"}
+    return known.get(name, name.replace("_", " "))
+
+
+def scope_letter(text: str) -> str:
+    """The scope's letter, whether it was written a, (a) or with words after it."""
+    letter = text.strip().lstrip("(")[:1].lower()
+    rest = text.strip().lstrip("(")[1:2]
+    return letter if letter in SCOPES and not rest.isalnum() else text
+
+
+def printable(text: object) -> str:
+    """Names are user data: control characters and half surrogates would break XML."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", "\ufffd", str(text))
+
+
+# --- Numbers
+
+
+def number_text(value: float, results: Results, task: str) -> str:
+    if not results.is_fraction(task):
+        return f"{value:.3f}".replace("-", "−")
+    return f"{100 * value:.1f}"
+
+
+def interval_text(entry: Entry, results: Results, task: str) -> str:
+    if entry.low is None or entry.high is None:
+        return ""
+    low, high = (number_text(end, results, task) for end in (entry.low, entry.high))
+    return f"{low}–{high}" if results.is_fraction(task) else f"{low} to {high}"
+
+
+def value_text(entry: Entry, results: Results, task: str) -> str:
+    unit = "\u00a0%" if results.is_fraction(task) else ""
+    interval = interval_text(entry, results, task)
+    value = number_text(entry.value or 0.0, results, task)
+    return f"{value}{unit}" + (f", {interval}" if interval else "")
+
+
+def signed(value: float) -> str:
+    """Two decimals, three where two would round to a perfect 1."""
+    return f"{value:.{3 if 0.995 <= abs(value) < 0.9995 else 2}f}".replace("-", "−")
+
+
+def signed_points(points: float) -> str:
+    return f"{points:+.1f}".replace("-", "−")
+
+
+# --- Sentences
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def joined(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
+
+
+def capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

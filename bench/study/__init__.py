@@ -1,0 +1,39 @@
+"""A study: models x tasks x regimes x seeds. Its file, its cells, how they are measured and resumed."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .definition import Study
+    from .estimates import known_estimates, run_estimates
+    from .executors import Executor, default_jobs, processes
+    from .measuring import measured
+    from .model_speeds import known_speeds
+    from .probe_command import Probed, holds_features, probe_files, probe_model, probe_tables, source_of, study_of
+    from .running import finished, run_whole
+    from .study_file import prepared, read_study
+else:
+    from featune.engine.doors import lazy_exports
+
+    __getattr__, __dir__ = lazy_exports(__name__)
+
+__all__ = [
+    "Executor",
+    "Probed",
+    "Study",
+    "default_jobs",
+    "finished",
+    "holds_features",
+    "known_estimates",
+    "known_speeds",
+    "measured",
+    "prepared",
+    "probe_files",
+    "probe_model",
+    "probe_tables",
+    "processes",
+    "read_study",
+    "run_estimates",
+    "run_whole",
+    "source_of",
+    "study_of",
+]

@@ -1,0 +1,64 @@
+"""The throughput of a study's models, measured once on each machine and kept."""
+
+import contextlib
+import platform
+from collections.abc import Callable
+from pathlib import Path
+
+from featune.engine.errors import FeatuneError
+from featune.engine.images import Labelled
+from featune.engine.models import ModelSpec, with_channels
+from featune.engine.store import digest, read_json, write_json
+from featune.export.backends import open_runner
+
+from ..results import Speed
+from ..throughput import measure as measure_speed
+from ..throughput import speed
+from .definition import Study
+from .measuring import _sampler
+from .provenance import environment
+
+SPEED_BATCH = 32
+
+
+def speeds(study: Study, *, on_speed: Callable[[int, int], None] | None = None) -> list[Speed]:
+    """Each model's throughput on each backend, on the first task's train images and channels; measured once, kept.
+
+    To be run while nothing else does. A backend that fails is left out here and reported by its cells.
+    """
+    pairs = _pairs(study)
+    sample = study.tasks[0].load("train")
+    for done, (spec, backend) in enumerate(pairs, 1):
+        path = _speed_path(study, spec, backend)
+        if not path.exists():
+            with contextlib.suppress(FeatuneError):
+                write_json(path, _speed(study, spec, backend, sample))
+        if on_speed:
+            on_speed(done, len(pairs))
+    return known_speeds(study)
+
+
+def known_speeds(study: Study) -> list[Speed]:
+    """The throughput that was measured on this machine so far."""
+    found = [(spec, read_json(_speed_path(study, spec, backend))) for spec, backend in _pairs(study)]
+    return [Speed(**{**kept, "model": spec.name}) for spec, kept in found if kept]
+
+
+def _pairs(study: Study) -> list[tuple[ModelSpec, str]]:
+    backends = dict.fromkeys(("torch", study.backend))
+    return [(with_channels(spec, study.tasks[0].channels), backend) for spec in study.models for backend in backends]
+
+
+def _speed_path(study: Study, spec: ModelSpec, backend: str) -> Path:
+    key = digest([spec.digest, backend, study.device, study.threads, platform.node(), environment(study)])
+    return Path(study.out, "speeds", f"{key}.json")
+
+
+def _speed(study: Study, spec: ModelSpec, backend: str, sample: Labelled) -> Speed:
+    images = _sampler(sample, spec)
+    batch = images()[:SPEED_BATCH].to(study.device)
+    with open_runner(
+        spec, backend, device=study.device, cache=Path(study.cache), sample=images, threads=study.threads
+    ) as runner:
+        samples = measure_speed(runner, batch)
+    return speed(spec.name, backend, study.device, study.threads or 0, batch, samples)

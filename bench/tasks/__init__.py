@@ -1,0 +1,63 @@
+"""A Task: labelled images with train, val and test splits. Folders, tables, and how splits are cut."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .folders import absent_files, class_folders, folder_items, labelled_files, require_files, require_writable
+    from .layouts import (
+        CALLED,
+        SYNONYMS,
+        VAL_OF_TRAIN,
+        WHOLE,
+        Layout,
+        cut_val,
+        cut_whole,
+        fold_layout,
+        folder_layout,
+        read_folder_split,
+        split_folder,
+        table_layout,
+    )
+    from .splits import shared_images, straddling_groups, stratified_split
+    from .tables import CLASS, PARQUET, Table, items_of_table, paths_of, read_table
+    from .task import SPLITS, Task, check_metric, empty_classes, load_task, save_task
+else:
+    from featune.engine.doors import lazy_exports
+
+    __getattr__, __dir__ = lazy_exports(__name__)
+
+__all__ = [
+    "CALLED",
+    "CLASS",
+    "PARQUET",
+    "SPLITS",
+    "SYNONYMS",
+    "VAL_OF_TRAIN",
+    "WHOLE",
+    "Layout",
+    "Table",
+    "Task",
+    "absent_files",
+    "check_metric",
+    "class_folders",
+    "cut_val",
+    "cut_whole",
+    "empty_classes",
+    "fold_layout",
+    "folder_items",
+    "folder_layout",
+    "items_of_table",
+    "labelled_files",
+    "load_task",
+    "paths_of",
+    "read_folder_split",
+    "read_table",
+    "require_files",
+    "require_writable",
+    "save_task",
+    "shared_images",
+    "split_folder",
+    "straddling_groups",
+    "stratified_split",
+    "table_layout",
+]

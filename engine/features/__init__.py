@@ -1,0 +1,29 @@
+"""Feature extraction: one pass over the images for many models, its batch size, its store, what limited its speed."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .bottleneck import Verdict
+    from .extraction import Features, Options, check_on_error, extract
+    from .files import SUFFIXES, Stored, open_stored, remove
+    from .store import FeatureKey, FeatureRequest, FeatureStore, views_key
+else:
+    from ..doors import lazy_exports
+
+    __getattr__, __dir__ = lazy_exports(__name__)
+
+__all__ = [
+    "SUFFIXES",
+    "FeatureKey",
+    "FeatureRequest",
+    "FeatureStore",
+    "Features",
+    "Options",
+    "Stored",
+    "Verdict",
+    "check_on_error",
+    "extract",
+    "open_stored",
+    "remove",
+    "views_key",
+]

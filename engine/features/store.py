@@ -1,0 +1,263 @@
+"""The store of features: named by all that they depend on, resumed after a kill, verified when opened."""
+
+import contextlib
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..errors import BadImages, BadInput
+from ..images import Decoder, Labelled, read_image
+from ..models import View
+from ..runners import BatchLimit, Runner
+from ..store import digest, locked, plain
+from .batch_search import Search, setting_file
+from .extraction import DEFAULT, Account, Features, Options, Progress, check_complete
+from .files import Part, Rows, Stored, open_stored
+from .passes import Seconds, Squares, Stream, decoded_squares
+
+Open = Callable[[int], AbstractContextManager[Runner]]  # threads of one call -> the runner
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureKey:
+    """All that a file of features depends on.
+
+    model: `ModelSpec.digest`. images: `Labelled.content_digest`, the bytes of every file in order; labels
+    do not touch features. backend: what computed them. artefact: digest of the graph file, empty for torch.
+    output: "features", or "logits" of the source task. decoder: which way the views were made, by `rules`, a number
+    that is raised when that way changes; versions of libraries are recorded with the rows and have no part in the key.
+    """
+
+    model: str
+    view: View
+    images: str
+    backend: str
+    precision: str = "fp32"
+    artefact: str = ""
+    decoder: Decoder = "fast"
+    output: str = "features"
+    rules: int = 1
+
+    @property
+    def name(self) -> str:
+        return digest(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureRequest:
+    """One file of features to have. open: gives its runner, called only where the file is not there.
+
+    label: the model's name, for people who list the store.
+    """
+
+    key: FeatureKey
+    open: Open
+    label: str = ""
+
+
+class FeatureStore:
+    """A folder of feature files, each named by its key; `files.py` keeps them."""
+
+    def __init__(self, root: str | os.PathLike[str]):
+        self.root = Path(root)
+
+    def rows(
+        self,
+        key: FeatureKey,
+        items: Labelled,
+        open_runner: Open,
+        *,
+        options: Options = DEFAULT,
+        progress: Progress | None = None,
+    ) -> Rows:
+        """The key's rows as a read-only memmap, computed where absent. The runner is opened only if needed."""
+        return self.extract(items, [FeatureRequest(key, open_runner)], options=options, progress=progress)[0].rows
+
+    def extract(
+        self,
+        items: Labelled,
+        wanted: Sequence[FeatureRequest],
+        *,
+        options: Options = DEFAULT,
+        progress: Progress | None = None,
+    ) -> list[Features]:
+        """The features of every key, in one pass over the images for all that are not there yet.
+
+        Each image is read and decoded once, whatever the number of models. Killed, it goes on where it was.
+        Raises BadImages as `extract` does; what was computed is kept for the next call.
+        """
+        if not len(items):
+            raise BadInput("no images to take features of; check the task's folder or CSV")
+        asked, wanted = wanted, list({each.key.name: each for each in wanted}.values())
+        if len({each.key.decoder for each in wanted} | {each.key.images for each in wanted}) > 2:
+            raise BadInput("one pass has one decoder and one set of images; extract the others by themselves")
+        views = _keeping(wanted) if options.keep_views else []
+        account = Account(options, wanted[0].key.decoder, len(wanted))
+        with contextlib.ExitStack() as stack:
+            for name in sorted(each.key.name for each in [*wanted, *views]):  # one order, or two could wait for ever
+                stack.enter_context(locked(self.root / name))
+            found = {each.key.name: self._current(each.key, items) for each in [*wanted, *views]}
+            absent = [each for each in [*wanted, *views] if found[each.key.name] is None]
+            if absent:
+                self._compute(items, absent, options, account, progress)
+                found |= {each.key.name: self.load(each.key, len(items)) for each in absent}
+        verdict = account.verdict(len(items))
+        made = []
+        for each in asked:
+            stored = found[each.key.name]
+            assert stored is not None
+            skipped = [(index, items.paths[index], reason) for index, _, reason in stored.skipped]
+            check_complete(skipped, items, len(stored.rows), options.on_error)
+            made.append(Features(stored.rows, stored.kept, skipped, verdict))
+        return made
+
+    def load(self, key: FeatureKey, n: int) -> Stored | None:
+        """The key's file, or None where there is no complete and undamaged one of n images."""
+        stored = open_stored(self.root / key.name)
+        return stored if stored is not None and stored.record["images"] == n else None
+
+    def _current(self, key: FeatureKey, items: Labelled) -> Stored | None:
+        """The key's file, unless it skipped an image that can be read by now: the limit of pixels may be another."""
+        stored = self.load(key, len(items))
+        if stored is None or readable(items, [index for index, _, _ in stored.skipped]):
+            return None
+        return stored
+
+    def _compute(
+        self,
+        items: Labelled,
+        absent: Sequence[FeatureRequest],
+        options: Options,
+        account: "Account",
+        progress: Progress | None,
+    ) -> None:
+        with contextlib.ExitStack() as stack:
+            parts = [Part(self.root / each.key.name, options.save_seconds) for each in absent]
+            for part in parts:
+                stack.callback(part.close)
+            better = readable(items, sorted({index for part in parts for index, _ in part.bad}))
+            for part in parts:
+                if again := better.intersection(index for index, _ in part.bad):
+                    part.rewind(min(again))
+            if any(part.done < len(items) for part in parts):
+                try:
+                    self._fill(parts, items, absent, options, account, progress)
+                except KeyboardInterrupt:
+                    for part in parts:
+                        part.save()
+                    raise
+            for part in parts:
+                part.save()
+            skipped = [[(index, items.paths[index], reason) for index, reason in part.bad] for part in parts]
+            for part, bad in zip(parts, skipped, strict=True):
+                check_complete(bad, items, part.rows, options.on_error)
+            verdict = account.verdict(len(items)).record()
+            for each, part, bad in zip(absent, parts, skipped, strict=True):
+                record = {"key": plain(each.key), "label": each.label, "skipped": bad, "pass": verdict}
+                record["versions"] = {name: version(name) for name in ("pillow", "torch", "timm")}
+                part.finish(record | {"made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
+
+    def _fill(
+        self,
+        parts: Sequence[Part],
+        items: Labelled,
+        absent: Sequence[FeatureRequest],
+        options: Options,
+        account: "Account",
+        progress: Progress | None,
+    ) -> None:
+        """One pass for the rows that the parts lack. Raises BadInput where an image changed meanwhile."""
+        threads = 1 if torch.device(options.device).type == "cpu" else account.setting.workers
+        with contextlib.ExitStack() as stack:
+            streams = [
+                Stream(each.key.view, BatchLimit(stack.enter_context(each.open(threads)), account.note), part.done)
+                for each, part in zip(absent, parts, strict=True)
+            ]
+            stored = self._stored_views(items, [each.key for each in absent])
+            squares = stored_squares(items, stored) if stored else decoded_squares(items, absent[0].key.decoder)
+            search = Search(options.setting(), self._remembered(absent, options))
+            for chunk in search.chunks(items, streams, squares, options.device):
+                account.setting = search.setting
+                account.count(chunk.stop - chunk.start, chunk.seconds)
+                with account.writing():
+                    for part, rows in zip(parts, chunk.rows, strict=True):
+                        if part.done < chunk.stop:
+                            part.append(chunk.stop, rows, [(i, why) for i, why in chunk.bad if i >= part.done])
+                if progress:
+                    progress(chunk.stop, len(items))
+        # The key was made of the files' bytes before they were decoded.
+        if not stored and dataclasses.replace(items).content_digest != absent[0].key.images:
+            for part in parts:
+                part.discard()
+            raise BadInput("images were changed while they were read; nothing was kept, run again")
+
+    def _remembered(self, absent: Sequence[FeatureRequest], options: Options) -> Path | None:
+        """Where the best setting is remembered; None where the user has set it."""
+        if options.batch is not None or options.workers is not None:
+            return None
+        models = [each.key.model + each.key.artefact for each in absent]
+        return setting_file(self.root / "settings", models, options.device)
+
+    def _stored_views(self, items: Labelled, keys: Sequence[FeatureKey]) -> dict[View, Stored]:
+        """The files of decoded views, if all are there, else none."""
+        stored: dict[View, Stored] = {}
+        for key in keys:
+            found = None if key == views_key(key) else stored.get(key.view) or self._current(views_key(key), items)
+            if found is None:
+                return {}
+            stored[key.view] = found
+        return stored
+
+
+def readable(items: Labelled, indices: Sequence[int]) -> set[int]:
+    """Those of the images that can be read now: what was wrong with them has passed."""
+    found = set()
+    for index in indices:
+        with contextlib.suppress(BadImages):
+            read_image(items.file(index), items.channels)
+            found.add(index)
+    return found
+
+
+def views_key(key: FeatureKey) -> FeatureKey:
+    """Of the file of decoded views that the key's features are made from: rows uint8 [channels * side * side]."""
+    return FeatureKey("", key.view, key.images, "views", precision="uint8", decoder=key.decoder, output="views")
+
+
+def stored_squares(items: Labelled, stored: dict[View, Stored]) -> Squares:
+    """Views from their stored files, bad files being those that were bad when the views were made."""
+    files = {view: (each.rows, each.kept) for view, each in stored.items()}
+    bad = {index: reason for each in stored.values() for index, _, reason in each.skipped}
+
+    def squares(index: int, views: Sequence[View], seconds: Seconds, /) -> list[Any]:
+        if index in bad:
+            raise BadImages([(str(items.file(index)), bad[index])])
+        began = time.perf_counter()
+        found = []
+        for view in views:
+            rows, kept = files[view]
+            found.append(rows[int(np.searchsorted(kept, index))].reshape(view.channels, view.side, view.side))
+        seconds.read += time.perf_counter() - began
+        return found
+
+    return squares
+
+
+def _keeping(wanted: Sequence[FeatureRequest]) -> list[FeatureRequest]:
+    """The files of views to store beside the features: one for each distinct view."""
+
+    @contextlib.contextmanager
+    def flattening(threads: int) -> Iterator[Runner]:
+        del threads
+        yield lambda images: images.flatten(1).clone()
+
+    keys = {views_key(each.key).name: views_key(each.key) for each in wanted}
+    return [FeatureRequest(key, flattening, "decoded views") for key in keys.values()]

@@ -1,0 +1,84 @@
+"""Fine-tuning with a learning rate that is chosen on val, and the classifier that it gives."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..images import Labelled
+from ..models import ModelSpec, View, fresh_classifier, with_channels
+from .loop import HERE, Diverged, Run, predict, train
+from .recipe import Recipe
+
+Validation = Callable[[NDArray[np.float32]], float]  # scores [n_val, classes] -> a value, more is better
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainVal:
+    """What is learned. multilabel: several of the classes may hold for one image."""
+
+    train: Labelled
+    val: Labelled
+    classes: int
+    multilabel: bool = False
+
+    def truth(self, items: Labelled) -> Tensor:
+        """int64 [n], or [n, classes] with -1 where nobody can say."""
+        return torch.from_numpy(items.truth(self.classes, self.multilabel, masked=True))
+
+
+@dataclasses.dataclass(frozen=True)
+class Finetuned:
+    """A trained classifier. Called with items it gives their class scores, float32 [n, classes]."""
+
+    model: nn.Module
+    view: View
+    details: Mapping[str, Any]
+    device: str = "cpu"
+
+    def __call__(self, items: Labelled) -> NDArray[np.float32]:
+        return predict(self.model, items, self.view, self.device)
+
+
+def finetune(
+    spec: ModelSpec,
+    data: TrainVal,
+    validation: Validation,
+    recipe: Recipe,
+    seed: int,
+    run: Run = HERE,
+    *,
+    try_all: bool = False,
+) -> Finetuned:
+    """Train all weights from the spec's; choose the learning rate on val; train the last on train + val.
+
+    validation: the value of scores on `data.val`. try_all: try a single rate on val too, for a validation that
+    chooses something else. Raises FeatuneError where every rate diverges.
+    """
+    spec = with_channels(spec, data.train.channels)
+    rates, tried = recipe.learning_rates, {}
+
+    def fit(items: Labelled, rate: float, name: str) -> nn.Module:
+        model = fresh_classifier(spec, data.classes, seed)
+        at_rate = dataclasses.replace(recipe, learning_rates=(rate,))
+        return train(model, items, data.truth(items), spec.view, at_rate, seed, dataclasses.replace(run, name=name))
+
+    if len(rates) > 1 or try_all:
+        for rate in rates:
+            with contextlib.suppress(Diverged):
+                model = fit(data.train, rate, f"lr{rate:g}")
+                tried[rate] = validation(predict(model, data.val, spec.view, run.device))
+        if not tried:
+            raise Diverged(f"every learning rate of {rates} diverged; give lower ones")
+    best = max(tried, key=lambda rate: (tried[rate], -rate)) if tried else rates[0]
+    model = fit(data.train + data.val, best, "final")
+    if run.work:
+        for path in run.work.glob("*.pt"):
+            path.unlink()
+    details = {"learning_rate": best, "tried": {f"{rate:g}": value for rate, value in tried.items()}}
+    return Finetuned(model, spec.view, details, run.device)

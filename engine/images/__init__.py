@@ -1,0 +1,39 @@
+"""Labelled image files, from their bytes to the uint8 squares that a model sees, and their digests."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .addresses import address, encoded, file_of
+    from .batching import batches
+    from .decoding import MODES, Decoder, check_channels, check_decoder, image_of, limit_pixels, read_bytes, read_image
+    from .labelled import IMAGE_SUFFIXES, Labelled, folder_items, image_files
+    from .views import Augmentation, Pixels, eval_view, fast_view, pixels_of, train_view
+else:
+    from ..doors import lazy_exports
+
+    __getattr__, __dir__ = lazy_exports(__name__)
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MODES",
+    "Augmentation",
+    "Decoder",
+    "Labelled",
+    "Pixels",
+    "address",
+    "batches",
+    "check_channels",
+    "check_decoder",
+    "encoded",
+    "eval_view",
+    "fast_view",
+    "file_of",
+    "folder_items",
+    "image_files",
+    "image_of",
+    "limit_pixels",
+    "pixels_of",
+    "read_bytes",
+    "read_image",
+    "train_view",
+]

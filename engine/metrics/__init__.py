@@ -1,0 +1,14 @@
+"""Truth and scores in, one number out. METRICS is the table of them all."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .definition import Array, Metric, Statistic
+    from .f1 import OF_LABELS, choose_threshold
+    from .table import METRICS
+else:
+    from ..doors import lazy_exports
+
+    __getattr__, __dir__ = lazy_exports(__name__)
+
+__all__ = ["METRICS", "OF_LABELS", "Array", "Metric", "Statistic", "choose_threshold"]

@@ -1,0 +1,106 @@
+"""A user's own function that makes a model, named `module:function` or `file.py:function`."""
+
+import functools
+import importlib
+import importlib.util
+import inspect
+import sys
+import sysconfig
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from ..errors import BadInput
+from ..store import digest, file_digest
+
+GIVEN = "featune_factory_"  # how the names of modules begin that are given as files
+INSTALLED = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+
+
+def resolved_factory(factory: str, folder: Path) -> str:
+    """`file.py:function` with an absolute path, `module:function` as it is; both are looked up now."""
+    module, _, function = factory.rpartition(":")
+    if not module or not function:
+        raise BadInput(f"factory {factory!r}: expected `module:function` or `file.py:function`")
+    if module.endswith(".py"):
+        module = str((folder / module).resolve())
+    resolved = f"{module}:{function}"
+    factory_of(resolved)
+    return resolved
+
+
+def factory_of(name: str) -> Callable[..., nn.Module]:
+    module, _, function = name.rpartition(":")
+    made = getattr(_module(module), function, None)
+    if not callable(made):
+        raise BadInput(f"{module} has no function {function!r}; check `factory`")
+    return made
+
+
+@functools.cache
+def sources_digest(name: str) -> str:
+    """Of the code behind a factory: its module's file and those of the user's own modules that it takes things from.
+
+    Modules of the standard library and of installed packages have versions and are left out, but for the factory's own.
+    Read once, when the code is: a file that is changed later has no part in this process. What a module imports only
+    while it runs is not seen.
+    """
+    first = _module(name.rpartition(":")[0])
+    found: dict[str, ModuleType] = {}
+    waiting = [first]
+    while waiting:
+        module = waiting.pop()
+        if module.__name__ in found or (module is not first and not _is_own(module)):
+            continue
+        found[module.__name__] = module
+        for value in list(vars(module).values()):
+            other = value if isinstance(value, ModuleType) else sys.modules.get(str(getattr(value, "__module__", "")))
+            if other is not None:
+                waiting.append(other)
+    files = [(module, getattr(module, "__file__", None)) for module in found.values()]
+    return digest(sorted((_called(module), file_digest(file)) for module, file in files if file))
+
+
+def _called(module: ModuleType) -> str:
+    """The module's name; a file's that was given by its path is called after the file alone, wherever it lies."""
+    return Path(str(module.__file__)).name if module.__name__.startswith(GIVEN) else module.__name__
+
+
+def _is_own(module: ModuleType) -> bool:
+    file = getattr(module, "__file__", None)
+    if module.__name__.partition(".")[0] == "featune":
+        return False
+    return bool(file) and not any(Path(str(file)).resolve().is_relative_to(folder) for folder in INSTALLED)
+
+
+@functools.cache
+def _module(name: str) -> ModuleType:
+    if not name.endswith(".py"):
+        try:
+            return importlib.import_module(name)
+        except ImportError as error:
+            raise BadInput(f"factory module {name!r} cannot be imported: {error}") from error
+    if not Path(name).is_file():
+        raise BadInput(f"{name}: no such file; give `factory` as `file.py:function` seen from the study file")
+    loader = importlib.util.spec_from_file_location(f"{GIVEN}{digest(name)}", name)
+    assert loader is not None
+    assert loader.loader is not None
+    module = importlib.util.module_from_spec(loader)
+    sys.modules[loader.name] = module
+    loader.loader.exec_module(module)
+    return module
+
+
+def check_arguments(name: str, factory: str, arguments: Mapping[str, Any]) -> None:
+    """Raises BadInput where a factory does not take these keyword arguments."""
+    try:
+        inspect.signature(factory_of(factory)).bind_partial(**arguments)
+    except TypeError as error:
+        raise BadInput(
+            f"{name}: its factory takes no such argument ({error}); give {factory} that parameter"
+        ) from error
+    except ValueError:  # a callable without a signature; it is called and sees
+        pass

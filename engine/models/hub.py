@@ -1,0 +1,93 @@
+"""Which bytes a name on the model hub, or a folder in its layout, stands for now.
+
+A name says nothing of the weights behind it: whoever owns it may push others, and a folder's files may be written
+anew. What is stored under a model's name therefore also carries the digest of those bytes.
+"""
+
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import BadInput
+from ..store import digest, file_digest
+
+LOCAL = "local-dir:"
+HUB_NAMES = ("hf-hub:", LOCAL)
+# Set once the hub did not answer: behind a firewall each model would wait for its timeout, ten seconds.
+_SILENT = threading.Event()
+_WEIGHT_FILES = (".safetensors", ".bin", ".pth", ".tar", ".npz")
+
+
+def weights_now(config: Mapping[str, Any], *, ask: bool = True) -> str:
+    """The digest of what `config["hub"]` stands for, empty where it cannot be known without loading it.
+
+    config: of `pretrained_config`, or `{"hub": name}` for one of HUB_NAMES. ask: whether the hub is asked, else only
+    its cache on this machine, which is also what counts where the hub does not answer: the model will then be loaded
+    from there.
+    Raises BadInput for a folder that is not there or has no weights.
+    """
+    name = str(config["hub"])
+    if name.startswith(LOCAL):
+        return _folder_digest(Path(name.removeprefix(LOCAL)))
+    files = [["config.json"], weight_files()] if name.startswith("hf-hub:") else [config.get("hub_files") or ()]
+    parts = [_part(name, names, ask) for names in files]
+    return digest(parts) if all(parts) else ""
+
+
+def weight_files(name: str | None = None) -> Sequence[str]:
+    """The names that a hub model's weight file may have, in the order in which timm looks for them."""
+    from timm.models import _hub
+
+    name = name or _hub.HF_WEIGHTS_NAME
+    return [*_hub._get_safe_alternatives(name), name]
+
+
+def no_model(folder: Path, reason: str = "") -> BadInput:
+    """That a folder is not in the hub's layout, and why, where that is known."""
+    found = f" ({reason})" if reason else ""
+    return BadInput(
+        f"{folder}: expected a folder with config.json and a weight file ({', '.join(_WEIGHT_FILES)}), "
+        f"as timm.models.save_for_hf writes it{found}"
+    )
+
+
+def _folder_digest(folder: Path) -> str:
+    files = sorted(file for file in folder.glob("*") if file.suffix in _WEIGHT_FILES)
+    if not files or not (folder / "config.json").is_file():
+        raise no_model(folder)
+    return digest([(file.name, file_digest(file)) for file in [folder / "config.json", *files]])
+
+
+def _part(name: str, files: Sequence[str], ask: bool) -> str:
+    """The hub's name for the bytes of the first of the files that is there: its ETag, by which its cache names them."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+
+    repository, _, revision = name.removeprefix("hf-hub:").partition("@")
+    for file in files if ask and not _SILENT.is_set() else ():
+        try:
+            found = get_hf_file_metadata(hf_hub_url(repository, file, revision=revision or None)).etag
+        except EntryNotFoundError:
+            continue
+        except HfHubHTTPError:  # an answer: no such model, or no right; loading will say so
+            break
+        except Exception:  # no network, of which each client library has its own error
+            _SILENT.set()
+            break
+        return found or ""
+    for file in files:
+        cached = try_to_load_from_cache(repository, file, revision=revision or None)
+        if isinstance(cached, str):
+            # A link to the bytes under their ETag; a plain file where the system has no links.
+            return Path(cached).resolve().name if Path(cached).is_symlink() else file_digest(cached)
+    return ""
+
+
+# How the name of a model's weights begins.
+RANDOM, FACTORY, HUB = "random:", "factory:", "hub:"
+
+
+def hub_name(config: Mapping[str, Any], *, ask: bool = True) -> str:
+    found = weights_now(config, ask=ask)
+    return f"{HUB}{config['hub']}" + (f"#{found}" if found else "")

@@ -1,0 +1,165 @@
+"""The torch modules that a ModelSpec stands for: uint8 images in, features or logits out."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import BadInput, Missing, first_line, nearest
+from ..store import file_digest
+from .factories import check_arguments, factory_of
+from .hub import HUB, HUB_NAMES, LOCAL, RANDOM, hub_name
+from .spec import ModelSpec
+from .timm_configs import pretrained_config
+from .weights import load_weights
+
+
+def classifier(spec: ModelSpec) -> nn.Module:
+    """The model as it was trained, normalised float images [b, channels, side, side] to source logits, in eval mode."""
+    seed = int(spec.weights.partition(":")[2]) if spec.weights.startswith(RANDOM) else 0
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # also where weights are loaded over these: a factory may leave some as drawn
+        model = _constructed(spec)
+    if spec.checkpoint is not None:
+        if file_digest(spec.checkpoint) != spec.weights:
+            raise BadInput(f"{spec.checkpoint} has changed since {spec.name} was resolved; start again")
+        load_weights(model, Path(spec.checkpoint), spec.view.channels)
+    elif spec.weights.startswith(HUB) and "#" in spec.weights:
+        is_hub = spec.architecture.startswith(HUB_NAMES)
+        config = {"hub": spec.architecture} if is_hub else pretrained_config(spec.architecture)
+        if hub_name(config, ask=False) != spec.weights:
+            raise BadInput(
+                f"the weights behind {spec.architecture} have changed since {spec.name} was resolved or exported; "
+                "start again with the new ones"
+            )
+    return model.eval()
+
+
+def body(spec: ModelSpec) -> nn.Module:
+    """Normalised float images to the penultimate features [b, width].
+
+    For timm models this is `forward_head(..., pre_logits=True)`, what `num_classes=0` gives.
+    """
+    model = classifier(spec)
+    if spec.tap:
+        return _Tapped(model, spec.tap)
+    if hasattr(model, "reset_classifier") and hasattr(model, "forward_head"):
+        model.reset_classifier(0)  # type: ignore[operator]
+        return model
+    return _without_last_linear(model, spec)
+
+
+class Normalise(nn.Module):
+    """uint8 images to the model's floats: scale to [0, 1], less the mean, over the standard deviation."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]):
+        super().__init__()
+        deviation = torch.tensor(std, dtype=torch.float64)
+        scale = (1 / (255 * deviation)).float().view(1, -1, 1, 1)
+        shift = (-torch.tensor(mean, dtype=torch.float64) / deviation).float().view(1, -1, 1, 1)
+        self.register_buffer("scale", scale, persistent=False)
+        self.register_buffer("shift", shift, persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        if images.shape[1] != self.scale.shape[1]:  # one channel would be spread over all of them
+            raise BadInput(f"the model takes images of {self.scale.shape[1]} channels, found {images.shape[1]}")
+        return images.float() * self.scale + self.shift
+
+
+def feature_model(spec: ModelSpec) -> nn.Sequential:
+    """uint8 images [b, channels, side, side] to float32 features [b, width], in eval mode."""
+    return nn.Sequential(Normalise(spec.mean, spec.std), body(spec)).eval()
+
+
+def source_model(spec: ModelSpec) -> nn.Module:
+    """uint8 images [b, channels, side, side] to the logits of the source task, in eval mode."""
+    return nn.Sequential(Normalise(spec.mean, spec.std), classifier(spec)).eval()
+
+
+def fresh_classifier(spec: ModelSpec, classes: int, seed: int) -> nn.Module:
+    """uint8 images to logits [b, classes]: the features with a new linear head, drawn from the seed.
+
+    The head starts at zero weights and bias, so the first steps do not disturb the body by chance.
+    """
+    features = feature_model(spec)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = nn.Linear(feature_width(features, spec.view.side, spec.view.channels), classes)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return nn.Sequential(*features, head)
+
+
+@torch.inference_mode()
+def feature_width(features: nn.Module, side: int, channels: int = 3) -> int:
+    """Columns of the feature rows. Raises BadInput where the module does not give [b, width]."""
+    device = next((p.device for p in features.parameters()), torch.device("cpu"))
+    try:
+        rows = features.eval()(torch.zeros(1, channels, side, side, dtype=torch.uint8, device=device))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise BadInput(
+            f"the model refuses images of {side} x {side} and {channels} channels ({error}); set `side`, and "
+            "`kwargs: {img_size: ...}` where the architecture fixes it, or `in_chans`"
+        ) from error
+    if not isinstance(rows, Tensor) or rows.ndim != 2:
+        shape = tuple(rows.shape) if isinstance(rows, Tensor) else type(rows).__name__
+        raise BadInput(f"the model's features are {shape}, expected [b, width]; name a layer with `tap`")
+    return rows.shape[1]
+
+
+class _Tapped(nn.Module):
+    """One node's output, averaged over space, of a module that knows nothing of features."""
+
+    def __init__(self, model: nn.Module, node: str):
+        super().__init__()
+        from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
+
+        nodes = get_graph_node_names(model)[1]
+        if not any(known == node or known.startswith(node + ".") for known in nodes):
+            raise BadInput(f"the model has no node {node!r}{nearest(node, nodes)}; set `tap` to one of its layers")
+        self.extractor = create_feature_extractor(model, {node: "rows"}).eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        rows = self.extractor(images)["rows"]
+        return rows.mean((2, 3)) if rows.ndim == 4 else rows
+
+
+def _without_last_linear(model: nn.Module, spec: ModelSpec) -> nn.Module:
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise BadInput(f"{spec.name}: no linear classifier to cut off; name the feature layer with `tap`")
+    parent, _, child = linear[-1].rpartition(".")
+    setattr(model.get_submodule(parent), child, nn.Identity())
+    return model
+
+
+def _constructed(spec: ModelSpec) -> nn.Module:
+    if spec.is_factory:
+        check_arguments(spec.name, spec.architecture, dict(spec.kwargs))
+        model = factory_of(spec.architecture)(**dict(spec.kwargs))
+        if not isinstance(model, nn.Module):
+            raise BadInput(f"{spec.architecture} returned {type(model).__name__}, expected a torch.nn.Module")
+        return model
+    import timm
+
+    from_hub = spec.weights.startswith(HUB)
+    try:
+        # exportable: six families export only with plain attention, and both regimes shall run the same graph.
+        return timm.create_model(spec.architecture, pretrained=from_hub, exportable=True, **dict(spec.kwargs))
+    except (TypeError, AssertionError) as error:
+        raise BadInput(f"{spec.name}: timm refuses these arguments ({first_line(error)}); check `kwargs`") from error
+    except Exception as error:  # the hub's client, pickle and safetensors each raise their own
+        if not from_hub:
+            raise
+        if spec.architecture.startswith(LOCAL):
+            raise BadInput(
+                f"{spec.architecture}: timm cannot load this folder ({type(error).__name__}: {first_line(error)}); "
+                "write it again with timm.models.save_for_hf, and check `kwargs`"
+            ) from error
+        raise Missing(
+            f"the weights of {spec.architecture} could not be fetched ({type(error).__name__}: {first_line(error)}); "
+            "connect to the model hub once, or give a local `checkpoint`"
+        ) from error

@@ -1,0 +1,139 @@
+"""From a model to the file of its features: the checked graph, the key that names it all, and how to open it."""
+
+import contextlib
+import dataclasses
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from featune.engine.errors import BadImages, BadInput
+from featune.engine.features import FeatureKey, FeatureRequest
+from featune.engine.images import Decoder, Labelled, eval_view, read_image
+from featune.engine.models import ModelSpec, View, with_channels
+from featune.engine.store import digest
+
+from ..backends import (
+    artefact,
+    check_backend,
+    checked_plan,
+    open_artefact,
+    open_plan,
+    open_runner,
+    read_plan,
+    require_plan,
+)
+from ..contract import contract_of
+from ..gate import own_sample, require_passing
+
+SAMPLE = 64  # images of the data on which an export is compared with torch
+CALIBRATION = 160  # for int8, which is calibrated on some and judged on the others
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSettings:
+    """How models run. backend, device, precision: as in `featune export`; decoder: see engine/images/views.py.
+
+    allow_fallback: another provider than the device's may run, which the name of the features then says.
+    """
+
+    backend: str = "onnxruntime"
+    device: str = "cpu"
+    precision: str = "fp32"
+    decoder: Decoder = "fast"
+    allow_fallback: bool = False
+
+    def place(self, backend: str) -> str:
+        """The backend and device of rows, as their key has it."""
+        return f"{backend}:{self.device}{' or fallback' if self.allow_fallback else ''}"
+
+
+def request_of_spec(spec: ModelSpec, items: Labelled, how: RunSettings, cache: Path) -> FeatureRequest:
+    """The file of features of a spec; its graph is made in the cache, and checked on the items, where absent.
+
+    The spec is taken with the items' channels.
+    """
+    check_backend(how.backend)
+    spec = with_channels(spec, items.channels)
+    graph = ""
+
+    @functools.cache
+    def images() -> Tensor:
+        return sample_images(items, spec.view, CALIBRATION if how.precision in ("int8", "auto") else SAMPLE)
+
+    if how.backend == "tensorrt" and how.precision == "auto":
+        # Its plan may come to a safer precision than its graph: the features are named by what is run.
+        plan = checked_plan(spec, cache, images, precision=how.precision, device=how.device)
+        graph = read_plan(plan)[0].key.graph
+    elif how.backend != "torch":
+        target = "cpu" if how.backend == "onnxruntime" else "tensorrt"
+        graph = artefact(spec, cache, images, precision=how.precision, target=target).digest
+    elif how.precision != "fp32":
+        raise BadInput(f"--backend torch runs fp32, {how.precision} asked for; use --backend onnxruntime")
+    key = FeatureKey(
+        spec.digest, spec.view, items.content_digest, how.place(how.backend), how.precision, graph, how.decoder
+    )
+
+    def opened(threads: int) -> Any:
+        return open_runner(
+            spec, how.backend, device=how.device, cache=cache, sample=images, threads=threads,
+            precision=how.precision, allow_fallback=how.allow_fallback,
+        )  # fmt: skip
+
+    return FeatureRequest(key, opened, spec.name)
+
+
+def request_of_artefact(path: Path, items: Labelled, how: RunSettings) -> FeatureRequest:
+    """The file of features of a file that `featune export` wrote, refused without a passing verdict.
+
+    Raises BadInput where its images have other channels than the items.
+    """
+    contract, verdict = contract_of(path), require_passing(path)
+    view = View(**contract["spec"]["view"])
+    items.require_channels(view.channels)
+    key = FeatureKey(
+        digest(contract["spec"]), view, items.content_digest, how.place("onnxruntime"), contract["precision"],
+        verdict["content"], how.decoder,
+    )  # fmt: skip
+
+    def opened(threads: int) -> Any:
+        return open_artefact(path, how.device, threads=threads, allow_fallback=how.allow_fallback)
+
+    return FeatureRequest(key, opened, contract["spec"]["name"])
+
+
+def request_of_plan(path: Path, items: Labelled, how: RunSettings) -> FeatureRequest:
+    """The file of features of a TensorRT plan, as of an artefact; it runs on the GPU that it was built for."""
+    header, _ = read_plan(path)
+    require_plan(header, path)
+    if torch.device(how.device).type != "cuda":
+        raise BadInput(f"{path} is a plan for {header.key.gpu}, found --device {how.device}; give --device cuda")
+    contract = header.contract
+    view = View(**contract["spec"]["view"])
+    items.require_channels(view.channels)
+    key = FeatureKey(
+        digest(contract["spec"]), view, items.content_digest, how.place("tensorrt"), header.precision,
+        header.content, how.decoder,
+    )  # fmt: skip
+    return FeatureRequest(key, lambda threads: open_plan(path, how.device), contract["spec"]["name"])
+
+
+def sample_images(items: Labelled, view: View, count: int) -> Tensor:
+    """uint8 [count or fewer, channels, side, side] of images spread over the items; unreadable ones are passed over.
+
+    Where fewer than two can be read, the project's own sample set makes up for the others.
+    """
+    order = np.unique(np.linspace(0, len(items) - 1, min(len(items), 2 * count)).round().astype(int))
+    order = np.concatenate([order[::2], order[1::2]])
+    squares = []
+    for index in order.tolist():
+        with contextlib.suppress(BadImages):
+            squares.append(eval_view(view)(read_image(items.file(index), items.channels)))
+        if len(squares) == count:
+            break
+    if len(squares) < 2:
+        squares += list(own_sample(view, count - len(squares)).images.numpy())
+    return torch.from_numpy(np.stack(squares))

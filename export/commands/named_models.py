@@ -1,0 +1,90 @@
+"""What a user names, as a model and its images: a timm name, a factory, an artefact's own contract, a checkpoint."""
+
+import dataclasses
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from featune.engine.errors import BadInput
+from featune.engine.models import HUB_NAMES, LOCAL, ModelSpec, View, spec_from_entry
+from featune.engine.store import cache_dir, digest, file_digest, written_whole
+
+from ..gate import Sample, folder_sample, own_sample
+
+TUNED = re.compile(r"1\.")  # a fine-tuned run's body is the second part of its Sequential
+
+
+def spec_of_model(model: str, checkpoint: Path | None = None, untrained: bool = False) -> ModelSpec:
+    """A timm name, a factory `file.py:function`, with its own weights, a local file's, or none."""
+    key = "factory" if ":" in model and not model.startswith(HUB_NAMES) else "architecture"
+    entry: dict[str, Any] = {key: model, "pretrained": not untrained}
+    if checkpoint is not None:
+        body = body_of_tuned(checkpoint)
+        entry |= {"checkpoint": str((body or checkpoint).resolve())}
+        if body is not None:
+            entry |= {"kwargs": {"num_classes": 0}, "name": f"{model}.{checkpoint.stem}"}
+    return spec_from_entry(entry)
+
+
+def spec_of_contract(contract: Mapping[str, Any], path: Path, checkpoint: Path | None = None) -> ModelSpec:
+    """The model that an artefact says it is of. Raises BadInput where its weights or code are not at hand."""
+    record = dict(contract["spec"])
+    if record.pop("factory_code", None):
+        raise BadInput(f"{path} is of the local code {record['architecture']}; give it with --model file.py:function")
+    if str(record.get("architecture")).startswith(LOCAL):
+        raise BadInput(f"{path} is of a local folder; give it with --model {record['architecture']}")
+    try:
+        record |= {
+            "view": View(**record["view"]),
+            "mean": tuple(record["mean"]),
+            "std": tuple(record["std"]),
+            "kwargs": tuple((key, value) for key, value in record["kwargs"]),
+        }
+        spec = ModelSpec(**record)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInput(f"{path}: the spec of its contract is damaged ({error}); export the model again") from error
+    local = re.fullmatch(r"[0-9a-f]{64}", spec.weights) is not None
+    if local and checkpoint is None:
+        raise BadInput(f"{path} was made from a local weight file (SHA-256 {spec.weights[:12]}...); give --checkpoint")
+    if not local:
+        return spec
+    assert checkpoint is not None
+    file = body_of_tuned(checkpoint) or checkpoint
+    if file.is_file() and (found := file_digest(file)) != spec.weights:
+        raise BadInput(
+            f"{path} was made from a weight file of SHA-256 {spec.weights[:12]}..., {checkpoint} has {found[:12]}...; "
+            "give the one that it was made from"
+        )
+    return dataclasses.replace(spec, checkpoint=str(file.resolve()))
+
+
+def sample_of(spec: ModelSpec, data: Path | None) -> Sample:
+    return folder_sample(data, spec.view) if data else own_sample(spec.view)
+
+
+def body_of_tuned(checkpoint: Path) -> Path | None:
+    """The body's weights out of a checkpoint of Featune's own fine-tuning, as a file; None for any other file.
+
+    Such a checkpoint holds the whole training: `model` with normalisation, body and head, and the optimiser.
+    Loaded without running code; the head is left out, since an artefact gives features.
+    """
+    from safetensors.torch import save_file
+
+    if checkpoint.suffix not in (".pt", ".pth") or not checkpoint.is_file():
+        return None
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except Exception:  # a file that is refused here is refused with its reason where it is loaded
+        return None
+    if not isinstance(state, dict) or not {"model", "optimizer", "step"} <= state.keys():
+        return None
+    body = {TUNED.sub("", key, count=1): value for key, value in state["model"].items() if TUNED.match(key)}
+    path = cache_dir() / "tuned" / f"{digest([str(checkpoint.resolve()), checkpoint.stat().st_mtime_ns])}.safetensors"
+    if not path.exists():
+        with written_whole(path) as temporary:
+            save_file({key: value.contiguous() for key, value in body.items()}, os.fspath(temporary))
+    return path

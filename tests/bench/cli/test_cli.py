@@ -1,0 +1,138 @@
+"""The command line as a user meets it: another folder, a small study, and every kind of bad input."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-c", "from featune.bench.cli.app import app; app()"]
+MODEL = "{architecture: test_resnet, pretrained: false, side: 32, source_top1: 0.5}"
+
+
+@pytest.fixture
+def featune(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the command in a folder of its own."""
+    (tmp_path / "cwd").mkdir()
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {
+            "FEATUNE_CACHE_DIR": str(tmp_path / "cache"),
+            "PYTHONPATH": str(Path(__file__).parents[3]),
+        }
+        return subprocess.run(
+            [*COMMAND, *arguments], cwd=tmp_path / "cwd", env=environment, capture_output=True, text=True, timeout=300
+        )
+
+    return run
+
+
+def study_file(folder: Path, text: str = "", regimes: str = "[probe]") -> Path:
+    path = folder / "study.yaml"
+    path.write_text(text or f"name: s\nmodels: [{MODEL}]\ntasks: [{{folder: colours}}]\nregimes: {regimes}\n")
+    return path
+
+
+def test_a_study_of_a_users_folder_runs_from_another_directory(
+    featune: Callable[..., subprocess.CompletedProcess[str]], image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    image_folder("colours")
+    path = study_file(tmp_path)
+    done = featune("study", "run", str(path), "--json", "--jobs", "1")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert [row["value"] for row in result["rows"]] == [1.0]
+    out = tmp_path / "cwd" / "runs" / "s"
+    for name in ("report.html", "results.csv", "correlations.csv", "throughput.csv"):
+        assert (out / name).stat().st_size > 0
+    assert list((out / "figures").glob("*.png"))
+
+    status = featune("study", "status", str(path))
+    assert status.stdout.strip() == "1 cells, 1 done, 0 failed, 0 waiting"
+    (out / "report.html").unlink()
+    table = featune("study", "report", str(path), "-q")
+    assert table.returncode == 0
+    assert "100.0" in table.stdout
+    assert table.stderr == ""
+    assert (out / "report.html").exists()
+
+
+def test_an_unreadable_image_stops_before_any_work(
+    featune: Callable[..., subprocess.CompletedProcess[str]], image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = image_folder("colours")
+    (folder / "train" / "red" / "note.jpg").write_text("a text file")
+    (folder / "test" / "blue" / "0.png").write_bytes(b"")
+    done = featune("study", "run", str(study_file(tmp_path)))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "2 files are not readable images" in done.stderr
+    assert "note.jpg: not an image of a known format" in done.stderr
+    assert "0.png: empty file" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_output_that_cannot_be_written_is_named(
+    featune: Callable[..., subprocess.CompletedProcess[str]], image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    image_folder("colours")
+    (tmp_path / "file").write_text("")
+    done = featune("study", "run", str(study_file(tmp_path)), "--out", str(tmp_path / "file" / "out"))
+    assert done.returncode == 2
+    assert done.stderr.startswith("featune: cannot write")
+    assert "choose another --out" in done.stderr
+
+
+def test_a_failed_cell_leaves_with_one_and_says_why(
+    featune: Callable[..., subprocess.CompletedProcess[str]], image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    image_folder("colours")
+    path = study_file(tmp_path, regimes="{finetune: {epochs: 1, learning_rates: [1.0e+18]}, probe: {}}")
+    done = featune("study", "run", str(path), "-q", "--jobs", "1")
+    assert done.returncode == 1
+    assert "1 of 2 cells failed" in done.stderr
+    assert "lower it" in done.stderr
+    assert "report.html" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: s\nmodels: [resnet19]\ntasks: [{folder: colours}]\n", "nearest: resnet18"),
+        (f"name: s\nmodel: [{MODEL}]\ntasks: [{{folder: colours}}]\n", "model: unknown key; nearest: models"),
+        (f"name: s\nmodels: [{MODEL}]\ntasks: [{{folder: colours/train}}]\nbackend: torchh\n", "nearest: torch"),
+    ],
+)
+def test_a_wrong_study_file_leaves_with_two_and_one_clear_message(
+    featune: Callable[..., subprocess.CompletedProcess[str]],
+    image_folder: Callable[..., Path],
+    tmp_path: Path,
+    text: str,
+    message: str,
+) -> None:
+    image_folder("colours")
+    done = featune("study", "run", str(study_file(tmp_path, text)))
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_and_version_answer_without_importing_torch() -> None:
+    script = "import sys; from featune.bench.cli.app import app\ntry: app(['--help'])\nexcept SystemExit: pass\n"
+    script += "sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'timm')))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    for word in ("demo", "study", "--version", "Exit codes"):
+        assert word in done.stdout
+    version = subprocess.run([*COMMAND, "--version"], capture_output=True, text=True, timeout=60)
+    assert version.stdout.startswith("featune 0.")
+
+
+@pytest.mark.parametrize("command", [["demo"], ["study", "run"], ["study", "status"], ["study", "report"]])
+def test_every_commands_help_has_an_example(command: list[str]) -> None:
+    done = subprocess.run([*COMMAND, *command, "--help"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    assert "Example: featune " + " ".join(command) in " ".join(done.stdout.split())

@@ -1,0 +1,84 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from featune.bench.study import processes
+from featune.bench.study.executors import in_process
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def threads(_: int) -> tuple[int, int]:
+    import torch
+
+    return torch.get_num_threads(), os.getpid()
+
+
+def fail(number: int) -> int:
+    raise ValueError(f"item {number}")
+
+
+def test_every_item_is_answered_once_wherever_it_runs() -> None:
+    expected = {number: number * number for number in range(5)}
+    assert dict(in_process(square, range(5))) == expected
+    assert dict(processes(2)(square, range(5))) == expected
+
+
+def test_no_process_is_started_for_no_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("multiprocessing.context.SpawnProcess.start", lambda self: pytest.fail("started a process"))
+    assert list(processes(2)(square, [])) == []
+
+
+def test_workers_keep_to_their_threads_and_are_not_this_process() -> None:
+    for _, (count, pid) in processes(2, threads=1)(threads, range(2)):
+        assert count == 1
+        assert pid != os.getpid()
+
+
+def test_an_error_in_a_worker_reaches_the_caller() -> None:
+    with pytest.raises(ValueError, match="item 0"):
+        list(processes(1)(fail, [0]))
+
+
+SCRIPT = """
+import os, sys, time
+from pathlib import Path
+from featune.bench.study.executors import processes
+def work(path):
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(60)
+if __name__ == "__main__":
+    list(processes(1)(work, [sys.argv[1]]))
+"""
+
+
+def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    mark = tmp_path / "pid"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    parent = subprocess.Popen([sys.executable, str(tmp_path / "script.py"), str(mark)], env=environment)
+    _until(lambda: mark.exists() and bool(mark.read_text()))
+    worker = int(mark.read_text())
+    parent.kill()
+    parent.wait()
+    _until(lambda: not _alive(worker))
+
+
+def _until(condition: object, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return "zombie" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False

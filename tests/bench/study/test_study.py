@@ -1,0 +1,176 @@
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from featune.bench.data import Source, prepare
+from featune.bench.progress import Silent
+from featune.bench.regimes import ProbeSetting, Setting
+from featune.bench.results import Cell, Row, RunStore
+from featune.bench.study import Study, finished, known_speeds, processes, run_whole
+from featune.bench.study.executors import in_process
+from featune.bench.study.measuring import measure
+from featune.bench.study.running import run
+from featune.engine.errors import BadInput
+from featune.engine.finetune import Recipe
+from featune.engine.images import Augmentation
+from featune.engine.metrics import METRICS
+from featune.engine.models import ModelSpec
+
+QUICK = Recipe(epochs=4, batch=8, learning_rates=(0.02,), augmentation=Augmentation(scale=(0.6, 1.0)))
+REGIMES: dict[str, tuple[str, Setting]] = {
+    "probe": ("probe", ProbeSetting(penalties=(0.01, 1.0, 100.0))),
+    "finetune": ("finetune", QUICK),
+    "scratch": ("scratch", QUICK),
+}
+
+
+@pytest.fixture
+def study(image_folder: Callable[..., Path], tmp_path: Path, spec: ModelSpec) -> Study:
+    task = prepare(Source("colours", folder=image_folder()), tmp_path / "out" / "tasks")
+    models = tuple(
+        dataclasses.replace(spec.with_random_weights(seed), name=f"net{seed}", source_top1=0.2 + seed / 10)
+        for seed in (0, 1)
+    )
+    return Study("test", models, (task,), REGIMES, str(tmp_path / "out"), str(tmp_path / "cache"), threads=1)
+
+
+def outcome(row: Row) -> tuple[object, ...]:
+    return row.cell, row.value, row.low, row.high, row.n, row.scores_digest
+
+
+def test_every_cell_becomes_a_row_with_n_interval_and_versions(study: Study) -> None:
+    rows = run(study, in_process)
+    assert [row.cell for row in rows] == study.cells()
+    assert len(rows) == 6
+    for row in rows:
+        assert row.error is None
+        assert row.n == 15
+        assert row.low is not None
+        assert row.low <= row.value <= row.high  # type: ignore[operator]
+        assert {"torch", "timm", "python"} <= set(row.environment["versions"])
+        assert row.source_top1 == study.spec(row.cell.model).source_top1
+
+
+def test_a_rows_number_is_the_metric_of_its_stored_scores(study: Study) -> None:
+    for row in run(study, in_process):
+        truth = study.tasks[0].load("test").truth(3)
+        assert METRICS["top1"](truth, study.runs.scores(row)) == row.value
+
+
+def test_finished_cells_are_never_measured_again(study: Study) -> None:
+    first = run(study, in_process)
+
+    def refuse(function: object, items: object) -> object:
+        assert list(items) == []  # type: ignore[call-overload]
+        return iter(())
+
+    assert run(study, refuse) == first  # type: ignore[arg-type]
+
+
+def test_a_killed_study_resumes_where_it_stopped(study: Study, tmp_path: Path) -> None:
+    def killed_after_two(function: Callable[[Cell], Row], items: list[Cell]) -> object:
+        for cell in items[:2]:
+            yield cell, function(cell)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(study, killed_after_two)  # type: ignore[arg-type]
+    assert len(finished(study)) == 2
+    resumed = [outcome(row) for row in run(study, in_process)]
+    elsewhere = dataclasses.replace(study, out=str(tmp_path / "again"), cache=str(tmp_path / "cache2"))
+    assert resumed == [outcome(row) for row in run(elsewhere, in_process)]
+
+
+def test_the_numbers_do_not_depend_on_where_cells_run(study: Study, tmp_path: Path) -> None:
+    alone, two = (
+        dataclasses.replace(study, out=str(tmp_path / name), cache=str(tmp_path / name)) for name in ("one", "two")
+    )
+    rows = run(alone, processes(1))
+    assert [outcome(row) for row in rows] == [outcome(row) for row in run(two, processes(2))]
+
+
+def test_a_failed_cell_is_a_row_with_its_error_and_is_tried_again(study: Study) -> None:
+    image = study.tasks[0].load("test").file(0)
+    good = image.read_bytes()
+    image.write_bytes(b"no image")
+    rows = run(study, in_process)
+    assert all(row.value is None and "not an image" in (row.error or "") for row in rows)
+    image.write_bytes(good)
+    assert all(row.error is None for row in run(study, in_process))
+
+
+def test_changed_settings_weights_or_rules_are_other_cells(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = set(study.cells())
+    recipe = dataclasses.replace(QUICK, epochs=5)
+    changed = dataclasses.replace(study, regimes={**REGIMES, "finetune": ("finetune", recipe)})
+    assert {cell.regime for cell in set(changed.cells()) - cells} == {"finetune"}
+    torch_too = dataclasses.replace(study, backend="torch")
+    assert {cell.regime for cell in set(torch_too.cells()) - cells} == {"probe"}
+    other = dataclasses.replace(study, models=(study.models[0].with_random_weights(7), study.models[1]))
+    assert {cell.model for cell in set(other.cells()) - cells} == {"net0"}
+    renamed = dataclasses.replace(study, models=tuple(dataclasses.replace(m, source_top1=0.9) for m in study.models))
+    assert set(renamed.cells()) == cells
+    monkeypatch.setattr("featune.bench.study.definition.RULES", -1)
+    assert not set(study.cells()) & cells
+
+
+def test_a_test_split_is_opened_after_the_regime_has_chosen(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    from featune.bench.regimes import table as regimes
+    from featune.bench.tasks import Task
+
+    events: list[str] = []
+    load = Task.load
+    monkeypatch.setattr(Task, "load", lambda self, split: events.append(split) or load(self, split))  # type: ignore[func-returns-value]
+    made = regimes.REGIMES["probe"]
+
+    def make(bench: object, setting: object) -> object:
+        regime = made.make(bench, setting)  # type: ignore[arg-type]
+
+        def watched(*args: object) -> object:
+            scorer = regime(*args)  # type: ignore[arg-type]
+            events.append("chosen")
+            return scorer
+
+        return watched
+
+    monkeypatch.setitem(regimes.REGIMES, "probe", dataclasses.replace(made, make=make))
+    row = measure(study, study.cells()[0])
+    assert row.error is None
+    assert events == ["train", "val", "chosen", "test"]
+
+
+def test_a_whole_run_measures_each_models_speed_on_both_backends(study: Study) -> None:
+    probe_only = dataclasses.replace(study, regimes={"probe": REGIMES["probe"]})
+    rows, speeds = run_whole(probe_only, in_process, Silent())
+    assert len(rows) == 2
+    assert [(s.model, s.backend) for s in speeds] == [
+        (m, b) for m in ("net0", "net1") for b in ("torch", "onnxruntime")
+    ]
+    assert all(s.images_per_second > 0 and s.scope == "a" for s in speeds)
+    assert known_speeds(probe_only) == speeds
+
+
+def test_a_row_survives_its_file(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    cell = Cell("t/../x", "a b", "probe", 0, "i")
+    row = store.save(Row(cell, "top1", 0.5, 4, details={"k": [1]}), np.ones((4, 2), np.float32))
+    assert store.load(cell) == row
+    assert list(store.rows()) == [row]
+    assert store.path(cell).resolve().is_relative_to(tmp_path.resolve())
+    assert store.scores(row).shape == (4, 2)
+    store.path(cell).with_suffix(".npy").write_bytes(b"")
+    with pytest.raises(BadInput, match="measure again"):
+        store.scores(row)
+
+
+def test_a_damaged_row_is_named_with_its_remedy(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    cell = Cell("t", "m", "probe", 0, "i")
+    store.save(Row(cell, "top1", 0.5, 4))
+    store.path(cell).write_text(json.dumps({"cell": {}}))
+    with pytest.raises(BadInput, match="remove it to measure again"):
+        store.load(cell)

@@ -1,0 +1,136 @@
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from featune.bench.estimators import ESTIMATORS
+from featune.bench.study import prepared, read_study
+from featune.engine.errors import BadInput
+from featune.engine.finetune import Recipe
+
+
+@pytest.fixture
+def write(tmp_path: Path, image_folder: Callable[..., Path]) -> Callable[[str], Path]:
+    image_folder("colours")
+
+    def write(text: str) -> Path:
+        path = tmp_path / "study.yaml"
+        path.write_text(dedent(text))
+        return path
+
+    return write
+
+
+GOOD = """
+    name: small
+    models:
+      - {architecture: test_resnet, pretrained: false, side: 32, imagenet_top1: 0.5, source_n: 500}
+      - {architecture: test_vit, pretrained: false, kwargs: {img_size: 32, patch_size: 8}, name: vit}
+    tasks:
+      - folder: colours
+    regimes:
+      probe: {penalties: [0.1, 1.0]}
+      long: {kind: finetune, epochs: 7, augmentation: {hflip: 0.0}}
+    seeds: [0, 1]
+"""
+
+
+def test_a_study_file_becomes_a_study(write: Callable[[str], Path], tmp_path: Path) -> None:
+    study, sources = read_study(write(GOOD), tmp_path / "out")
+    assert [spec.name for spec in study.models] == ["test_resnet.r160_in1k", "vit"]
+    assert (study.models[0].source_top1, study.models[0].source_n) == (0.5, 500)
+    assert (study.models[1].source_top1, study.models[1].source_n) == (None, None)
+    assert study.models[1].view.side == 32
+    kind, recipe = study.regimes["long"]
+    assert kind == "finetune"
+    assert isinstance(recipe, Recipe)
+    assert (recipe.epochs, recipe.augmentation.hflip) == (7, 0.0)
+    tasks = prepared(study, sources).tasks
+    assert [(task.name, dict(task.counts)) for task in tasks] == [("colours", {"train": 24, "val": 12, "test": 15})]
+    assert len(prepared(study, sources).cells()) == 2 * 1 * 2 * 2
+
+
+def test_estimators_are_none_unless_named_and_all_are_every_one(write: Callable[[str], Path]) -> None:
+    assert read_study(write(GOOD))[0].estimators == ()
+    assert read_study(write(GOOD + "    estimators: [nce, logme, nce]"))[0].estimators == ("nce", "logme")
+    assert read_study(write(GOOD + "    estimators: all"))[0].estimators == tuple(ESTIMATORS)
+    with pytest.raises(BadInput, match=r"estimators\[1\]: no estimator named 'log_me'; nearest: logme"):
+        read_study(write(GOOD + "    estimators: [nce, log_me]"))
+    with pytest.raises(BadInput, match=r"estimators: .*list, found 'logme'"):
+        read_study(write(GOOD + "    estimators: logme"))
+
+
+def test_paths_are_seen_from_the_files_folder(
+    write: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    path = write(GOOD)
+    monkeypatch.chdir(elsewhere)
+    study, sources = read_study(path, None)
+    assert sources[0].folder == tmp_path / "colours"
+    assert study.out == "runs/small"
+
+
+def test_every_problem_is_listed_at_once(write: Callable[[str], Path], tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    path = write(
+        """
+        name: wrong
+        models: [resnet19, {architecture: test_resnet, checkpoint: absent.pth}]
+        tasks: [{folder: absent, folds: 5}, {folder: empty}, {folder: colours, metric: top2}]
+        regimes: {proby: {}, finetune: {epoch: 3}}
+        backend: tensort
+        """
+    )
+    with pytest.raises(BadInput) as caught:
+        read_study(path)
+    text = str(caught.value)
+    assert "8 problems" in text
+    for part in (
+        "models[0]: no timm model named 'resnet19'; nearest: resnet18",
+        "models[1]:", "no such weight file",
+        "tasks[0]:", "no such folder",
+        "tasks[1]:", "no images found",
+        "tasks[2]: no metric named 'top2'; nearest: top",
+        "regimes.proby: no regime named 'proby'; nearest: probe",
+        "regimes.finetune: unknown key 'epoch'; nearest: epochs",
+        "backend: no backend named 'tensort'",
+    ):  # fmt: skip
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("seeds:", "seedz:"), "seedz: unknown key; nearest: seeds"),
+        (("seeds:", "qqq:"), "qqq: unknown key; one of backend, device, estimators, models, "),
+        (("folder: colours", "foldr: colours"), "tasks[0].foldr: unknown key; nearest: folder"),
+        (("side: 32,", "sidee: 32,"), "models[0].sidee: unknown key; nearest: side"),
+        (("imagenet_top1: 0.5", "imagenet_top1: 50"), "imagenet_top1: Input should be less than 1"),
+        (("architecture: test_resnet, ", ""), "give either architecture (a timm name) or factory"),
+        (("name: small", "nam: small"), "name: is missing"),
+        (("name: vit}", "name: test_resnet.r160_in1k}"), "named twice"),
+    ],
+)
+def test_a_misspelt_key_is_named_with_the_nearest(
+    write: Callable[[str], Path], change: tuple[str, str], message: str
+) -> None:
+    assert change[0] in GOOD
+    with pytest.raises(BadInput) as caught:
+        read_study(write(GOOD.replace(*change)))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("- a\n- b", "expected a mapping"), ("a: [", "is not YAML"), ("", "expected a mapping")]
+)
+def test_what_is_no_study_is_refused(write: Callable[[str], Path], text: str, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        read_study(write(text))
+
+
+def test_an_absent_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="No such file"):
+        read_study(tmp_path / "absent.yaml")
