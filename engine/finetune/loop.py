@@ -31,7 +31,7 @@ class Diverged(FeatuneError):
 class Run:
     """Where and how a training runs, which its weights do not depend on but for the device's arithmetic.
 
-    work: a folder for the checkpoint `<name>.pt`, by which a killed training goes on; written every `save_seconds`.
+    work: a folder for the checkpoint `<name>.pt`, from which a killed training resumes; written every `save_seconds`.
     """
 
     device: str = "cpu"
