@@ -127,7 +127,8 @@ def finetune(
     """The model with all weights trained on the data's train and val: a classifier that is called with items.
 
     The learning rate is chosen on val among the recipe's. test is not touched. work: a folder for checkpoints; a
-    killed training resumes from it. The trained torch module is `.model`: uint8 images [b, channels, side, side] to logits.
+    killed training resumes from it. `.model` is the trained torch module: uint8 images [b, channels, side, side] to
+    logits.
     """
     require_device(device)
     spec, said = _spec(model, view), progress_for(quiet=not progress)
