@@ -1,5 +1,6 @@
 """Tiny images and models that tests share; all made here, nothing downloaded."""
 
+import functools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ from PIL import Image
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # a test that would reach for the hub fails at once instead of waiting
 os.environ["OMP_NUM_THREADS"] = "1"  # tests run side by side; idle threads of small networks would only spin
+
+from fake_tensorrt import Fake, installed
 
 from featune.engine.images import Labelled
 from featune.engine.models import ModelSpec, spec_from_entry
@@ -66,6 +69,12 @@ def items(tmp_path: Path) -> Labelled:
 def spec() -> ModelSpec:
     """A residual network of 0.4 million random weights on 32 x 32 pixels."""
     return spec_from_entry({"architecture": "test_resnet", "pretrained": False, "side": 32})
+
+
+@pytest.fixture
+def trt(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Fake]:
+    """Puts a fake TensorRT and a fake GPU where the code finds the real ones."""
+    return functools.partial(installed, monkeypatch)
 
 
 def unpacked(path: Path | str) -> dict[str, Any]:

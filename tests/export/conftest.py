@@ -1,14 +1,11 @@
-"""A small model whose every layer matters, and its graph, made once; and a fake TensorRT."""
+"""A small model whose every layer matters, and its graph, made once."""
 
-import functools
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from fake_tensorrt import Fake, installed
 from torch import nn
 
 from featune.engine.models import ModelSpec, Normalise, classifier, spec_from_entry
@@ -67,12 +64,6 @@ def quick(right: Path, lively: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr("featune.export.gate.reasons.graph_from_spec", exported)
     monkeypatch.setattr("featune.export.backends.opening.graph_from_spec", exported)
-
-
-@pytest.fixture
-def trt(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Fake]:
-    """Puts a fake TensorRT and a fake GPU where the code finds the real ones."""
-    return functools.partial(installed, monkeypatch)
 
 
 @pytest.fixture

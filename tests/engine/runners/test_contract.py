@@ -117,7 +117,7 @@ def test_an_unknown_device_is_bad_input(opener: Opener, device: str) -> None:
 
 def test_a_session_that_took_another_provider_is_refused(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """ONNX Runtime gives a CPU session where CUDA's libraries are missing, and says so on stderr only."""
-    import featune.engine.runners.contract as runners
+    import featune.engine.runners.onnx_runtime as runners
 
     if torch.cuda.is_available():
         pytest.skip("here CUDA is what would run")
@@ -134,7 +134,7 @@ def test_a_tensorrt_provider_without_its_libraries_is_missing_with_the_version_t
 ) -> None:
     import onnxruntime
 
-    import featune.engine.runners.contract as runners
+    import featune.engine.runners.onnx_runtime as runners
 
     if "TensorrtExecutionProvider" not in onnxruntime.get_available_providers():
         pytest.skip("onnxruntime-gpu is not installed")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from featune.engine.errors import BadInput
-from featune.engine.runners import contract as runners
+from featune.engine.runners import onnx_runtime as runners
 from featune.engine.runners import onnxruntime_runner
 from featune.engine.runners.onnx_runtime import bound_run
 
