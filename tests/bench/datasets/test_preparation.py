@@ -24,7 +24,7 @@ def test_a_download_becomes_csvs_of_readable_images(name: str, tmp_path: Path) -
     counts = LAYOUTS[name](tmp_path / "raw")
     made = prepare_official(name, tmp_path / "raw", tmp_path / "data", counts=counts)
     assert load_task(tmp_path / "data" / name) == made
-    trained = not name.startswith("imagenet")
+    trained = TASKS[name].collection != "ImageNet"
     assert {"train", "val", "test"} <= set(made.counts) if trained else set(made.counts) == {"test"}
     seen: dict[str, set[str]] = {}
     for split, count in made.counts.items():
