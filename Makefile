@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TESTS ?=
+LINKS := featune/engine featune/export featune/bench
 
 .PHONY: demo test test-gpu test-tensorrt zoo check bench freeze clean
 
@@ -32,10 +33,14 @@ bench: $(VENV)/tested
 	$(BIN)/python benchmarks/help.py
 	$(BIN)/python benchmarks/probe.py
 
+# featune/ holds links to the three folders; an unpacked sdist has none.
+$(LINKS):
+	ln -s ../$(@F) $@
+
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
+$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/pip $(LINKS)
 	$(BIN)/pip install --quiet -c constraints.txt -e .
 	touch $@
 

@@ -3,6 +3,7 @@
 import ast
 import graphlib
 import importlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -217,3 +218,36 @@ def test_only_the_study_opens_a_test_split() -> None:
     regimes = [path for name, path in modules().items() if room_of(name) == "bench.regimes"]
     loads = [node for path in regimes for node in ast.walk(ast.parse(path.read_text()))]
     assert not [node for node in loads if isinstance(node, ast.Attribute) and node.attr == "load"]
+
+
+def architecture_page() -> str:
+    return (ROOT / "docs" / "architecture.md").read_text()
+
+
+def lines_of_rooms() -> list[list[str]]:
+    """The picture's lines, each as the full names of its rooms."""
+    package, found = "", []
+    for line in architecture_page().split("## Who may use whom")[1].split("```")[1].splitlines():
+        names = line.replace("|", "").split()
+        if names and names[0] in PACKAGES:
+            package, *names = names
+        if names:
+            found.append([f"{package}.{name}" for name in names])
+    return found
+
+
+def test_the_page_has_a_line_for_every_room_and_no_other() -> None:
+    described = re.findall(r"^\| `((?:engine|export|bench)\.[\w.]+)` \| \S", architecture_page(), flags=re.MULTILINE)
+    assert sorted(described) == sorted(MAY_USE)
+
+
+def test_the_picture_shows_every_room_once() -> None:
+    assert sorted(room for line in lines_of_rooms() for room in line) == sorted(MAY_USE)
+
+
+def test_a_room_uses_only_rooms_above_its_line_of_the_picture() -> None:
+    above: set[str] = set()
+    for line in lines_of_rooms():
+        for room in line:
+            assert MAY_USE[room] <= above, f"{room} uses {sorted(MAY_USE[room] - above)}; move it down"
+        above |= set(line)

@@ -126,8 +126,9 @@ def finetune(
 ) -> Finetuned:
     """The model with all weights trained on the data's train and val: a classifier that is called with items.
 
-    The learning rate is chosen on val among the recipe's. test is not touched. work: a folder by which a killed
-    training goes on. The trained torch module is `.model`: uint8 images [b, channels, side, side] to logits.
+    The learning rate is chosen on val among the recipe's. test is not touched. work: a folder for checkpoints; a
+    killed training resumes from it. `.model` is the trained torch module: uint8 images [b, channels, side, side] to
+    logits.
     """
     require_device(device)
     spec, said = _spec(model, view), progress_for(quiet=not progress)

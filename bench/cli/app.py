@@ -12,7 +12,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Does a better ImageNet model help on my data, and what does it cost? "
     "Frozen features, fine-tuning and throughput of timm models, compared with their ImageNet accuracy.",
-    epilog="Exit codes: 0 all done; 1 some cell failed; 2 usage or data; 3 an export is not its model; "
+    epilog="Exit codes: 0 all done; 1 some cell failed; 2 usage or data; 3 an exported file differs from its model; "
     "4 something is missing on this machine; 130 interrupted after saving.",
 )
 for part in (study_commands, feature_commands, data_commands, export_commands):

@@ -18,7 +18,7 @@ def tasks_command(
     as_json: Json = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="The table of docs/tasks.md.")] = False,
 ) -> None:
-    """The public data sets that `featune prepare` knows: classes, images, metric, licence, where to get them.
+    """List the public data sets of `featune prepare`: classes, images, metric, licence, where to get them.
 
     Example: featune tasks --json
     """
@@ -43,9 +43,9 @@ def prepare(
         str, typer.Option("--variant", help="Another protocol; see `featune tasks --json`.")
     ] = "default",
     download: Annotated[
-        bool, typer.Option("--download", help="Fetch and unpack it into RAW where that is allowed.")
+        bool, typer.Option("--download", help="Download and unpack it into RAW first, if that is allowed.")
     ] = False,
-    decode: Annotated[bool, typer.Option(help="Read every image once, so that a broken one is found now.")] = True,
+    decode: Annotated[bool, typer.Option(help="Decode every image once, to find broken ones now.")] = True,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:

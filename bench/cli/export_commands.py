@@ -24,22 +24,22 @@ def export_command(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The file to write. (default: MODEL.onnx)")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Local weights, or a fine-tuned run's.")] = None,
     in_chans: InChans = None,
-    logits: Annotated[bool, typer.Option("--logits", help="The source task's logits too.")] = False,
+    logits: Annotated[bool, typer.Option("--logits", help="Also output the source task's logits.")] = False,
     untrained: Annotated[bool, typer.Option("--untrained", help="Random weights; nothing is fetched.")] = False,
-    batches: Annotated[str, typer.Option(help="Least, usual and most of a plan.")] = "1,64,256",
+    batches: Annotated[str, typer.Option(help="Smallest, usual and largest batch of a plan.")] = "1,64,256",
     refittable: Annotated[bool, typer.Option("--refittable", help="A plan whose weights can be replaced.")] = False,
-    refit: Annotated[Path | None, typer.Option(help="A refittable plan to give these weights, not built anew.")] = None,
+    refit: Annotated[Path | None, typer.Option(help="A refittable plan to load these weights into.")] = None,
     hardware: Annotated[
         str, typer.Option(help="same_gpu, same_compute_capability or ampere_plus: where a plan runs.")
     ] = "same_gpu",
     version_compatible: Annotated[
-        bool, typer.Option("--version-compatible", help="A plan that later TensorRT versions run too.")
+        bool, typer.Option("--version-compatible", help="A plan that later TensorRT versions can run.")
     ] = False,
     device: Annotated[str, typer.Option("--device", help="The GPU of a plan.")] = "cuda",
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Make an ONNX file or a TensorRT plan that carries its preprocessing and its verdict; exit 3 if it is wrong.
+    """Export a model to a file with its preprocessing and its verdict inside; exit 3 if it differs from the model.
 
     Example: featune export resnet50 --precision int8 --data photos/ --out resnet50.int8.onnx
     """
@@ -81,12 +81,14 @@ def phases(say: Callable[[str], None]) -> Callable[[str, int, int], bool]:
 def verify(
     artefact: Annotated[Path, typer.Argument(help="A file that featune export wrote.")],
     data: Annotated[Path | None, typer.Option(help="A folder of your images. (default: two photographs)")] = None,
-    model: Annotated[str | None, typer.Option(help="What it should be. (default: what it says it is)")] = None,
+    model: Annotated[str | None, typer.Option(help="The model to compare with. (default: by the file)")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="The local weights that it was made from.")] = None,
     device: Annotated[str, typer.Option("--device", help="The GPU of a plan.")] = "cuda",
     as_json: Json = False,
 ) -> None:
-    """Is this file still its model? Judged on real images against torch; exit 3 if not, with the layer that departs.
+    """Compare an exported file with its torch model on real images.
+
+    Exit code 3 if they differ, with the first layer whose output differs.
 
     Example: featune verify resnet50.int8.onnx --data photos/
     """

@@ -16,20 +16,20 @@ features_app = typer.Typer(no_args_is_help=True, help="List, show, verify, remov
 app.add_typer(features_app, name="features", rich_help_panel=FEATURES)
 
 Store = Annotated[Path | None, typer.Option("--store", help="Folder of features. (default: the cache's)")]
-Keys = Annotated[list[str] | None, typer.Argument(metavar="[KEY]...", help="Keys, or how they begin.")]
+Keys = Annotated[list[str] | None, typer.Argument(metavar="[KEY]...", help="Keys, or their beginnings.")]
 
 
 @app.command(rich_help_panel=FEATURES)
 def extract(
     models: Annotated[str, typer.Argument(metavar="MODEL[,MODEL...]", help="timm names, or exported files.")],
     data: Annotated[str, typer.Argument(help="Folder, CSV, task, torch/NAME, hfds/OWNER/NAME or wds/PATTERN.")],
-    split: Annotated[str | None, typer.Option(help="Where the data has splits; all joins them.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split to read, if there are splits; all joins them.")] = None,
     input_key: Annotated[str | None, typer.Option(help="Column or extension of the image.")] = None,
     target_key: Annotated[str | None, typer.Option(help="Column or field of the label; '' for none.")] = None,
     class_map: Annotated[Path | None, typer.Option(help="Class names in order, or a pickled {name: number}.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="The first so many images.")] = None,
-    root: Annotated[Path | None, typer.Option(help="Where named data lie. (default: data)")] = None,
-    download: Annotated[bool, typer.Option("--download", help="Fetch named data that are not there.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N images.")] = None,
+    root: Annotated[Path | None, typer.Option(help="The folder of named data. (default: data)")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Download named data that are missing.")] = False,
     in_chans: InChans = None,
     backend: Annotated[str | None, typer.Option(help=BACKEND)] = None,
     precision: Annotated[str | None, typer.Option(help="fp32, fp16, bf16, int8, or auto. (default: fp32)")] = None,
@@ -37,8 +37,8 @@ def extract(
     checkpoint: Annotated[Path | None, typer.Option(help="Local weights, or a fine-tuned run's.")] = None,
     untrained: Annotated[bool, typer.Option("--untrained", help="Random weights; nothing is fetched.")] = False,
     decoder: Annotated[str, typer.Option(help="fast, or exact: Pillow's own resizing.")] = "fast",
-    on_error: Annotated[str, typer.Option(help="stop, with all bad files listed, or skip them.")] = "stop",
-    batch: Annotated[int | None, typer.Option(min=1, help="Images at a time. (default: searched)")] = None,
+    on_error: Annotated[str, typer.Option(help="For bad files: stop, with all of them listed, or skip.")] = "stop",
+    batch: Annotated[int | None, typer.Option(min=1, help="Batch size. (default: searched)")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads. (default: searched)")] = None,
     keep_views: Annotated[bool, typer.Option("--keep-views", help="Store decoded images for later passes.")] = False,
     max_pixels: Annotated[int | None, typer.Option(help="Refuse larger images. (default: 178,956,970)")] = None,
@@ -48,9 +48,9 @@ def extract(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Write a data set's features, and say what limited the speed. Killed, it goes on where it was.
+    """Extract the features of a data set, and say what limited the speed. A killed run resumes.
 
-    Several models share one pass: each image is decoded once.
+    With several models, each image is decoded once.
 
     Example: featune extract resnet50,vit_small_patch16_224 photos/ --out photos.npz
     """
@@ -106,8 +106,8 @@ def probe(
     splits: Annotated[str, typer.Option(help="As test=validation; of a data string.")] = "",
     input_key: Annotated[str | None, typer.Option(help="Column or extension of the image, of a data string.")] = None,
     target_key: Annotated[str | None, typer.Option(help="Column or field of the label, of a data string.")] = None,
-    root: Annotated[Path | None, typer.Option(help="Where named data lie. (default: data)")] = None,
-    download: Annotated[bool, typer.Option("--download", help="Fetch named data that are not there.")] = False,
+    root: Annotated[Path | None, typer.Option(help="The folder of named data. (default: data)")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Download named data that are missing.")] = False,
     in_chans: InChans = None,
     backend: Annotated[str, typer.Option(help="onnxruntime, torch, tensorrt or onnxruntime-tensorrt.")] = "onnxruntime",
     device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")] = "cpu",
@@ -155,7 +155,7 @@ def probe(
 
 @features_app.command("list")
 def features_list(store: Store = None, as_json: Json = False) -> None:
-    """What is stored, oldest first; unfinished files last.
+    """List stored features, oldest first; unfinished files last.
 
     Example: featune features list
     """
@@ -181,8 +181,8 @@ def features_list(store: Store = None, as_json: Json = False) -> None:
 
 
 @features_app.command("show")
-def features_show(key: Annotated[str, typer.Argument(help="A key, or how it begins.")], store: Store = None) -> None:
-    """All that a file says of itself, as JSON: what it depends on, what was skipped, the verdict of its pass.
+def features_show(key: Annotated[str, typer.Argument(help="A key, or its beginning.")], store: Store = None) -> None:
+    """Show the record of a file as JSON: what it depends on, what was skipped, what limited its pass.
 
     Example: featune features show 3f2a
     """
@@ -195,7 +195,7 @@ def features_show(key: Annotated[str, typer.Argument(help="A key, or how it begi
 
 @features_app.command("verify")
 def features_verify(keys: Keys = None, store: Store = None) -> None:
-    """Read every byte of the files, all unless named; exit 1 if one is damaged.
+    """Check every byte of the named files, or of all files; exit 1 if one is damaged.
 
     Example: featune features verify
     """
@@ -217,7 +217,7 @@ def features_verify(keys: Keys = None, store: Store = None) -> None:
 @features_app.command("remove")
 def features_remove(
     keys: Keys = None,
-    unfinished: Annotated[bool, typer.Option("--unfinished", help="Those that are not complete.")] = False,
+    unfinished: Annotated[bool, typer.Option("--unfinished", help="Files that are not complete.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Every file of the store.")] = False,
     store: Store = None,
 ) -> None:
@@ -246,10 +246,10 @@ def features_remove(
 
 @features_app.command("export")
 def features_export(
-    key: Annotated[str, typer.Argument(help="A key, or how it begins.")],
+    key: Annotated[str, typer.Argument(help="A key, or its beginning.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")],
     to: Annotated[str | None, typer.Option("--to", help="parquet, npz or safetensors. (default: by --out)")] = None,
-    data: Annotated[str | None, typer.Option("--data", help="Whose labels. (default: who asked last)")] = None,
+    data: Annotated[str | None, typer.Option("--data", help="Data set of the labels. (default: the last one)")] = None,
     store: Store = None,
 ) -> None:
     """Write rows with their paths and labels for other programs.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 STUDIES = "Studies"
 app = typer.Typer()
-study_app = typer.Typer(no_args_is_help=True, help="Run a study file, see how far it is, write its report.")
+study_app = typer.Typer(no_args_is_help=True, help="Run a study file, show its progress, write its report.")
 app.add_typer(study_app, name="study", rich_help_panel=STUDIES)
 
 Jobs = Annotated[
@@ -32,15 +32,15 @@ Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:
 
 @app.command(rich_help_panel=STUDIES)
 def demo(
-    seed: Annotated[int, typer.Option(help="Of the images, the weights and the training.")] = 0,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of everything it makes.")] = Path("runs/demo"),
+    seed: Annotated[int, typer.Option(help="Seed of the images, the weights and the training.")] = 0,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("runs/demo"),
     jobs: Jobs = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Run the papers in miniature, offline, in a few minutes, and write report.html.
 
-    Killed at any moment and started again, it goes on where it was.
+    A killed run resumes when it is started again.
 
     Example: featune demo --seed 1 --out runs/demo1
     """
@@ -61,7 +61,7 @@ def study_run(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Measure every cell of a study and write its report; finished cells are kept and never measured twice.
+    """Measure every cell of a study and write its report. Finished cells are not measured again.
 
     Example: featune study run studies/quickstart.yaml --out runs/quickstart
     """
@@ -82,7 +82,7 @@ def study_run(
 
 @study_app.command("status")
 def study_status(path: StudyPath, out: Out = None, device: Device = None, as_json: Json = False) -> None:
-    """How many cells are done, failed and waiting.
+    """Count the cells that are done, failed and waiting.
 
     Example: featune study status studies/quickstart.yaml
     """

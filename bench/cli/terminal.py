@@ -37,7 +37,7 @@ def errors() -> Iterator[None]:
         print(f"featune: {refused}", file=sys.stderr)
         raise typer.Exit(refused.exit_code) from None
     except KeyboardInterrupt:
-        print("featune: interrupted; what is finished is saved, run again to go on", file=sys.stderr)
+        print("featune: interrupted; finished work is saved, run the command again to resume", file=sys.stderr)
         raise typer.Exit(130) from None
 
 

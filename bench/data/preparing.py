@@ -138,7 +138,7 @@ def _read_prepared(folder: Path) -> Layout:
 def _check_ignored(source: Source, layout: Layout) -> None:
     if source.metric not in KNOWS_IGNORED and any(any(items.ignore) for items in layout.splits.values()):
         raise BadInput(
-            f"{source.name}: labels of -1 (nobody can say) found, which {source.metric} cannot leave out; "
+            f"{source.name}: labels of -1 (unknown) found, which {source.metric} cannot leave out; "
             f"expected one of {', '.join(KNOWS_IGNORED)}, or labels of 0 and 1"
         )
 

@@ -100,7 +100,9 @@ def _roles(request: Request, found: Sequence[str], given: Mapping[str, str]) -> 
         )
     twice = [name for name in roles.values() if list(roles.values()).count(name) > 1]
     if twice:
-        raise BadInput(f"{request.text}: split {twice[0]} is to be two of train, val and test; give each its own")
+        raise BadInput(
+            f"{request.text}: split {twice[0]} is used for two of train, val and test; name a different split for each"
+        )
     return roles
 
 

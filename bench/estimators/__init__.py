@@ -1,4 +1,4 @@
-"""Scores that shall predict transfer without training, and their judge."""
+"""Scores that predict transfer without training, and how well they do."""
 
 from typing import TYPE_CHECKING
 

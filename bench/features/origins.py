@@ -37,7 +37,7 @@ class Origin:
 
 
 def note_origin(root: Path, keys: Iterable[FeatureKey], data: Data) -> str:
-    """Write beside the rows, made or yet to be made, what they are of; gives the content's name."""
+    """Record next to the rows, made already or not, which data set they belong to; gives the content's name."""
     items = data.items
     record = {"root": str(Path(items.root).absolute()), "paths": items.paths, "labels": items.labels}
     # On one line: an indented one takes Python's own encoder, 5 s and half a gigabyte for ImageNet.
@@ -70,7 +70,7 @@ def origin_of(root: Path, key: str, chosen: str | None = None) -> Origin:
     if not found:
         raise BadInput(
             f"{key}: no paths and labels are stored with it; run the `featune extract` or `featune probe` that made it "
-            "again, which writes them and computes nothing twice"
+            "again: it stores them and does not compute the rows again"
         )
     if chosen is None:
         return found[0]
@@ -90,12 +90,12 @@ def items_of_origin(root: Path, origin: Origin) -> dict[str, Any]:
     file = root / f"{origin.content}.items.json"
     record = read_json(file)
     if not isinstance(record, dict):
-        raise BadInput(f"{file} is damaged or gone; extract {origin.data} again, which computes nothing twice")
+        raise BadInput(f"{file} is damaged or missing; extract {origin.data} again, the rows are not computed again")
     return record
 
 
 def forget(root: Path, key: str) -> int:
-    """Remove what is noted of a key, and paths and labels that no other key is of; gives how many bytes they had."""
+    """Remove the records of a key, and paths and labels that no other key uses; gives the bytes that are freed."""
     gone = [path for path in root.glob(f"{key}.*.data.json") if ASKED.fullmatch(path.name)]
     contents = {path.name.split(".")[1] for path in gone}
     freed = sum(map(_removed, gone))

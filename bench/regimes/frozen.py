@@ -24,7 +24,7 @@ from .settings import KnnSetting, MeansSetting, ProbeSetting, RidgeSetting
 class FrozenData:
     """Features and truth of train and val, what every head on frozen features is fitted from.
 
-    judged: the truth with -1 where nobody can say, which logistic regression leaves out and the metric too; other
+    judged: the truth with -1 for unknown, which logistic regression leaves out and the metric too; other
     heads are fitted with those as false.
     """
 
@@ -80,7 +80,7 @@ def frozen_regime(fit: Fit) -> Callable[["Bench", Any], Regime]:
 
 
 def _truths(items: Labelled, task: Task) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The truth, and the truth with -1 where nobody can say."""
+    """The truth, and the truth with -1 for unknown."""
     classes = len(task.classes)
     return items.truth(classes, task.multilabel), items.truth(classes, task.multilabel, masked=True)
 

@@ -15,7 +15,7 @@ THRESHOLD = "threshold"  # its name among the details of a row, and the metric's
 class Goodness:
     """The metric on val as a value of which more is better; called with scores [n, classes].
 
-    truth: of val, int [n] or [n, classes] with -1 where nobody can say. An F1 of several labels is judged at the best
+    truth: of val, int [n] or [n, classes] with -1 for unknown. An F1 of several labels is judged at the best
     common threshold on val, and the threshold is kept: the same is to be used on test. Heads have scores of many kinds
     (votes, margins, logits), so that no fixed threshold would be fair to all.
     """

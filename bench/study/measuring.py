@@ -16,7 +16,7 @@ from featune.engine.images import Labelled
 from featune.engine.metrics import METRICS
 from featune.engine.models import ModelSpec
 from featune.engine.store import digest
-from featune.export.backends import artefact
+from featune.export.backends import artefact, graph_target
 from featune.export.commands import SAMPLE, sample_images
 
 from ..regimes import REGIMES, Bench, metric_options
@@ -81,7 +81,7 @@ def _value(study: Study, cell: Cell, spec: ModelSpec, task: Task) -> tuple[float
 def export_graph(study: Study, pair: tuple[ModelSpec, Task]) -> str | None:
     """Make and check a model's graph before its cells ask for it; the error in words where that fails."""
     spec, task = pair
-    if study.backend == "torch":
+    if graph_target(study.backend) is None:
         return None
     try:
         artefact(spec, Path(study.cache), _sampler(task.load("train"), spec))

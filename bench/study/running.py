@@ -1,4 +1,4 @@
-"""Run a study: every cell that has no row yet is measured; killed, it goes on where it was."""
+"""Run a study: every cell that has no row yet is measured, so that a killed study resumes."""
 
 import dataclasses
 import functools

@@ -80,7 +80,7 @@ def table_layout(file: Path, seed: int) -> Layout:
     """A table with the columns path and label, and perhaps split (train, val, test) and group.
 
     Several labels are separated by `|`, or there is a column `label:<class>` of 0 and 1 for each class instead of
-    `label` (-1: nobody can say). Paths are seen from the table's folder. A group never straddles splits.
+    `label` (-1: unknown). Paths are seen from the table's folder. A group never straddles splits.
     """
     table = read_table(file)
     items, classes, several = items_of_table(file, table)

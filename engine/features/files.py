@@ -153,9 +153,7 @@ class Part:
         try:
             yield
         except OSError as error:
-            raise BadInput(
-                f"cannot write {self.path}: {error.strerror}; make room and run again, it goes on where it was"
-            ) from error
+            raise BadInput(f"cannot write {self.path}: {error.strerror}; make room and run again to resume") from error
 
     def _size(self) -> int:
         return HEADER + self.rows * self.width * (np.dtype(self.dtype).itemsize if self.dtype else 0)

@@ -91,7 +91,7 @@ class FeatureStore:
     ) -> list[Features]:
         """The features of every key, in one pass over the images for all that are not there yet.
 
-        Each image is read and decoded once, whatever the number of models. Killed, it goes on where it was.
+        Each image is read and decoded once, whatever the number of models. A killed pass resumes.
         Raises BadImages as `extract` does; what was computed is kept for the next call.
         """
         if not len(items):

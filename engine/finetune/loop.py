@@ -31,7 +31,7 @@ class Diverged(FeatuneError):
 class Run:
     """Where and how a training runs, which its weights do not depend on but for the device's arithmetic.
 
-    work: a folder for the checkpoint `<name>.pt`, by which a killed training goes on; written every `save_seconds`.
+    work: a folder for the checkpoint `<name>.pt`, from which a killed training resumes; written every `save_seconds`.
     """
 
     device: str = "cpu"
@@ -54,7 +54,7 @@ def train(
     """The one training loop, at the first of the recipe's learning rates.
 
     model: uint8 images to logits; it is trained in place and returned in eval mode. truth: int64 [n], or [n, classes]
-    where several classes may hold, with -1 where nobody can say; such a pair has no part in the loss. Order, crops
+    where several classes may hold, with -1 for unknown; such a pair has no part in the loss. Order, crops
     and flips depend on (seed, epoch, index) only, and a checkpoint keeps the rest of the state, so that a killed and
     resumed training gives the same weights as an uninterrupted one.
     """

@@ -28,7 +28,7 @@ class TrainVal:
     multilabel: bool = False
 
     def truth(self, items: Labelled) -> Tensor:
-        """int64 [n], or [n, classes] with -1 where nobody can say."""
+        """int64 [n], or [n, classes] with -1 for unknown."""
         return torch.from_numpy(items.truth(self.classes, self.multilabel, masked=True))
 
 

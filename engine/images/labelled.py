@@ -26,7 +26,7 @@ class Labelled:
 
     paths: seen from `root`; files, or ranges of bytes in them (`addresses.py`). labels: class indices of each
     image; one each unless the task is multi-label. Each of the others is empty or has an entry per image.
-    ignore: classes of which nobody can say whether they hold (VOC's "difficult"), left out by metrics that can.
+    ignore: classes that are unknown for an image (VOC's "difficult"); metrics that can leave them out do so.
     groups: what must stay on one side of a split (a patient, a place). weights: how much an image counts.
     channels: as which the files are read, all of them: 1 to 4, see `decoding.py`.
     """

@@ -68,7 +68,7 @@ def checked_truth(truth: ArrayLike, rows: int) -> NDArray:
 
 
 def judged_truth(truth: ArrayLike, rows: int, values: tuple[int, ...] = (-1, 0, 1)) -> NDArray:
-    """Truth [n, k] of 0 and 1, and of -1 where nobody can say."""
+    """Truth [n, k] of 0 and 1, and of -1 for unknown."""
     found = np.asarray(truth)
     if found.ndim != 2 or len(found) != rows:
         raise BadInput(f"truth of shape {found.shape} found; expected [{rows}, k], one row each; check the split")

@@ -99,7 +99,7 @@ def fit_path_multilabel(
 ) -> PathFit:
     """One binary logistic regression per column of truth, bool [n, k]; the rest as in `fit_path`.
 
-    Truth may be int with -1 where nobody can say: that pair of row and class has no part in the fit. The objective is
+    Truth may be int with -1 for unknown: that pair of row and class has no part in the fit. The objective is
     summed over classes. A class that is true (or false) of every row gets zero weights and -ABSENT (or ABSENT) as bias.
     """
     stacked = stacked_rows(rows)

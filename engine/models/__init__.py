@@ -1,4 +1,4 @@
-"""Which model: its spec, what timm and the hub know of it, its weights, and the torch modules made of them."""
+"""Models: their specs, the records of timm and the hub, weights, and torch modules."""
 
 from typing import TYPE_CHECKING
 

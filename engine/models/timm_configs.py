@@ -44,7 +44,7 @@ def _hub_config(architecture: str) -> dict[str, Any]:
         if folder is not None:
             raise no_model(folder, f"config.json: {_said(error)}") from error
         if isinstance(error, (OSError, RuntimeError, ValueError)):
-            raise Missing(f"{architecture}: not to be had ({first_line(error)}); check the name and network") from error
+            raise Missing(f"{architecture}: not available ({first_line(error)}); check the name and network") from error
         raise BadInput(
             f"{architecture}: its config.json is not timm's ({_said(error)}); choose another model"
         ) from error

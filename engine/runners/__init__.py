@@ -1,4 +1,4 @@
-"""The Runner contract (uint8 images in, float32 feature rows out) and who keeps it: torch, ONNX Runtime, TensorRT."""
+"""The Runner contract (uint8 images in, float32 feature rows out) and the runners: torch, ONNX Runtime, TensorRT."""
 
 from typing import TYPE_CHECKING
 

@@ -95,7 +95,7 @@ def bound_run(session: Any, inputs: dict[str, Tensor], outputs: dict[str, Tensor
     for bind, tensors in ((binding.bind_input, inputs), (binding.bind_output, outputs)):
         for name, tensor in tensors.items():
             if not tensor.is_contiguous():
-                raise BadInput(f"{name}: an address says nothing of strides {tensor.stride()}; make it contiguous")
+                raise BadInput(f"{name}: strides {tensor.stride()} found; make it contiguous")
             kind, index = tensor.device.type, tensor.device.index or 0
             bind(name, kind, index, _NUMPY[tensor.dtype], tuple(tensor.shape), tensor.data_ptr())
     options = onnxruntime.RunOptions()

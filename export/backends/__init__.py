@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .opening import artefact, check_backend, checked_plan, exported, open_artefact, open_runner
+    from .opening import artefact, check_backend, checked_plan, exported, graph_target, open_artefact, open_runner
     from .tensorrt_gate import gate_of_plan, plan_down
     from .tensorrt_plan import (
         check_machine,
@@ -27,6 +27,7 @@ __all__ = [
     "checked_plan",
     "exported",
     "gate_of_plan",
+    "graph_target",
     "judged",
     "open_artefact",
     "open_plan",

@@ -24,7 +24,6 @@ from ..precision import AUTO, LADDER, check_precision, image_digests, speed_agai
 from .tensorrt_gate import gate_of_plan, plan_down
 from .tensorrt_plan import machine, open_plan, plan_from_graph
 
-BACKENDS = ("torch", "onnxruntime", "onnxruntime-tensorrt", "tensorrt")
 PLAN_BATCHES = (1, 64, 256)  # least, usual, most
 log = logging.getLogger("featune")
 
@@ -36,6 +35,27 @@ class Artefact:
     path: Path
     digest: str
     parity: Parity
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What a backend is asked to open; the fields are the arguments of `open_runner`."""
+
+    spec: ModelSpec
+    device: str
+    cache: Path
+    sample: Callable[[], Tensor]
+    threads: int | None
+    precision: str
+    allow_fallback: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Backend:
+    """open: gives the runner. target: what its graph is made for, None where it runs the torch module itself."""
+
+    open: Callable[[Asked], contextlib.AbstractContextManager[Runner]]
+    target: str | None
 
 
 def artefact(
@@ -129,29 +149,9 @@ def open_runner(
     Raises BadInput for an unknown backend, ParityFailed for a wrong export, Missing for an absent device.
     """
     check_backend(backend)
-    if backend == "torch":
-        with torch_runner(feature_model(spec), device) as runner:
-            yield runner
-        return
-    if backend == "onnxruntime":
-        path = artefact(spec, cache, sample, precision=precision).path
-        with open_artefact(path, device, spec=spec, threads=threads, allow_fallback=allow_fallback) as runner:
-            yield runner
-        return
-    if backend == "tensorrt":
-        plan = checked_plan(spec, cache, sample, precision=precision, device=device)
-        with open_plan(plan, device) as runner:
-            yield runner
-        return
-    library()
-    found = artefact(spec, cache, sample, precision=precision, target="tensorrt")
-    settings_of_provider = _provider_settings(spec, found, cache, device)
-    with onnxruntime_runner(
-        found.path, device, threads=threads, provider="tensorrt", allow_fallback=allow_fallback,
-        settings=settings_of_provider,
-    ) as runner:  # fmt: skip
-        # Its engine takes no more images at a time than its profile says.
-        yield functools.update_wrapper(functools.partial(within, (1, PLAN_BATCHES[2]), runner), runner)
+    asked = Asked(spec, device, cache, sample, threads, precision, allow_fallback)
+    with BACKENDS[backend].open(asked) as runner:
+        yield runner
 
 
 def checked_plan(
@@ -195,6 +195,40 @@ def open_artefact(
         yield runner
 
 
+@contextlib.contextmanager
+def _torch(asked: Asked) -> Iterator[Runner]:
+    with torch_runner(feature_model(asked.spec), asked.device) as runner:
+        yield runner
+
+
+@contextlib.contextmanager
+def _onnxruntime(asked: Asked) -> Iterator[Runner]:
+    path = artefact(asked.spec, asked.cache, asked.sample, precision=asked.precision).path
+    with open_artefact(
+        path, asked.device, spec=asked.spec, threads=asked.threads, allow_fallback=asked.allow_fallback
+    ) as runner:
+        yield runner
+
+
+@contextlib.contextmanager
+def _onnxruntime_tensorrt(asked: Asked) -> Iterator[Runner]:
+    library()
+    found = artefact(asked.spec, asked.cache, asked.sample, precision=asked.precision, target="tensorrt")
+    with onnxruntime_runner(
+        found.path, asked.device, threads=asked.threads, provider="tensorrt", allow_fallback=asked.allow_fallback,
+        settings=_provider_settings(asked.spec, found, asked.cache, asked.device),
+    ) as runner:  # fmt: skip
+        # Its engine takes no more images at a time than its profile says.
+        yield functools.update_wrapper(functools.partial(within, (1, PLAN_BATCHES[2]), runner), runner)
+
+
+@contextlib.contextmanager
+def _tensorrt(asked: Asked) -> Iterator[Runner]:
+    plan = checked_plan(asked.spec, asked.cache, asked.sample, precision=asked.precision, device=asked.device)
+    with open_plan(plan, asked.device) as runner:
+        yield runner
+
+
 def _provider_settings(spec: ModelSpec, found: Artefact, cache: Path, device: str) -> dict[str, str]:
     """Of ONNX Runtime's TensorRT provider. Its cache does not notice another graph or version: the path must."""
     side, channels = spec.view.side, spec.view.channels
@@ -213,9 +247,24 @@ def _provider_settings(spec: ModelSpec, found: Artefact, cache: Path, device: st
     }
 
 
+# A backend is one module of engine/runners/ and one row here.
+BACKENDS: dict[str, Backend] = {
+    "torch": Backend(_torch, None),
+    "onnxruntime": Backend(_onnxruntime, "cpu"),
+    "onnxruntime-tensorrt": Backend(_onnxruntime_tensorrt, "tensorrt"),
+    "tensorrt": Backend(_tensorrt, "tensorrt"),
+}
+
+
 def check_backend(name: str) -> None:
     if name not in BACKENDS:
         raise BadInput(f"no backend named {name!r}{nearest(name, BACKENDS)}; one of {', '.join(BACKENDS)}")
+
+
+def graph_target(backend: str) -> str | None:
+    """What the graph of a backend is made for, cpu or tensorrt; None where it runs the torch module itself."""
+    check_backend(backend)
+    return BACKENDS[backend].target
 
 
 def _passing(path: Path, spec: ModelSpec) -> dict[str, Any] | None:

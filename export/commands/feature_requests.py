@@ -18,8 +18,8 @@ from featune.engine.store import digest
 
 from ..backends import (
     artefact,
-    check_backend,
     checked_plan,
+    graph_target,
     open_artefact,
     open_plan,
     open_runner,
@@ -56,7 +56,7 @@ def request_of_spec(spec: ModelSpec, items: Labelled, how: RunSettings, cache: P
 
     The spec is taken with the items' channels.
     """
-    check_backend(how.backend)
+    target = graph_target(how.backend)
     spec = with_channels(spec, items.channels)
     graph = ""
 
@@ -68,11 +68,10 @@ def request_of_spec(spec: ModelSpec, items: Labelled, how: RunSettings, cache: P
         # Its plan may come to a safer precision than its graph: the features are named by what is run.
         plan = checked_plan(spec, cache, images, precision=how.precision, device=how.device)
         graph = read_plan(plan)[0].key.graph
-    elif how.backend != "torch":
-        target = "cpu" if how.backend == "onnxruntime" else "tensorrt"
+    elif target is not None:
         graph = artefact(spec, cache, images, precision=how.precision, target=target).digest
     elif how.precision != "fp32":
-        raise BadInput(f"--backend torch runs fp32, {how.precision} asked for; use --backend onnxruntime")
+        raise BadInput(f"--backend {how.backend} runs fp32, {how.precision} asked for; use --backend onnxruntime")
     key = FeatureKey(
         spec.digest, spec.view, items.content_digest, how.place(how.backend), how.precision, graph, how.decoder
     )

@@ -1,4 +1,4 @@
-"""The first layer of an artefact whose output departs from the model's."""
+"""The first layer of an artefact whose output differs from the model's."""
 
 import dataclasses
 import os
@@ -13,7 +13,7 @@ from .metadata import read_graph
 
 LAYER = "featune.layer"  # a node's metadata entry: the torch module that it came from
 AT_ONCE = 96  # values fetched per session; each is a tensor of a few images
-# How far a layer may be from the fp32 graph, relative to its spread over images, before it counts as departing.
+# How far a layer may be from the fp32 graph, relative to its spread over images, before it counts as different.
 TOLERANCE = {"fp32": 1e-3, "fp16": 2e-2, "bf16": 1e-1, "int8": 5e-1}
 
 
@@ -27,7 +27,8 @@ class DifferingLayer:
     error: float
 
     def __str__(self) -> str:
-        return f"first departs at {self.layer} ({self.operator} -> {self.value}), relative error {self.error:.3g}"
+        where = f"{self.layer} ({self.operator} -> {self.value})"
+        return f"the first layer whose output differs is {where}, relative error {self.error:.3g}"
 
 
 def first_differing_layer(

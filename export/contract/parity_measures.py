@@ -1,4 +1,4 @@
-"""Do two runners agree on real images? The measures, the thresholds, and the verdict made of them."""
+"""Do two runners agree on real images? Measures, thresholds, and the decision."""
 
 import dataclasses
 import itertools

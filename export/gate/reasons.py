@@ -21,12 +21,12 @@ from ..contract import (
 from ..graph import graph_from_spec
 from .samples import Sample
 
-LOOKED_AT = 4  # images with which the departing layer is sought
+LOOKED_AT = 4  # images with which the first differing layer is searched
 AS_NEAR = 4  # times torch's own distance from float64, within which an artefact differs by rounding alone
 
 
 def differing_layer_of(spec: ModelSpec, path: Path, sample: Sample, precision: str) -> str:
-    """The first layer that departs from a fresh fp32 export that is itself right, in words.
+    """The first layer whose output differs from that of a fresh and correct fp32 export, in words.
 
     The fresh export is optimised as artefacts are; should that one be wrong too, the exporter's optimiser is
     left out. Where neither is right the exporter is at fault and no layer can be named. Nor can one where the
@@ -72,7 +72,7 @@ def rounding_of(spec: ModelSpec, path: Path, images: torch.Tensor) -> str:
     if not its <= AS_NEAR * max(ours, 1e-12):
         return ""
     return (
-        f"no layer departs: in float64 the worst row is {ours:.1e} (1 - cosine) from torch's fp32 and {its:.1e} from "
+        f"no layer is wrong: in float64 the worst row is {ours:.1e} (1 - cosine) from torch's fp32 and {its:.1e} from "
         "the artefact's, so this model magnifies rounding and either is as right; use --backend torch to have torch's"
     )
 

@@ -108,7 +108,7 @@ def judge(
     if "logits" in {value.name for value in proto.graph.output} and math.isfinite(found.noise):
         logits = _logits_parity(spec, runs, sample)
         wrong = [f"logits: {reason}" for reason in failures(logits, precision)]
-        departure = departure or ("the features agree, the classifier after them departs" if wrong else "")
+        departure = departure or ("the features agree, but the logits differ: the classifier is wrong" if wrong else "")
         reasons += wrong
     reasons = [*differences, *reasons]
     if contract and not differences:

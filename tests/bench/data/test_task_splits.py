@@ -93,7 +93,7 @@ def test_a_hub_set_without_a_test_is_asked_which_split_is_which(tmp_path: Path) 
     assert made.load("train").root == made.root == "/"  # each split is packed in a folder of its own
     with pytest.raises(BadInput, match="validatoin asked for; nearest: validation"):
         look(source(text, {"test": "validatoin"}, **options))
-    with pytest.raises(BadInput, match="split validation is to be two of train, val and test"):
+    with pytest.raises(BadInput, match="split validation is used for two of train, val and test"):
         look(source(text, {"test": "validation", "val": "validation"}, **options))
 
 

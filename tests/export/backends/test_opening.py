@@ -1,12 +1,21 @@
-"""Backends on GPUs, with fakes in the place of the GPU and of TensorRT."""
+"""The table of backends; and those on GPUs, with fakes in the place of the GPU and of TensorRT."""
 
+import contextlib
 import types
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
+from featune.engine.errors import BadInput
+from featune.engine.features import FeatureStore
+from featune.engine.images import Labelled
 from featune.engine.models import ModelSpec
-from featune.export.backends.opening import Artefact, _provider_settings
+from featune.engine.runners import Runner
+from featune.export.backends import graph_target
+from featune.export.backends.opening import BACKENDS, Artefact, Asked, Backend, _provider_settings
+from featune.export.commands import RunSettings, request_of_spec
 from featune.export.contract import Parity
 
 
@@ -28,3 +37,32 @@ def test_the_provider_keeps_engines_in_a_folder_that_is_there_and_is_its_gpus_ow
         assert Path(settings["trt_engine_cache_path"]).is_dir()
         assert Path(settings["trt_timing_cache_path"]).is_dir()
     assert folders[0] != folders[1]
+
+
+def test_a_backend_is_one_row_of_the_table(
+    items: Labelled, spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new row is opened, its features are named after it, and a graph is made only where its row has a target."""
+    monkeypatch.setitem(BACKENDS, "constant", Backend(_constant, None))
+    request = request_of_spec(spec, items, RunSettings("constant"), tmp_path)
+    (found,) = FeatureStore(tmp_path / "features").extract(items, [request])
+    assert (found.rows.shape, set(found.rows.ravel().tolist())) == ((11, 2), {7.0})
+    assert request.key.backend == "constant:cpu"
+    assert not (tmp_path / "graphs").exists()
+    monkeypatch.setitem(BACKENDS, "constant", Backend(_constant, "cpu"))
+    assert request_of_spec(spec, items, RunSettings("constant"), tmp_path).key.artefact
+    assert len(list((tmp_path / "graphs").glob("*.onnx"))) == 1
+
+
+@contextlib.contextmanager
+def _constant(asked: Asked) -> Iterator[Runner]:
+    yield lambda images: torch.full((len(images), 2), 7.0)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_backend_without_a_graph_runs_fp32_only(name: str, items: Labelled, spec: ModelSpec, tmp_path: Path) -> None:
+    if graph_target(name) is None:
+        with pytest.raises(BadInput, match=f"--backend {name} runs fp32, int8 asked for"):
+            request_of_spec(spec, items, RunSettings(name, precision="int8"), tmp_path)
+    else:
+        assert graph_target(name) in ("cpu", "tensorrt")

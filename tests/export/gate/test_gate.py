@@ -1,4 +1,4 @@
-"""Deliberately wrong artefacts: each must be refused, and the report must say where it departs."""
+"""Deliberately wrong artefacts: each must be refused, and the report must name the first layer whose output differs."""
 
 import dataclasses
 import shutil
@@ -77,13 +77,13 @@ def test_mean_and_std_swapped_are_refused(spec: ModelSpec, copy: Path, sample: S
 
     verdict = judge(spec, edited(copy, swapped), sample)
     assert not verdict.passed
-    assert "first departs at normalise" in verdict.departure
+    assert "the first layer whose output differs is normalise" in verdict.departure
 
 
 def test_channels_in_the_order_of_opencv_are_refused(spec: ModelSpec, copy: Path, sample: Sample) -> None:
     verdict = judge(spec, edited(copy, bgr), sample)
     assert not verdict.passed
-    assert "first departs at normalise" in verdict.departure
+    assert "the first layer whose output differs is normalise" in verdict.departure
 
 
 def test_another_crop_is_refused_though_its_numbers_agree(spec: ModelSpec, copy: Path, sample: Sample) -> None:
@@ -111,7 +111,7 @@ def test_rounding_is_told_from_a_wrong_layer_by_float64(
 def test_a_layer_scaled_by_five_percent_is_refused_by_its_name(spec: ModelSpec, copy: Path, sample: Sample) -> None:
     verdict = judge(spec, edited(copy, lambda p: scaled(p, "1.layer3.0.conv1.weight", 1.05)), sample)
     assert not verdict.passed
-    assert "first departs at layer3.0." in verdict.departure
+    assert "the first layer whose output differs is layer3.0." in verdict.departure
 
 
 def test_features_scaled_as_a_whole_are_refused_though_their_cosine_is_one(
@@ -196,7 +196,7 @@ def test_logits_are_judged_wherever_the_graph_gives_them(spec: ModelSpec, sample
     graph = graph_from_spec(spec, tmp_path / "both.onnx", logits=True)
     verdict = judge(spec, edited(graph, wrong), sample)
     assert verdict.reasons[0].startswith("logits: worst row")
-    assert verdict.departure == "the features agree, the classifier after them departs"
+    assert verdict.departure == "the features agree, but the logits differ: the classifier is wrong"
     assert "says classes is None, 1000 is right" in verdict.reasons[-1]
 
 
@@ -239,7 +239,7 @@ def test_a_wrong_export_is_neither_kept_nor_used(
 
     monkeypatch.setattr("featune.export.backends.opening.graph_from_spec", wrong)
     with (
-        pytest.raises(ParityFailed, match="first departs at normalise"),
+        pytest.raises(ParityFailed, match="the first layer whose output differs is normalise"),
         open_runner(spec, "onnxruntime", cache=tmp_path, sample=lambda: sample.images),
     ):
         pass
