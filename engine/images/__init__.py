@@ -6,7 +6,15 @@ if TYPE_CHECKING:
     from .addresses import address, encoded, file_of
     from .batching import batches
     from .decoding import MODES, Decoder, check_channels, check_decoder, image_of, limit_pixels, read_bytes, read_image
-    from .labelled import IMAGE_SUFFIXES, Labelled, folder_items, image_files
+    from .file_names import (
+        IMAGE_SUFFIXES,
+        count_left_out,
+        describe_left_out,
+        image_files,
+        is_hidden,
+        is_image_name,
+    )
+    from .labelled import Labelled, folder_items
     from .views import Augmentation, Pixels, eval_view, fast_view, pixels_of, train_view
 else:
     from ..doors import lazy_exports
@@ -24,6 +32,8 @@ __all__ = [
     "batches",
     "check_channels",
     "check_decoder",
+    "count_left_out",
+    "describe_left_out",
     "encoded",
     "eval_view",
     "fast_view",
@@ -31,6 +41,8 @@ __all__ = [
     "folder_items",
     "image_files",
     "image_of",
+    "is_hidden",
+    "is_image_name",
     "limit_pixels",
     "pixels_of",
     "read_bytes",

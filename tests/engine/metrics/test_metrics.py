@@ -5,7 +5,7 @@ import pytest
 from metric_cases import same, scores_of_many_kinds, value_or_none
 
 from featune.engine.errors import BadInput
-from featune.engine.metrics import METRICS, Metric, accuracy, calibration, f1, ranking
+from featune.engine.metrics import METRICS, Metric, accuracy, calibration, f1, kappa, ranking
 from featune.engine.metrics.accuracy import top1, top5
 from featune.engine.metrics.calibration import log_loss, softmax
 from featune.engine.metrics.f1 import f1_macro, f1_micro
@@ -17,7 +17,7 @@ from featune.engine.metrics.ranking import mean_average_precision, roc_auc
 def test_every_metric_of_the_package_is_in_the_table():
     made = {
         id(one)
-        for module in (accuracy, calibration, f1, ranking)
+        for module in (accuracy, calibration, f1, kappa, ranking)
         for one in vars(module).values()
         if isinstance(one, Metric)
     }
