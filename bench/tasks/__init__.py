@@ -3,10 +3,11 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .class_names import class_order, is_order_of_grades
+    from .folder_splits import SYNONYMS, describe_beside, named_folders, split_folders
     from .folders import absent_files, class_folders, folder_items, labelled_files, require_files, require_writable
     from .layouts import (
         CALLED,
-        SYNONYMS,
         VAL_OF_TRAIN,
         WHOLE,
         Layout,
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
         fold_layout,
         folder_layout,
         read_folder_split,
-        split_folder,
         table_layout,
     )
     from .splits import shared_images, straddling_groups, stratified_split
@@ -40,15 +40,19 @@ __all__ = [
     "absent_files",
     "check_metric",
     "class_folders",
+    "class_order",
     "cut_val",
     "cut_whole",
+    "describe_beside",
     "empty_classes",
     "fold_layout",
     "folder_items",
     "folder_layout",
+    "is_order_of_grades",
     "items_of_table",
     "labelled_files",
     "load_task",
+    "named_folders",
     "paths_of",
     "read_folder_split",
     "read_table",
@@ -56,7 +60,7 @@ __all__ = [
     "require_writable",
     "save_task",
     "shared_images",
-    "split_folder",
+    "split_folders",
     "straddling_groups",
     "stratified_split",
     "table_layout",

@@ -3,7 +3,7 @@
 import collections
 import itertools
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ..errors import BadInput
@@ -28,21 +28,21 @@ def image_files(folder: Path, left_out: collections.Counter[str] | None = None) 
     images would be missing in silence.
     """
 
-    def refuse(error: OSError) -> None:
-        raise BadInput(f"{error.filename}: cannot be listed: {error.strerror}; change its permissions or remove it")
-
     found = []
-    for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+    for place, folders, files in _visible(folder):
         prefix = os.path.relpath(place, folder) + "/" if place != os.fspath(folder) else ""
-        folders[:] = [name for name in folders if not is_hidden(name)]
         for name in itertools.chain(folders, files):  # a folder named like an image is reported as no image
             if is_image_name(name):
                 found.append(prefix + name)
         if left_out is not None:
             count_left_out(files, left_out)
-        folders[:] = [name for name in folders if not _leads_back(os.path.join(place, name))]
     # Text alone, for a million of Path objects takes half a gigabyte.
     return sorted(found, key=lambda path: path.replace("/", "\0"))
+
+
+def holds_images(folder: Path) -> bool:
+    """Whether there is an image in a folder or below it."""
+    return any(is_image_name(name) for _, _, files in _visible(folder) for name in files)
 
 
 def is_hidden(path: str) -> bool:
@@ -71,9 +71,21 @@ def describe_left_out(left_out: Mapping[str, int], shown: int = 5) -> str:
     most = sorted(left_out.items(), key=lambda one: (-one[1], one[0]))
     listed = ", ".join(f"{count} {suffix}" for suffix, count in most[:shown])
     return (
-        f"files left out, no images by their suffix: {listed}{', ...' if len(most) > shown else ''}; if they are "
-        "images, save them as .png or .jpg"
+        f"files left out: {listed}{', ...' if len(most) > shown else ''}; expected suffixes of images "
+        f"({' '.join(IMAGE_SUFFIXES[:3])} ..., docs/data.md lists them), save others as .png or .jpg"
     )
+
+
+def _visible(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """`os.walk` with links followed, without hidden folders and those that lead back."""
+
+    def refuse(error: OSError) -> None:
+        raise BadInput(f"{error.filename}: cannot be listed: {error.strerror}; change its permissions or remove it")
+
+    for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        yield place, folders, files
+        folders[:] = [name for name in folders if not _leads_back(os.path.join(place, name))]
 
 
 def _leads_back(folder: str) -> bool:

@@ -39,5 +39,5 @@ def test_files_left_out_for_their_suffix_are_counted_and_companions_are_not(tmp_
     left_out: collections.Counter[str] = collections.Counter()
     assert image_files(tmp_path, left_out) == ["a.JPG", "b.jfif"]
     assert left_out == {".heic": 2, ".tga": 1, "no suffix": 1}
-    assert "2 .heic, 1 .tga, 1 no suffix; if they are images, save them" in describe_left_out(left_out)
+    assert "files left out: 2 .heic, 1 .tga, 1 no suffix; expected" in describe_left_out(left_out)
     assert describe_left_out({}) == ""
