@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         cut_whole,
         fold_layout,
         folder_layout,
+        in_order,
         read_folder_split,
         table_layout,
     )
@@ -48,6 +49,7 @@ __all__ = [
     "fold_layout",
     "folder_items",
     "folder_layout",
+    "in_order",
     "is_order_of_grades",
     "items_of_table",
     "labelled_files",

@@ -4,7 +4,7 @@ import collections
 import dataclasses
 import functools
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from featune.engine.errors import BadInput
@@ -161,6 +161,24 @@ def fold_layout(layout: Layout, where: str, number: int, folds: int, seed: int) 
     splits, note = cut_val({"train": rest, "test": held}, seed, where)
     note = f"{where}: test is fold {number + 1} of {folds} by class and seed {seed}{note}"
     return dataclasses.replace(layout, splits={split: splits[split] for split in SPLITS}, note=note)
+
+
+def in_order(layout: Layout, classes: Sequence[str], where: str) -> Layout:
+    """The layout with its classes numbered in the order given. Raises BadInput where these are not its classes."""
+    if sorted(classes) != sorted(layout.classes) or len(set(classes)) < len(classes):
+        raise BadInput(
+            f"{where}: the order {', '.join(classes)} given, classes {', '.join(layout.classes)} found; give each of "
+            "them once"
+        )
+    place = [classes.index(name) for name in layout.classes]
+    splits = {}
+    for split, items in layout.splits.items():
+        labels, ignore = (
+            tuple(tuple(sorted(place[label] for label in some)) for some in column)
+            for column in (items.labels, items.ignore)
+        )
+        splits[split] = dataclasses.replace(items, labels=labels, ignore=ignore)
+    return dataclasses.replace(layout, splits=splits, classes=tuple(classes))
 
 
 def cut_whole(items: Labelled, where: str, seed: int) -> tuple[dict[str, Labelled], str]:
