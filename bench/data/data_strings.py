@@ -16,11 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from featune.engine.errors import BadInput, Missing, nearest
-from featune.engine.images import is_image_name
 
 from ..catalogue import TASKS
 from ..progress import Progress, Silent
-from ..tasks import PARQUET
+from ..tasks import PARQUET, refuse_file
 from .files import read_csv, read_folder, read_tars, read_task
 from .huggingface import read_hub
 from .request import Data, Request, with_class_map
@@ -28,7 +27,6 @@ from .torchvision_names import read_torch
 from .webdataset_shards import read_wds
 
 LIBRARIES: dict[str, Callable[[Request, Progress], Data]] = {"torch": read_torch, "hfds": read_hub, "wds": read_wds}
-ARCHIVES = (".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 STREAMED = ("hfids", "tfds")  # timm's other prefixes, which have no order to come back to
 
 
@@ -89,22 +87,9 @@ def _read_by_name(request: Request) -> Data:
         return read_task(request, folder)
     if request.text in TASKS:
         raise Missing(f"{folder}: {request.text} is not prepared there; run `featune prepare {request.text} --raw DIR`")
-    if Path(request.text).exists():
-        raise BadInput(
-            f"{request.text}: a file that is no data by its suffix; expected a folder, a .csv, .parquet or .tar file: "
-            f"{_how_to_read(request.text)}"
-        )
+    refuse_file(Path(request.text))
     known = [*TASKS, *(f"{prefix}/" for prefix in LIBRARIES)]
     raise BadInput(
         f"{request.text}: no such file, folder or prepared task{nearest(request.text, known)}; expected a folder, a "
         f".csv, .parquet or .tar file, a task's name, or torch/NAME, hfds/OWNER/NAME, wds/PATTERN"
     )
-
-
-def _how_to_read(text: str) -> str:
-    """What to do with a file so that it can be read."""
-    if text.lower().endswith(ARCHIVES):
-        return "unpack it and give the folder"
-    if is_image_name(Path(text).name):
-        return "give the folder that the image lies in"
-    return "save it as one of them"

@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .class_names import class_order, is_order_of_grades
     from .folder_splits import SYNONYMS, describe_beside, named_folders, split_folders
-    from .folders import absent_files, class_folders, folder_items, labelled_files, require_files, require_writable
+    from .folders import (
+        absent_files,
+        class_folders,
+        folder_items,
+        images_lie_in,
+        labelled_files,
+        refuse_file,
+        require_files,
+        require_writable,
+    )
     from .layouts import (
         CALLED,
         VAL_OF_TRAIN,
@@ -49,6 +58,7 @@ __all__ = [
     "fold_layout",
     "folder_items",
     "folder_layout",
+    "images_lie_in",
     "in_order",
     "is_order_of_grades",
     "items_of_table",
@@ -58,6 +68,7 @@ __all__ = [
     "paths_of",
     "read_folder_split",
     "read_table",
+    "refuse_file",
     "require_files",
     "require_writable",
     "save_task",

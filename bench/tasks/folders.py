@@ -13,6 +13,8 @@ from featune.engine.images import Labelled, count_left_out, file_of, image_files
 
 from .class_names import class_order
 
+ARCHIVES = (".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
+
 
 def labelled_files(root: Path, paths: Sequence[str], labels: Iterable[int | tuple[int, ...]], **more: Any) -> Labelled:
     numbers = tuple(label if isinstance(label, tuple) else (int(label),) for label in labels)
@@ -64,6 +66,21 @@ def require_files(items: Labelled) -> None:
             f"{items.paths[absent[0]]} is not there{where_else(items.root, items.paths[absent[0]])}; the download is "
             "partial, fetch and unpack it again"
         )
+
+
+def refuse_file(path: Path) -> None:
+    """Raise BadInput for a file where a folder or a table is expected, with what to do with it."""
+    if not path.exists() or path.is_dir():
+        return
+    if path.name.lower().endswith(ARCHIVES):
+        remedy = "unpack it and give the folder"
+    elif is_image_name(path.name):
+        remedy = "give the folder that the image lies in"
+    else:
+        remedy = "save it as one of them"
+    raise BadInput(
+        f"{path}: a file that is no data by its suffix; expected a folder, or a .csv, .parquet or .tar file; {remedy}"
+    )
 
 
 def where_else(root: str, path: str) -> str:

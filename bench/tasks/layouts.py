@@ -12,7 +12,7 @@ from featune.engine.images import IMAGE_SUFFIXES, Labelled, describe_left_out
 
 from .class_names import class_order
 from .folder_splits import SYNONYMS, describe_beside, split_folders
-from .folders import absent_files, class_folders, folder_items, images_lie_in, where_else
+from .folders import absent_files, class_folders, folder_items, images_lie_in, refuse_file, where_else
 from .splits import k_folds, straddling_groups, stratified_split
 from .tables import items_of_table, one_spelling, read_table
 from .task import SPLITS
@@ -48,6 +48,7 @@ class Layout:
 
 def folder_layout(folder: Path, seed: int) -> Layout:
     """`train|val|test/<class>/*`, `train|test/<class>/*` (val is cut from train), or `<class>/*` (cut in three)."""
+    refuse_file(folder)
     if not folder.is_dir():
         raise BadInput(f"{folder}: no such folder; give the folder that holds the images")
     present = split_folders(folder)

@@ -93,7 +93,7 @@ def _in_other_case(table: Table, absent: Iterable[str]) -> str:
     wrong = [f"{column} to {name}" for name in absent for column in table if column.lower() == name]
     if wrong:
         return f"; rename {' and '.join(wrong)}"
-    return "; the first line is the header, with columns separated by comma, semicolon or tab" if len(table) < 2 else ""
+    return "; expected a header as first line, its columns separated by comma, semicolon or tab"
 
 
 def _of_names(file: Path, column: list[str]) -> tuple[tuple[tuple[int, ...], ...], tuple[str, ...]]:
@@ -155,9 +155,12 @@ def _csv_columns(file: Path) -> Table:
             if not line:
                 continue
             if len(line) > len(columns):
+                remedy = f"put a value that holds {separator!r} in double quotes"
+                if len(header) == 1:
+                    remedy = f"{header[0]!r} is taken for the header, begin the file with one such as path,label"
                 raise BadInput(
                     f"{file}, line {skipped + lines.line_num}: {len(header)} values expected, {len(line)} found: "
-                    f"{separator.join(line)[:80]!r}; put a value that holds {separator!r} in double quotes"
+                    f"{separator.join(line)[:80]!r}; {remedy}"
                 )
             for number, column in enumerate(columns):
                 value = line[number] if number < len(line) else ""
