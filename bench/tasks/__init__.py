@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         refuse_file,
         require_files,
         require_writable,
+        where_else,
     )
     from .layouts import (
         CALLED,
@@ -77,4 +78,5 @@ __all__ = [
     "straddling_groups",
     "stratified_split",
     "table_layout",
+    "where_else",
 ]

@@ -16,9 +16,7 @@ def few_shot(labels: ArrayLike, k: int, draws: int, seed: int, names: Sequence[s
     """
     truth = np.asarray(labels)
     if truth.ndim != 1:
-        raise BadInput(
-            f"labels {list(truth.shape)} found; one label each expected to draw k of each class, leave the shots out"
-        )
+        raise BadInput(f"labels {list(truth.shape)} found; expected one label each, leave the shots out")
     classes, sizes = np.unique(truth, return_counts=True)
     if k < 1 or draws < 1 or len(truth) == 0:
         raise BadInput(f"k = {k}, draws = {draws}, {len(truth)} labels found; expected at least one of each")

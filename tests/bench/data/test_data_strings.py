@@ -500,3 +500,16 @@ def test_a_table_of_a_header_alone_says_that_it_has_no_rows(tmp_path: Path) -> N
     table(tmp_path / "t.csv", ("path", "label"), [])
     with pytest.raises(BadInput, match=r"a header \(path, label\) and no rows"):
         open_data(Request(str(tmp_path / "t.csv")))
+
+
+@pytest.mark.parametrize("names", [("airplane", "bus", "train"), ("beaker", "test-tube")])
+def test_class_folders_that_the_hubs_library_takes_for_splits_are_refused(
+    names: tuple[str, ...], tmp_path: Path
+) -> None:
+    pytest.importorskip("datasets", reason="datasets is not installed")
+    for name in names:
+        for i in range(3):
+            picture(tmp_path / "set" / name / f"{i}.png")
+    with pytest.raises(BadInput, match=f"{3 * len(names)} images expected, 3 found, .* give the folder itself"):
+        open_data(Request(f"hfds/{tmp_path}/set", root=tmp_path / "hub"))
+    assert open_data(Request(f"{tmp_path}/set")).classes == names

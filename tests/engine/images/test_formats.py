@@ -158,3 +158,16 @@ def test_the_docs_list_every_format_and_suffix() -> None:
     known = Image.registered_extensions()
     assert {known[suffix] for suffix in IMAGE_SUFFIXES} <= set(FORMATS)
     assert not [word for word in (*(f"`{suffix}`" for suffix in IMAGE_SUFFIXES), *FORMATS) if word not in page]
+
+
+def test_the_content_tells_the_format_and_not_the_name() -> None:
+    red = Image.new("RGB", (40, 30), (220, 30, 40))
+    burst = {"save_all": True, "append_images": [Image.new("RGB", (40, 30))], "quality": 95}
+    for data in (
+        *(encoded(red, form) for form in ("GIF", "PNG", "BMP", "WEBP", "TIFF", "PPM", "AVIF")),
+        encoded(red.convert("CMYK"), "JPEG", quality=95), encoded(red, "JPEG", progressive=True, quality=95),
+        encoded(red, "MPO", **burst), encoded(red.convert("P"), "PNG", transparency=bytes([0, 128, 255])),
+        encoded(red.convert("RGBA"), "PNG"),
+    ):  # fmt: skip
+        pixels = np.asarray(image_of(data, "photo.jpg")).reshape(-1, 3).astype(int)
+        assert np.abs(pixels - (220, 30, 40)).max() < 45
