@@ -513,3 +513,11 @@ def test_class_folders_that_the_hubs_library_takes_for_splits_are_refused(
     with pytest.raises(BadInput, match=f"{3 * len(names)} images expected, 3 found, .* give the folder itself"):
         open_data(Request(f"hfds/{tmp_path}/set", root=tmp_path / "hub"))
     assert open_data(Request(f"{tmp_path}/set")).classes == names
+
+
+def test_hidden_folders_are_no_data_of_torchvisions_image_folder_either(tmp_path: Path) -> None:
+    for name in ("a/0.png", "b/0.png", ".git/0.png", "a/.thumbnails/0.png", "@eaDir/0.png"):
+        picture(tmp_path / "train" / name)
+    data = open_data(Request("torch/image_folder", split="train", root=tmp_path))
+    assert [Path(path).parts[-2:] for path in data.items.paths] == [("a", "0.png"), ("b", "0.png")]
+    assert (data.classes, data.items.labels) == (("a", "b"), ((0,), (1,)))
