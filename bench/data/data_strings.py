@@ -19,12 +19,12 @@ from featune.engine.errors import BadInput, Missing, nearest
 
 from ..catalogue import TASKS
 from ..progress import Progress, Silent
-from ..tasks import PARQUET
-from .files import read_csv, read_folder, read_task
+from ..tasks import PARQUET, refuse_file
+from .files import read_csv, read_folder, read_tars, read_task
 from .huggingface import read_hub
 from .request import Data, Request, with_class_map
 from .torchvision_names import read_torch
-from .webdataset_shards import read_tars, read_wds
+from .webdataset_shards import read_wds
 
 LIBRARIES: dict[str, Callable[[Request, Progress], Data]] = {"torch": read_torch, "hfds": read_hub, "wds": read_wds}
 STREAMED = ("hfids", "tfds")  # timm's other prefixes, which have no order to come back to
@@ -87,6 +87,7 @@ def _read_by_name(request: Request) -> Data:
         return read_task(request, folder)
     if request.text in TASKS:
         raise Missing(f"{folder}: {request.text} is not prepared there; run `featune prepare {request.text} --raw DIR`")
+    refuse_file(Path(request.text))
     known = [*TASKS, *(f"{prefix}/" for prefix in LIBRARIES)]
     raise BadInput(
         f"{request.text}: no such file, folder or prepared task{nearest(request.text, known)}; expected a folder, a "

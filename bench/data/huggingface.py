@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from featune.engine.errors import BadInput, Missing
+from featune.engine.images import image_files
 from featune.engine.store import digest
 
 from ..progress import Progress, Silent
+from ..tasks import class_folders, images_lie_in, split_folders
 from .files import chosen_splits
 from .request import Data, Request, marked, numbered, unlabelled
 from .tar_members import Pack, packed
@@ -80,7 +82,21 @@ def _loaded(request: Request, datasets: Any, progress: Progress) -> Any:
         named = any(word in said.lower() for word in ("split", "config"))
         remedy = "choose another --split or configuration" if named else "repair the files or fetch them again"
         raise BadInput(f"{request.text}: {said}; {remedy}") from error
+    if request.split is None and isinstance(found, datasets.DatasetDict) and os.path.isdir(name):
+        _require_all_images(request, Path(name), sum(map(len, found.values())))
     return found
+
+
+def _require_all_images(request: Request, folder: Path, rows: int) -> None:
+    """The library takes a class folder whose name holds train, val or test for a split, and drops the others."""
+    listed = len(image_files(folder))
+    if rows >= listed or any(folder.glob("metadata.*")) or split_folders(folder):
+        return
+    if all(images_lie_in(folder / name) for name in class_folders(folder)):
+        raise BadInput(
+            f"{request.text}: {listed} images expected, {rows} found, since the library takes folders whose names hold "
+            "train, val or test for splits; where they are classes, give the folder itself, without hfds/"
+        )
 
 
 @contextlib.contextmanager

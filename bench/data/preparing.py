@@ -19,6 +19,7 @@ from ..tasks import (
     empty_classes,
     fold_layout,
     folder_layout,
+    in_order,
     load_task,
     require_files,
     require_writable,
@@ -40,7 +41,8 @@ class Source:
     images that two splits share. prepared: a folder with task.json; its metric is its own. channels: as which the
     images are read, by default as a prepared task says, else 3. images: a data string of a library or of tars, and
     splits: what its train, val and test are called, where their names do not say so. fold: (number from 0, of how
-    many) where one fold is test, of images without splits.
+    many) where one fold is test, of images without splits. classes: all of them in their order, from the lowest grade
+    to the highest for example, where it is not the one of their names.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Source:
     images: Request | None = None
     splits: Mapping[str, str] = dataclasses.field(default_factory=dict)
     fold: tuple[int, int] | None = None
+    classes: tuple[str, ...] = ()
 
 
 def look(source: Source, progress: Progress | None = None) -> Layout:
@@ -73,7 +76,9 @@ def look(source: Source, progress: Progress | None = None) -> Layout:
         seen = {split: dataclasses.replace(items, channels=source.channels) for split, items in layout.splits.items()}
         layout = dataclasses.replace(layout, splits=seen)
     _refuse_weights(source, layout)
-    check_metric(source.metric, layout.multilabel)
+    if source.classes:
+        layout = in_order(layout, source.classes, source.name)
+    check_metric(source.metric, layout.multilabel, () if source.classes else layout.classes)
     _check_ignored(source, layout)
     _require_every_class(source.name, layout)
     return layout

@@ -3,6 +3,7 @@
 import dataclasses
 import numbers
 import pickle
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ from typing import Any
 from featune.engine.errors import BadInput
 from featune.engine.images import Labelled
 
+from ..tasks import class_order
+
 ALL = "all"
+MOST_NUMBERS = 100_000  # class numbers below it are labels as they are, with a class for each number, used or not
 Labels = tuple[tuple[int, ...], ...]
 
 
@@ -80,8 +84,9 @@ def numbered(
 ) -> tuple[Labels, tuple[str, ...]]:
     """(labels, class names) of targets as data sets have them: a number or a name each, or several in a list.
 
-    None and negative numbers are no label. Numbers without `classes` are their own names, up to the highest; names
-    are numbered in the order of their sorting. Raises BadInput for what is neither, or a number without a class.
+    None and negative numbers are no label. Numbers without `classes` are their own names, up to the highest, so that
+    they mean the same in every split; where they reach MOST_NUMBERS, as a catalogue's do, those that occur are numbered
+    anew. Names are numbered in the order of classes. Raises BadInput for what is neither, or a number without a class.
     """
     rows = [tuple(target) if _is_list(target) else (target,) for target in targets]
     seen = {value for row in rows for value in row} - {None}
@@ -90,11 +95,15 @@ def numbered(
         shown = ", ".join(map(repr, list(wrong or seen)[:3]))
         raise BadInput(f"{source}: the target is {shown}; expected class numbers or class names, choose a --target-key")
     if any(isinstance(value, str) for value in seen):
-        names = tuple(classes or sorted(seen))
+        names = tuple(classes or class_order(seen))
         number = {name: at for at, name in enumerate(names)} | {None: -1}
-    else:
+    elif classes or max(seen, default=-1) < MOST_NUMBERS:
         names = tuple(classes or map(str, range(1 + max(seen, default=-1))))
         number = {value: int(value) for value in seen} | {None: -1}
+    else:
+        used = sorted(value for value in seen if value >= 0)
+        names = tuple(map(str, used))
+        number = dict.fromkeys(seen, -1) | {value: at for at, value in enumerate(used)} | {None: -1}
     lost = [value for value in seen if value not in number or number[value] >= len(names)]
     if lost:
         raise BadInput(f"{source}: class {lost[0]!r} found, {len(names)} classes known; choose another --target-key")
@@ -118,20 +127,23 @@ def marked(request: Request, row: Sequence[Any]) -> list[int]:
 
 def with_class_map(data: Data, file: Path) -> Data:
     """The data with its classes numbered by the map, by name or by number; images of no class in it are left out."""
-    from timm.data.readers.class_map import load_class_map
-
-    try:
-        number = load_class_map(str(file))
-    except (AssertionError, OSError, ValueError, pickle.UnpicklingError) as error:
-        raise BadInput(
-            f"{file}: {error}; expected a .txt of class names in order, or a .pkl of name to number"
-        ) from error
+    number = _read_class_map(file)
     if not data.classes:
         raise BadInput(f"{data.name}: a class map is given, no labels found; leave it out or name the --target-key")
-    new = [number.get(name, number.get(at)) for at, name in enumerate(data.classes)]
-    names = {at: name for name, at in number.items()}
-    classes = tuple(str(names.get(at, at)) for at in range(1 + max(names, default=-1)))
-    rows = [tuple(sorted({new[label] for label in row} - {None})) for row in data.items.labels]
+    if twice := next((name for name in data.classes if data.classes.count(name) > 1), None):
+        raise BadInput(
+            f"{file}: names of classes map to numbers, and {data.name} has two classes {twice}; leave the class map out"
+        )
+    by_text = {str(key): at for key, at in number.items()}
+    new = [
+        number.get(_composed(name), number.get(at, by_text.get(_composed(name))))
+        for at, name in enumerate(data.classes)
+    ]
+    names: dict[int, str] = {}
+    for key, place in number.items():
+        names[place] = f"{names[place]} / {key}" if place in names else str(key)
+    classes = tuple(names.get(at, str(at)) for at in range(1 + max(names, default=-1)))
+    rows = [tuple(sorted({at for label in row if (at := new[label]) is not None})) for row in data.items.labels]
     kept = [at for at, (row, was) in enumerate(zip(rows, data.items.labels, strict=True)) if row or not was]
     if not any(rows):
         raise BadInput(f"{file}: none of the classes of {data.name} ({', '.join(data.classes[:3])}, ...) is in it")
@@ -139,6 +151,44 @@ def with_class_map(data: Data, file: Path) -> Data:
     left_out = len(rows) - len(kept)
     note = (f"{left_out} images of classes that {file} lacks are left out",) if left_out else ()
     return dataclasses.replace(data, items=items, classes=classes, notes=data.notes + note)
+
+
+def _read_class_map(file: Path) -> dict[str | int, int]:
+    """{name or number: number} of a class map, checked; names in composed Unicode."""
+    try:
+        return _map_of_lines(file) if file.suffix.lower() == ".txt" else _map_of_pickle(file)
+    except (OSError, ValueError, EOFError, AssertionError, pickle.UnpicklingError) as error:
+        raise BadInput(
+            f"{file}: {error}; expected a .txt of class names in order, in UTF-8, or a .pkl of name to number"
+        ) from error
+
+
+def _map_of_lines(file: Path) -> dict[str | int, int]:
+    names = [_composed(line.strip()) for line in file.read_text(encoding="utf-8-sig").rstrip().splitlines()]
+    if "" in names:
+        raise BadInput(f"{file}, line {names.index('') + 1}: a class name expected, nothing found; remove the line")
+    twice = sorted(name for name in set(names) if names.count(name) > 1)
+    if twice:
+        lines = " and ".join(str(at) for at, name in enumerate(names, 1) if name == twice[0])
+        raise BadInput(f"{file}: class {twice[0]} in lines {lines}; expected each name once, remove or rename one")
+    return {name: at for at, name in enumerate(names)}
+
+
+def _map_of_pickle(file: Path) -> dict[str | int, int]:
+    from timm.data.readers.class_map import load_class_map
+
+    found = {}
+    for key, at in load_class_map(str(file)).items():
+        if not (isinstance(key, (str, int)) and isinstance(at, int) and not isinstance(at, bool)):
+            raise BadInput(f"{file}: {key!r} to {at!r} found; expected names or numbers to whole numbers, save it so")
+        if not 0 <= at < MOST_NUMBERS:
+            raise BadInput(f"{file}: {key!r} to {at}; expected numbers from 0 to {MOST_NUMBERS - 1}, number them anew")
+        found[_composed(key) if isinstance(key, str) else key] = at
+    return found
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _is_list(value: Any) -> bool:

@@ -9,8 +9,9 @@ from featune.engine.errors import BadInput, nearest
 from featune.engine.images import Labelled
 
 from ..progress import Progress
-from ..tasks import CALLED, SPLITS, Layout, cut_val, cut_whole
+from ..tasks import CALLED, SPLITS, Layout, class_order, cut_val, cut_whole
 from .data_strings import holds_tars, library_of, open_data
+from .files import tar_splits
 from .huggingface import hub_splits
 from .request import Data, Request
 from .torchvision_names import torch_splits
@@ -30,11 +31,11 @@ def string_layout(request: Request, given: Mapping[str, str], seed: int, progres
     library = library_of(request.text)
     if not is_string(request.text):
         raise BadInput(f"{request.text}: a string of {', '.join(SPLITS_OF)} or tars expected; give it as folder or csv")
-    names = _roles(request, SPLITS_OF[library](request, progress) if library else [], given)
+    names = _roles(request, SPLITS_OF.get(library, tar_splits)(request, progress), given)
     parts = {role: open_data(dataclasses.replace(request, split=name), progress) for role, name in names.items()}
     if not parts:
         parts = {"train": open_data(request, progress)}
-    splits, classes = _joined(request, parts)
+    splits, classes, told = _joined(request, parts)
     several = bool(request.target_fields) or any(len(some) > 1 for items in splits.values() for some in items.labels)
     for role, items in splits.items():
         without = sum(not some for some in items.labels)
@@ -45,12 +46,12 @@ def string_layout(request: Request, given: Mapping[str, str], seed: int, progres
             )
     if not names:
         cut, note = cut_whole(splits["train"], request.text, seed)
-        return Layout(cut, classes, note, several, cut=True)
+        return Layout(cut, classes, note + told, several, cut=True)
     note = f"{request.text}: its splits {', '.join(names.values())}"
     if "val" not in splits:
-        splits, more = cut_val(splits, seed)
+        splits, more = cut_val(splits, seed, request.text)
         note += more
-    return Layout({role: splits[role] for role in SPLITS}, classes, note, several)
+    return Layout({role: splits[role] for role in SPLITS}, classes, note + told, several)
 
 
 def is_string(text: str) -> bool:
@@ -106,23 +107,42 @@ def _roles(request: Request, found: Sequence[str], given: Mapping[str, str]) -> 
     return roles
 
 
-def _joined(request: Request, parts: Mapping[str, Data]) -> tuple[dict[str, Labelled], tuple[str, ...]]:
-    """(the splits under one root with one numbering of classes, the classes)."""
+def _joined(request: Request, parts: Mapping[str, Data]) -> tuple[dict[str, Labelled], tuple[str, ...], str]:
+    """(the splits under one root with one numbering of classes, the classes, what is to be told of them).
+
+    Classes are the numbers that the source gave them, whatever their names, where every split has the same list or
+    its beginning. One that no image has in any split is left out: nobody could train it.
+    """
     if any(not data.classes for data in parts.values()):
         raise BadInput(f"{request.text}: images without labels found; name the target key")
-    longest = max((data.classes for data in parts.values()), key=len)
-    if all(data.classes == longest[: len(data.classes)] for data in parts.values()):
-        classes = longest
-    else:  # names that were numbered in each split by itself
-        classes = tuple(sorted({name for data in parts.values() for name in data.classes}))
-    number = {name: at for at, name in enumerate(classes)}
+    given = max((data.classes for data in parts.values()), key=len)
+    number = {role: list(range(len(data.classes))) for role, data in parts.items()}
+    if any(data.classes != given[: len(data.classes)] for data in parts.values()):
+        given, number = _by_name(request, parts)
+    used = {number[role][label] for role, data in parts.items() for some in data.items.labels for label in some}
+    place = {old: new for new, old in enumerate(sorted(used))}
+    told = [note for data in parts.values() for note in data.notes]
+    unused = [name for old, name in enumerate(given) if old not in used]
+    if unused and given != tuple(map(str, range(len(given)))):
+        told.append(f"classes without an image in any split are left out: {', '.join(unused[:5])}")
     one_root = len({data.items.root for data in parts.values()}) == 1
     splits = {}
     for role, data in parts.items():
-        labels = tuple(tuple(sorted(number[data.classes[label]] for label in some)) for some in data.items.labels)
+        labels = tuple(tuple(sorted(place[number[role][label]] for label in some)) for some in data.items.labels)
         items = dataclasses.replace(data.items, labels=labels)
         if not one_root:
             paths = tuple(str(items.file(i).absolute()) for i in range(len(items)))
             items = dataclasses.replace(items, root="/", paths=paths)
         splits[role] = items
-    return splits, classes
+    return splits, tuple(given[old] for old in sorted(used)), "".join(f"; {note}" for note in dict.fromkeys(told))
+
+
+def _by_name(request: Request, parts: Mapping[str, Data]) -> tuple[tuple[str, ...], dict[str, list[int]]]:
+    """(all names in order, each split's classes as numbers of it), for names that each split numbered by itself."""
+    for data in parts.values():
+        if len(set(data.classes)) < len(data.classes):
+            twice = next(name for name in data.classes if data.classes.count(name) > 1)
+            raise BadInput(f"{request.text}: two classes {twice} found, and other classes in another split; rename one")
+    classes = class_order(name for data in parts.values() for name in data.classes)
+    at = {name: number for number, name in enumerate(classes)}
+    return classes, {role: [at[name] for name in data.classes] for role, data in parts.items()}

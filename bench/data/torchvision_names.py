@@ -2,11 +2,13 @@
 
 import dataclasses
 import inspect
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from featune.engine.errors import BadInput, Missing, nearest
+from featune.engine.images import is_hidden
 
 from ..progress import Progress
 from .request import Data, Request, numbered, unlabelled
@@ -17,6 +19,7 @@ from .torchvision_items import listed, names_of, pack_of, pixels_of, targets_of
 TIMM = ("cifar10", "cifar100", "mnist", "kmnist", "fashion_mnist", "qmnist", "imagenet", "inaturalist", "inat",
         "places365", "image_folder", "folder")  # fmt: skip
 LISTED = ("imagenet", "inaturalist", "inat", "places365", "image_folder", "folder")  # of TIMM, those that take a loader
+FOLDERS = ("image_folder", "folder")
 # Names of one split, of which a class may know any. Where it knows train and not train only, all others are not train.
 SAME = (("train", "training"), ("val", "validation", "valid", "eval", "evaluation"), ("test", "testing"))
 HALVES = ("train", "val", "test")
@@ -40,14 +43,26 @@ def read_torch(request: Request, progress: Progress) -> Data:
     root = Path("/")
     if not paths:
         root, paths = packed(pack_of(found, pixels, count, progress), count, progress)
-    labels, classes = numbered(request.text, [None] * count if request.target_key == "" else targets, names_of(found))
+    names = names_of(found)
+    if name in FOLDERS:
+        paths, targets, names = _visible(request.folder, paths, targets, names or [])
+    labels, classes = numbered(request.text, [None] * len(paths) if request.target_key == "" else targets, names)
     return Data(request.name, dataclasses.replace(unlabelled(root, paths), labels=labels), classes)
+
+
+def _visible(
+    folder: Path, paths: list[str], targets: list[Any], names: list[str]
+) -> tuple[list[str], list[Any], list[str]]:
+    """(files, their classes' names, all names) of a folder without hidden ones, which torchvision takes for data."""
+    kept = [at for at, path in enumerate(paths) if not is_hidden(os.path.relpath(path, folder))]
+    called = [None if targets[at] is None else names[targets[at]] for at in kept]
+    return [paths[at] for at in kept], called, [name for name in names if not is_hidden(name)]
 
 
 def torch_splits(request: Request, progress: Progress) -> list[str]:
     """The splits that the class knows by the usual names; none where it has no splits."""
     name = request.rest.rpartition("/")[2].lower()
-    if name in ("image_folder", "folder"):
+    if name in FOLDERS:
         return [split for split in HALVES if (request.folder / split).is_dir()]
     if name in LISTED:
         return ["train", "val"]

@@ -1,14 +1,21 @@
-"""Images in tar shards, read in place: WebDataset's samples, and tars of folders."""
+"""WebDataset's samples in tar shards, read in place."""
 
+import collections
 import dataclasses
 import json
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from featune.engine.errors import BadInput, Missing
-from featune.engine.images import IMAGE_SUFFIXES, address, encoded
+from featune.engine.images import (
+    IMAGE_SUFFIXES,
+    address,
+    encoded,
+    is_hidden,
+    is_image_name,
+)
 
 from ..catalogue import Archive, fetch
 from ..progress import Progress
@@ -31,12 +38,17 @@ def read_wds(request: Request, progress: Progress) -> Data:
     base, shards = _shards(request, progress)
     keys = (request.input_key or ";".join(suffix[1:] for suffix in IMAGE_SUFFIXES)).split(";")
     images, targets, without = [], [], 0
+    dotted: list[str] = []
+    beside: collections.Counter[str] = collections.Counter()  # what samples without an image hold
     with progress.stage(f"listing {request.text}") as advance:
         for number, shard in enumerate(shards, 1):
             for sample in samples(base, shard):
                 image = next((sample[key] for key in keys if key in sample), None)
+                lost = [] if request.input_key else _dotted(sample, image is None)
+                dotted += lost
                 if image is None:
-                    without += 1
+                    without += not lost
+                    beside.update([] if lost else sample)
                     continue
                 images.append(image)
                 targets.append(_target(request, base, sample))
@@ -45,32 +57,43 @@ def read_wds(request: Request, progress: Progress) -> Data:
             advance(number, len(shards))
             if len(images) == request.limit:
                 break
+    words = " or ".join(keys) if request.input_key else "an image"
+    rule = (
+        f"{len(dotted)} images whose names have a dot before the suffix (as *.{dotted[0]}), of one sample each, since "
+        "WebDataset cuts names at their first dot"
+        if dotted
+        else ""
+    )
     if not images:
-        raise BadInput(f"{request.text}: {without} samples, none with {' or '.join(keys)}; name the --input-key")
-    notes = (f"{without} samples without {' or '.join(keys)} are left out",) if without else ()
+        found = rule or f"{without} samples, none with {words}, with {', '.join(sorted(beside)[:5]) or 'nothing'}"
+        remedy = "rename them, give the tar without wds/, or name the --input-key" if dotted else "name the --input-key"
+        raise BadInput(f"{request.text}: {found}; expected images of the suffixes in docs/data.md, {remedy}")
+    notes = [f"left out are {rule}; rename them, or give the tar without wds/"] if dotted else []
+    if without:
+        notes.append(f"{without} samples without {words} are left out, with {', '.join(sorted(beside)[:5])}")
+    notes += _of_no_split(request, base)
     labels, classes = numbered(request.text, targets, request.target_fields or None)
-    return Data(request.name, dataclasses.replace(unlabelled(base, images), labels=labels), classes, notes)
+    return Data(request.name, dataclasses.replace(unlabelled(base, images), labels=labels), classes, tuple(notes))
 
 
-def read_tars(request: Request, path: Path, progress: Progress) -> Data:
-    """A tar, or a folder of tars, of images: the class is an image's folder in it, else the tar's name if several."""
-    tars = sorted(path.glob("*.tar")) if path.is_dir() else [path]
-    root = path if path.is_dir() else path.parent
-    if request.split:
-        raise BadInput(f"{request.text}: split {request.split!r} asked for; a tar of images has none, leave it out")
-    paths, names = [], []
-    with progress.stage(f"listing {path.name}") as advance:
-        for number, tar in enumerate(tars, 1):
-            for member in sorted(members(tar), key=lambda one: one.name):
-                where = PurePosixPath(member.name)
-                if where.suffix.lower() in IMAGE_SUFFIXES and not where.name.startswith("."):
-                    paths.append(address(tar.name, member.offset, member.size))
-                    names.append(where.parent.name or (tar.stem if len(tars) > 1 else None))
-            advance(number, len(tars))
-    if not paths:
-        raise BadInput(f"{path}: no images found; expected files ending in {' '.join(IMAGE_SUFFIXES)}")
-    labels, classes = numbered(request.text, names)
-    return Data(request.name, dataclasses.replace(unlabelled(root.absolute(), paths), labels=labels), classes)
+def _dotted(sample: Sample, alone: bool) -> list[str]:
+    """The extensions of images such as `0001.png`, cut too early from `photo.0001.png`.
+
+    Beside an image (alone is False), `seg.png` is a mask, and a number is still an image that was lost.
+    """
+    images = [name for name in sample if "." in name and is_image_name(f"image.{name}")]
+    return [name for name in images if alone or name.partition(".")[0].isdigit()]
+
+
+def _of_no_split(request: Request, base: Path) -> list[str]:
+    """A note on shards whose names have no word of a split, where a split is taken by its word."""
+    if request.split in (None, ALL) or ".tar" in str(request.split) or _info_splits(base):
+        return []
+    wordless = [path.name for path in sorted(base.glob("*.tar")) if not _words(path.stem)]
+    wordless = [name for name in wordless if not _word(str(request.split)).search(name.removesuffix(".tar"))]
+    if not wordless:
+        return []
+    return [f"{len(wordless)} shards whose names have no word of a split are left out: {', '.join(wordless[:3])}"]
 
 
 def samples(base: Path, shard: str) -> Iterator[Sample]:
@@ -82,7 +105,7 @@ def samples(base: Path, shard: str) -> Iterator[Sample]:
     key, sample = None, Sample()
     for member in members(base / shard):
         name, extension = base_plus_ext(member.name)
-        if name is None:
+        if name is None or is_hidden(member.name):
             continue
         if sample and name != key:
             yield sample
@@ -143,7 +166,7 @@ def _info_splits(folder: Path) -> dict[str, Any]:
 
 def _word(split: str) -> re.Pattern[str]:
     """The split's name as a word of a shard's."""
-    return re.compile(rf"(^|[-_. ]){re.escape(split)}([-_. ]|$)")
+    return re.compile(rf"(^|[-_. ]){re.escape(split)}([-_. ]|$)", re.IGNORECASE)
 
 
 def _of_folder(request: Request, folder: Path) -> list[str]:

@@ -16,6 +16,7 @@ from featune.engine.errors import BadImages, BadInput
 from featune.engine.images import Labelled, read_image
 
 from ..progress import Progress
+from ..tasks import where_else
 from .list_files import AGAIN
 
 NEAR = 50  # folders that an error looks into for what it misses
@@ -121,7 +122,8 @@ def require_sources(copies: Sequence[Copy]) -> None:
     """Raise BadInput with the first of the files that are to be copied and not there, and the number of the others."""
     absent = [file for copy in copies for file in copy.sources if not os.path.isfile(file)]
     if absent:
-        raise BadInput(f"{absent[0]}: no such file, and {len(absent) - 1} more are not there; {AGAIN}")
+        elsewhere = where_else("/", str(absent[0]))
+        raise BadInput(f"{absent[0]}: no such file, and {len(absent) - 1} more are not there{elsewhere}; {AGAIN}")
 
 
 def write_copies(copies: Sequence[Copy], progress: Progress) -> None:

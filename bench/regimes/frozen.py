@@ -25,7 +25,7 @@ class FrozenData:
     """Features and truth of train and val, what every head on frozen features is fitted from.
 
     judged: the truth with -1 for unknown, which logistic regression leaves out and the metric too; other
-    heads are fitted with those as false.
+    heads are fitted with those as false. names: of the classes, where they are known.
     """
 
     train_rows: NDArray[np.float32]
@@ -37,6 +37,7 @@ class FrozenData:
     classes: int
     metric: str
     seed: int
+    names: tuple[str, ...] = ()
 
     def goodness(self) -> Goodness:
         """How good scores of val are, for choosing."""
@@ -69,7 +70,7 @@ def frozen_regime(fit: Fit) -> Callable[["Bench", Any], Regime]:
             data = FrozenData(
                 features(train), *_truths(train, task),
                 features(val), *_truths(val, task),
-                classes, task.metric, seed,
+                classes, task.metric, seed, task.classes,
             )  # fmt: skip
             head, details = fit(data, setting)
             return FeatureScorer(head, features, details)
@@ -92,7 +93,7 @@ def fit_probe(data: FrozenData, setting: ProbeSetting) -> tuple[Head, Mapping[st
     good = data.goodness()
     rows, truth = data.train_rows, data.train_judged
     if setting.shots is not None:
-        chosen = few_shot(data.train_truth, setting.shots, draws=1, seed=data.seed)[0]
+        chosen = few_shot(data.train_truth, setting.shots, draws=1, seed=data.seed, names=data.names)[0]
         rows, truth = rows[chosen], truth[chosen]
     fitted = probe(
         rows,

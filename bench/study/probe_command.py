@@ -133,14 +133,18 @@ def probe_tables(
     if val is None:
         train, val = train.cut(VAL_OF_TRAIN, seed).values()
     several = train.is_multilabel or val.is_multilabel
-    check_metric(metric, several)
+    _require_same_classes(train, val)
+    check_metric(metric, several, train.classes)
     classes = max(len(train.classes), train.class_count, val.class_count)
     truths = [part.truth(classes, several) for part in (train, val)]
-    data = FrozenData(train.rows, truths[0], truths[0], val.rows, truths[1], truths[1], classes, metric, seed)
+    data = FrozenData(
+        train.rows, truths[0], truths[0], val.rows, truths[1], truths[1], classes, metric, seed, train.classes
+    )
     fit = regime_named(regime).fit
     assert fit is not None
     head, details = fit(data, setting)
     held_out = test()
+    _require_same_classes(train, held_out)
     truth, scores = held_out.truth(classes, several), np.asarray(head(held_out.rows), dtype=np.float32)
     options = metric_options(details)
     low, high = interval(metric, truth, scores, seed=seed, **options)
@@ -163,3 +167,13 @@ def study_of(backend: str, device: str, seed: int) -> Study:
 def _require_frozen(regime: str) -> None:
     if not regime_named(regime).frozen:
         raise BadInput(f"{regime} trains the network; `featune probe` fits heads: probe, knn, ridge, means")
+
+
+def _require_same_classes(train: FeatureTable, other: FeatureTable) -> None:
+    """Labels are numbers, and mean the same where the names are the same, or the first of them."""
+    known = min(len(train.classes), len(other.classes))
+    if train.classes[:known] != other.classes[:known]:
+        raise BadInput(
+            f"features of classes {', '.join(train.classes[:5])} and of {', '.join(other.classes[:5])} found, expected "
+            "the same numbers for both; extract both with one --class-map"
+        )

@@ -3,10 +3,21 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .folders import absent_files, class_folders, folder_items, labelled_files, require_files, require_writable
+    from .class_names import class_order, is_order_of_grades
+    from .folder_splits import SYNONYMS, describe_beside, named_folders, split_folders
+    from .folders import (
+        absent_files,
+        class_folders,
+        folder_items,
+        images_lie_in,
+        labelled_files,
+        refuse_file,
+        require_files,
+        require_writable,
+        where_else,
+    )
     from .layouts import (
         CALLED,
-        SYNONYMS,
         VAL_OF_TRAIN,
         WHOLE,
         Layout,
@@ -14,8 +25,8 @@ if TYPE_CHECKING:
         cut_whole,
         fold_layout,
         folder_layout,
+        in_order,
         read_folder_split,
-        split_folder,
         table_layout,
     )
     from .splits import shared_images, straddling_groups, stratified_split
@@ -40,24 +51,32 @@ __all__ = [
     "absent_files",
     "check_metric",
     "class_folders",
+    "class_order",
     "cut_val",
     "cut_whole",
+    "describe_beside",
     "empty_classes",
     "fold_layout",
     "folder_items",
     "folder_layout",
+    "images_lie_in",
+    "in_order",
+    "is_order_of_grades",
     "items_of_table",
     "labelled_files",
     "load_task",
+    "named_folders",
     "paths_of",
     "read_folder_split",
     "read_table",
+    "refuse_file",
     "require_files",
     "require_writable",
     "save_task",
     "shared_images",
-    "split_folder",
+    "split_folders",
     "straddling_groups",
     "stratified_split",
     "table_layout",
+    "where_else",
 ]

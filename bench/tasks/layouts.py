@@ -1,25 +1,24 @@
 """Where a user's images lie and which split each belongs to: a folder, or a table of paths and labels."""
 
+import collections
 import dataclasses
 import functools
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from featune.engine.errors import BadInput
-from featune.engine.images import IMAGE_SUFFIXES, Labelled
+from featune.engine.images import IMAGE_SUFFIXES, Labelled, describe_left_out
 
-from .folders import absent_files, class_folders, folder_items
+from .class_names import class_order
+from .folder_splits import SYNONYMS, describe_beside, split_folders
+from .folders import absent_files, class_folders, folder_items, images_lie_in, refuse_file, where_else
 from .splits import k_folds, straddling_groups, stratified_split
-from .tables import items_of_table, read_table
+from .tables import items_of_table, one_spelling, read_table
 from .task import SPLITS
 
 WHOLE = {"train": 0.6, "val": 0.2, "test": 0.2}  # of one folder that has no splits
 VAL_OF_TRAIN = {"train": 0.8, "val": 0.2}  # Kornblith's re-implementations hold out 20 %
-# Names of splits, in any case, and what they are called here.
-SYNONYMS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
-            "test": "test", "testing": "test"}  # fmt: skip
-
 # What libraries call their splits, the usual name first.
 CALLED = {
     "train": ("train", "training", "trainval"),
@@ -49,31 +48,44 @@ class Layout:
 
 def folder_layout(folder: Path, seed: int) -> Layout:
     """`train|val|test/<class>/*`, `train|test/<class>/*` (val is cut from train), or `<class>/*` (cut in three)."""
+    refuse_file(folder)
     if not folder.is_dir():
         raise BadInput(f"{folder}: no such folder; give the folder that holds the images")
-    present = {split: split_folder(folder, split) for split in SPLITS}
-    found = [split for split, path in present.items() if path]
-    if not found:
+    present = split_folders(folder)
+    left_out: collections.Counter[str] = collections.Counter()
+    if not present:
         classes = class_folders(folder)
-        items = folder_items(folder, folder, classes)
+        items = folder_items(folder, folder, classes, left_out)
         _require_images(folder, items)
         splits, note = cut_whole(items, str(folder), seed)
-        return Layout(splits, classes, note, cut=True)
-    missing = [split for split in ("train", "test") if not present[split]]
+        return Layout(splits, classes, _told(note, describe_left_out(left_out)), cut=True)
+    flat = [path.name for path in present.values() if images_lie_in(path) and not class_folders(path)]
+    if len(flat) == len(present) > 1:
+        raise BadInput(
+            f"{folder}: {' and '.join(flat)} hold images and no class folders; expected train/<class>/* and "
+            "test/<class>/*; where they are classes themselves, rename them or give a table with the columns path and "
+            "label"
+        )
+    missing = [split for split in ("train", "test") if split not in present]
     if missing:
         raise BadInput(
-            f"{folder}: has {' and '.join(found)} but no {' and no '.join(missing)} folder; "
+            f"{folder}: has {' and '.join(present)} but no {' and no '.join(missing)} folder; "
             "expected train/<class>/* and test/<class>/* (and val), or <class>/* without splits"
         )
-    classes = tuple(sorted({name for path in present.values() if path for name in class_folders(path)}))
-    splits = {split: folder_items(folder, path, classes) for split, path in present.items() if path}
+    classes = class_order(name for path in present.values() for name in class_folders(path))
+    splits = {split: folder_items(folder, path, classes, left_out) for split, path in present.items()}
     for split, items in splits.items():
         _require_images(folder / split, items)
     note = f"{folder}: its own splits"
     if "val" not in splits:
-        splits, cut = cut_val(splits, seed)
+        splits, cut = cut_val(splits, seed, str(folder))
         note += cut
+    note = _told(note, describe_beside(folder, present.values()), describe_left_out(left_out))
     return Layout({split: splits[split] for split in SPLITS}, classes, note)
+
+
+def _told(note: str, *more: str) -> str:
+    return "; ".join(filter(None, (note, *more)))
 
 
 def table_layout(file: Path, seed: int) -> Layout:
@@ -84,11 +96,13 @@ def table_layout(file: Path, seed: int) -> Layout:
     """
     table = read_table(file)
     items, classes, several = items_of_table(file, table)
+    items = one_spelling(items)
     if "split" in table:
         splits, note = _own_splits(file, table["split"], items, seed)
+        _check_table(file, items)
     else:
+        _check_table(file, items)
         splits, note = cut_whole(items, str(file), seed)
-    _check_table(file, items)
     return Layout(splits, classes, note, several, cut="split" not in table)
 
 
@@ -109,7 +123,7 @@ def _own_splits(file: Path, names: list[str], items: Labelled, seed: int) -> tup
         )
     note = f"{file}: its own splits"
     if not len(splits["val"]) and len(splits["train"]):
-        splits, cut = cut_val(splits, seed)
+        splits, cut = cut_val(splits, seed, str(file))
         note += cut
     for split, part in splits.items():
         if not len(part):
@@ -129,10 +143,9 @@ def _check_table(file: Path, items: Labelled) -> None:
     absent = absent_files(items)
     if absent:
         path = items.paths[absent[0]]
-        slash = "; write / for \\" if "\\" in path else ""
         raise BadInput(
             f"{file}: {len(items)} images expected under {items.root}, {len(items) - len(absent)} found, {path} is not "
-            f"there; paths are seen from the table's folder{slash}"
+            f"there; paths are seen from the table's folder{where_else(items.root, path)}"
         )
 
 
@@ -146,31 +159,55 @@ def fold_layout(layout: Layout, where: str, number: int, folds: int, seed: int) 
         raise BadInput(f"{where}: its own test split found, {folds} folds asked for; give images without splits")
     whole = functools.reduce(operator.add, layout.splits.values())
     rest, held = k_folds(whole, folds, seed)[number]
-    splits, note = cut_val({"train": rest, "test": held}, seed)
+    splits, note = cut_val({"train": rest, "test": held}, seed, where)
     note = f"{where}: test is fold {number + 1} of {folds} by class and seed {seed}{note}"
     return dataclasses.replace(layout, splits={split: splits[split] for split in SPLITS}, note=note)
+
+
+def in_order(layout: Layout, classes: Sequence[str], where: str) -> Layout:
+    """The layout with its classes numbered in the order given. Raises BadInput where these are not its classes."""
+    if sorted(classes) != sorted(layout.classes) or len(set(classes)) < len(classes):
+        raise BadInput(
+            f"{where}: the order {', '.join(classes)} given, classes {', '.join(layout.classes)} found; give each of "
+            "them once"
+        )
+    place = [classes.index(name) for name in layout.classes]
+    splits = {}
+    for split, items in layout.splits.items():
+        labels, ignore = (
+            tuple(tuple(sorted(place[label] for label in some)) for some in column)
+            for column in (items.labels, items.ignore)
+        )
+        splits[split] = dataclasses.replace(items, labels=labels, ignore=ignore)
+    return dataclasses.replace(layout, splits=splits, classes=tuple(classes))
 
 
 def cut_whole(items: Labelled, where: str, seed: int) -> tuple[dict[str, Labelled], str]:
     """(train, val and test of images that have no splits, a sentence on them)."""
     note = f"{where}: {_shares(WHOLE)} of each class by seed {seed}" + _together(items)
-    return stratified_split(items, WHOLE, seed), note
+    return _none_empty(stratified_split(items, WHOLE, seed), where, WHOLE, "splits of its own"), note
 
 
-def cut_val(splits: Mapping[str, Labelled], seed: int) -> tuple[dict[str, Labelled], str]:
+def cut_val(splits: Mapping[str, Labelled], seed: int, where: str) -> tuple[dict[str, Labelled], str]:
     """(the splits with val cut from train, the rest of a sentence on it)."""
     note = f"; val is {_shares(VAL_OF_TRAIN)} of train by class and seed {seed}" + _together(splits["train"])
-    return {**splits, **stratified_split(splits["train"], VAL_OF_TRAIN, seed)}, note
+    cut = _none_empty(stratified_split(splits["train"], VAL_OF_TRAIN, seed), where, VAL_OF_TRAIN, "a val of its own")
+    return {**splits, **cut}, note
 
 
-def split_folder(folder: Path, split: str) -> Path | None:
-    """train, or Validation for val, where it is a folder."""
-    of_split = sorted(name for name in class_folders(folder) if SYNONYMS.get(name.lower()) == split)
-    if len(of_split) > 1:
+def _none_empty(
+    splits: dict[str, Labelled], where: str, shares: Mapping[str, float], remedy: str
+) -> dict[str, Labelled]:
+    """The splits; BadInput where one has no image, as shares of one or two images of a class are rounded."""
+    empty = [split for split, items in splits.items() if not len(items)]
+    if empty:
+        total = sum(map(len, splits.values()))
+        classes = len({labels for items in splits.values() for labels in items.labels})
         raise BadInput(
-            f"{folder}: {' and '.join(of_split)} found, one folder for {split} expected; join or rename them"
+            f"{where}: {total} images of {classes} classes, of which {_shares(shares)} leave {' and '.join(empty)} "
+            f"without an image; expected 3 images or more of a class, give more or {remedy}"
         )
-    return folder / of_split[0] if of_split else None
+    return splits
 
 
 def read_folder_split(folder: Path, split: str) -> Labelled:
@@ -187,5 +224,5 @@ def _require_images(folder: Path, items: Labelled) -> None:
         raise BadInput(f"{folder}: no images found; expected <class>/<image> files ending in {suffixes}")
 
 
-def _shares(fractions: dict[str, float]) -> str:
+def _shares(fractions: Mapping[str, float]) -> str:
     return " / ".join(f"{share:.0%} {name}" for name, share in fractions.items())

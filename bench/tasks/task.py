@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from featune.engine.errors import BadInput, nearest
 from featune.engine.images import Labelled
 from featune.engine.metrics import METRICS
 from featune.engine.store import digest, write_json, write_text
+
+from .class_names import is_order_of_grades
 
 SPLITS = ("train", "val", "test")
 NAMES = "surrogateescape"  # names of files are bytes, and those that are no UTF-8 come back as they were
@@ -100,13 +102,20 @@ def load_task(folder: Path) -> Task:
         raise BadInput(f"{path} is not a prepared task ({error}); prepare it again") from error
 
 
-def check_metric(name: str, multilabel: bool = False) -> None:
+def check_metric(name: str, multilabel: bool = False, classes: Sequence[str] = ()) -> None:
+    """Raise BadInput for an unknown metric, one unfit for the labels, or an ordinal one of classes without an order."""
     if name not in METRICS:
         raise BadInput(f"no metric named {name!r}{nearest(name, METRICS)}; one of {', '.join(sorted(METRICS))}")
     if not (METRICS[name].multilabel if multilabel else METRICS[name].single):
         kind = "several labels per image" if multilabel else "one label per image"
         known = [other for other, metric in METRICS.items() if (metric.multilabel if multilabel else metric.single)]
         raise BadInput(f"metric {name} is not defined for {kind}; choose one of {', '.join(sorted(known))}")
+    if METRICS[name].ordinal and not is_order_of_grades(classes):
+        raise BadInput(
+            f"{name} takes the order of the classes for the order of grades; {', '.join(classes[:5])} found, in the "
+            "order of the alphabet; expected numbers (0, 1, 2) or names that begin with one (0-none, 1-mild), rename "
+            "the classes from the lowest grade to the highest, or choose another metric"
+        )
 
 
 def empty_classes(task_classes: Iterable[str], items: Labelled) -> list[str]:

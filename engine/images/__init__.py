@@ -6,7 +6,16 @@ if TYPE_CHECKING:
     from .addresses import address, encoded, file_of
     from .batching import batches
     from .decoding import MODES, Decoder, check_channels, check_decoder, image_of, limit_pixels, read_bytes, read_image
-    from .labelled import IMAGE_SUFFIXES, Labelled, folder_items, image_files
+    from .file_names import (
+        IMAGE_SUFFIXES,
+        count_left_out,
+        describe_left_out,
+        holds_images,
+        image_files,
+        is_hidden,
+        is_image_name,
+    )
+    from .labelled import Labelled, folder_items
     from .views import Augmentation, Pixels, eval_view, fast_view, pixels_of, train_view
 else:
     from ..doors import lazy_exports
@@ -24,13 +33,18 @@ __all__ = [
     "batches",
     "check_channels",
     "check_decoder",
+    "count_left_out",
+    "describe_left_out",
     "encoded",
     "eval_view",
     "fast_view",
     "file_of",
     "folder_items",
+    "holds_images",
     "image_files",
     "image_of",
+    "is_hidden",
+    "is_image_name",
     "limit_pixels",
     "pixels_of",
     "read_bytes",

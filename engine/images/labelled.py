@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import hashlib
-import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,9 +13,9 @@ from numpy.typing import NDArray
 
 from ..errors import BadInput
 from .decoding import check_channels
+from .file_names import IMAGE_SUFFIXES, image_files
 from .fingerprints import content_digests
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 COLUMNS = ("paths", "labels", "ignore", "groups", "weights")  # of Labelled: an entry per image each
 
 
@@ -115,35 +114,5 @@ def folder_items(folder: Path) -> Labelled:
         raise BadInput(f"{folder}: no such folder; give the folder that holds the images")
     paths = image_files(folder)
     if not paths:
-        raise BadInput(f"{folder} holds no image files; expected {', '.join(IMAGE_SUFFIXES)}")
+        raise BadInput(f"{folder} holds no image files; expected {', '.join(IMAGE_SUFFIXES)}; add some or name another")
     return Labelled(str(folder), tuple(paths), ((),) * len(paths))
-
-
-def image_files(folder: Path) -> list[str]:
-    """The image files below a folder, seen from it, sorted as paths are, without hidden ones.
-
-    Links to folders are followed, unless they lead back to a folder that they lie in.
-    Raises BadInput for a folder below that cannot be listed: its images would be missing in silence.
-    """
-
-    def refuse(error: OSError) -> None:
-        raise BadInput(f"{error.filename}: cannot be listed: {error.strerror}; change its permissions or remove it")
-
-    found = []
-    for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
-        prefix = os.path.relpath(place, folder) + "/" if place != os.fspath(folder) else ""
-        for name in itertools.chain(folders, files):  # a folder named like an image is reported as no image
-            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."):
-                found.append(prefix + name)
-        folders[:] = [name for name in folders if not _leads_back(os.path.join(place, name))]
-    # Text alone, for a million of Path objects takes half a gigabyte.
-    return sorted(found, key=lambda path: path.replace("/", "\0"))
-
-
-def _leads_back(folder: str) -> bool:
-    """Whether it is a link to a folder that it lies in, be it through other links."""
-    if not os.path.islink(folder):
-        return False
-    real = os.path.realpath(folder)
-    above = (os.path.realpath(parent) for parent in Path(folder).absolute().parents)
-    return any(os.path.commonpath([real, parent]) == real for parent in above)

@@ -31,6 +31,7 @@ class Metric:
     single, multilabel: which truths it takes, int [n] or bool [n, k].
     is_proportion: it is the mean of `per_example`, so a binomial interval applies.
     per_example: (truth, scores) -> [n], 1.0 for right, 0.0 for wrong, NaN for an example that does not count.
+    ordinal: it takes the classes' order for the order of grades, so it has no meaning where that is another.
     undefined: when it has no value, in words.
     """
 
@@ -41,6 +42,7 @@ class Metric:
     is_proportion: bool = False
     higher_is_better: bool = True
     per_example: Callable[[Array, Array], Array] | None = None
+    ordinal: bool = False
     undefined: str = ""
 
     def __call__(self, truth: npt.ArrayLike, scores: npt.ArrayLike, **options: Any) -> float:

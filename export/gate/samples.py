@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from featune.engine.errors import BadInput
-from featune.engine.images import IMAGE_SUFFIXES, MODES, Labelled, batches, check_channels, eval_view
+from featune.engine.images import MODES, Labelled, batches, check_channels, eval_view, image_files
 from featune.engine.models import View
 
 SAMPLE = 64  # images; enough for a worst row and a nearest neighbour, seconds on a CPU
@@ -87,7 +87,7 @@ def folder_sample(folder: Path, view: View, count: int = SAMPLE) -> Sample:
     """
     if not folder.is_dir():
         raise BadInput(f"{folder}: no such folder; give --data a folder of images")
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    files = [file for path in image_files(folder) if (file := folder / path).is_file()]
     classes = sorted({file.parent.name for file in files if file.parent != folder})
     labelled = len(classes) > 1 and all(file.parent != folder for file in files)
     wanted = min(len(files), LABELLED if labelled else count)

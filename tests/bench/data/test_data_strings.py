@@ -256,7 +256,7 @@ def test_webdataset_samples_are_read_in_place_in_the_shards_order(tmp_path: Path
     data = open_data(Request(f"wds/{folder}/set-{{train-0000,val-0001}}.tar"))
     assert [encoded(data.items.file(i)) for i in range(6)] == list(images.values())
     assert data.items.labels == ((0,), (1,), (2,)) * 2
-    assert data.notes == ("2 samples without jpg or jpeg or png or webp or tif or tiff or bmp or gif are left out",)
+    assert data.notes == ("2 samples without an image are left out, with cls",)
     assert np.asarray(read_image(data.items.file(4))).shape == (5, 6, 3)
     assert open_data(Request(f"wds/{folder}/set-train-{{0000..0000}}.tar", limit=2)).items.labels == ((0,), (1,))
 
@@ -500,3 +500,24 @@ def test_a_table_of_a_header_alone_says_that_it_has_no_rows(tmp_path: Path) -> N
     table(tmp_path / "t.csv", ("path", "label"), [])
     with pytest.raises(BadInput, match=r"a header \(path, label\) and no rows"):
         open_data(Request(str(tmp_path / "t.csv")))
+
+
+@pytest.mark.parametrize("names", [("airplane", "bus", "train"), ("beaker", "test-tube")])
+def test_class_folders_that_the_hubs_library_takes_for_splits_are_refused(
+    names: tuple[str, ...], tmp_path: Path
+) -> None:
+    pytest.importorskip("datasets", reason="datasets is not installed")
+    for name in names:
+        for i in range(3):
+            picture(tmp_path / "set" / name / f"{i}.png")
+    with pytest.raises(BadInput, match=f"{3 * len(names)} images expected, 3 found, .* give the folder itself"):
+        open_data(Request(f"hfds/{tmp_path}/set", root=tmp_path / "hub"))
+    assert open_data(Request(f"{tmp_path}/set")).classes == names
+
+
+def test_hidden_folders_are_no_data_of_torchvisions_image_folder_either(tmp_path: Path) -> None:
+    for name in ("a/0.png", "b/0.png", ".git/0.png", "a/.thumbnails/0.png", "@eaDir/0.png"):
+        picture(tmp_path / "train" / name)
+    data = open_data(Request("torch/image_folder", split="train", root=tmp_path))
+    assert [Path(path).parts[-2:] for path in data.items.paths] == [("a", "0.png"), ("b", "0.png")]
+    assert (data.classes, data.items.labels) == (("a", "b"), ((0,), (1,)))

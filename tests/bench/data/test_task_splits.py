@@ -72,7 +72,7 @@ def hub(folder: Path, parts: Mapping[str, list[str]]) -> str:
 def test_the_librarys_own_bars_are_silent_where_ours_are(
     progress: Progress, shown: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    text = hub(tmp_path, {"train": list(KINDS), "test": list(KINDS)})
+    text = hub(tmp_path, {"train": list(KINDS) * 3, "test": list(KINDS)})
     request = Request(text, target_key="kind", root=tmp_path / "cache")
     capfd.readouterr()  # of the writing
     look(Source("t", images=request), progress)

@@ -3,6 +3,7 @@
 import pickle
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -120,6 +121,34 @@ def test_test_labels_of_cars_may_lie_in_the_devkit_but_must_be_labels(tmp_path: 
     (folder / "devkit" / "cars_test_annos.mat").rename(folder / "devkit" / name)
     with pytest.raises(BadInput, match="no classes in it"):
         prepared("cars", tmp_path, counts)
+
+
+def deeper(folder: Path) -> None:
+    """Put all that is in a folder into one of the same name in it, as archives that are unpacked twice leave it."""
+    folder.rename(folder.with_name("aside"))
+    folder.mkdir()
+    folder.with_name("aside").rename(folder / folder.name)
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "folder"),
+    [
+        ("cars", cars, "cars_train"), ("pets", pets, "images"), ("flowers102", flowers102, "jpg"),
+        ("voc2007", voc2007, "JPEGImages"),
+    ],
+)  # fmt: skip
+def test_images_one_folder_deeper_are_named_by_their_place(name: str, make: Any, folder: str, tmp_path: Path) -> None:
+    counts = make(tmp_path)
+    deeper(next(path for path in tmp_path.rglob(folder) if path.is_dir()))
+    with pytest.raises(BadInput, match=f"it is one folder deeper, in .*{folder}/{folder}: move what is in there"):
+        prepared(name, tmp_path, counts)
+
+
+def test_a_copys_source_one_folder_deeper_is_named_by_its_place(tmp_path: Path) -> None:
+    counts = aircraft(tmp_path)
+    deeper(next(path for path in tmp_path.rglob("images") if path.is_dir()))
+    with pytest.raises(BadInput, match="images/images: move what is in there"):
+        prepared("aircraft", tmp_path, counts, "no_banner")
 
 
 def test_aircraft_names_keep_their_spaces_and_strokes(tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ import pytest
 from make_layouts import table
 
 from featune.bench.data import Source, prepare
-from featune.bench.regimes import REGIMES, FrozenData, metric_options
+from featune.bench.regimes import REGIMES, FrozenData, ProbeSetting, metric_options
 from featune.bench.regimes.selection import Goodness
 from featune.bench.study import study_of
 from featune.bench.study.measuring import measured
 from featune.bench.tasks import Task
+from featune.engine.errors import BadInput
 from featune.engine.finetune import Recipe
 from featune.engine.logistic_regression import fit_path_multilabel
 from featune.engine.metrics import METRICS, choose_threshold
@@ -89,3 +90,20 @@ def test_a_study_measures_test_at_vals_threshold(regime: str, tags: Task, spec: 
     assert row.low is not None
     assert row.high is not None
     assert row.low <= row.value <= row.high
+
+
+def test_shots_name_the_class_that_has_fewer_and_val_has_no_part_in_their_weights() -> None:
+    rng = np.random.default_rng(0)
+    labels, val = np.repeat(np.arange(3), 20), np.repeat(np.arange(3), 10)
+    rows, val_rows = (rng.normal(size=(n, 8)).astype(np.float32) for n in (60, 30))
+    rows[np.arange(60), labels] += 2
+
+    def weights(val_rows: np.ndarray, val: np.ndarray, shots: int | None) -> np.ndarray:
+        data = FrozenData(rows, labels, labels, val_rows, val, val, 3, "top1", 0, ("ant", "bee", "cow"))
+        return REGIMES["probe"].fit(data, ProbeSetting(penalties=(1.0,), shots=shots))[0].weights  # type: ignore[misc]
+
+    other = (val_rows[::-1].copy() * 5, (val + 1) % 3)
+    assert np.array_equal(weights(val_rows, val, 2), weights(*other, 2))
+    assert not np.array_equal(weights(val_rows, val, None), weights(*other, None))
+    with pytest.raises(BadInput, match="class ant has 20 rows; expected 100 or more"):
+        weights(val_rows, val, 100)

@@ -7,6 +7,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from featune.bench.cli.app import app
+from featune.bench.features import FeatureTable
+from featune.bench.regimes import REGIMES
+from featune.bench.study.probe_command import Probed, probe_tables
+from featune.engine.errors import BadInput
 from featune.engine.metrics import METRICS
 from featune.engine.probe import probe
 from tests.conftest import unpacked
@@ -107,3 +111,29 @@ def test_unlabelled_features_are_refused(stored: Path) -> None:
     np.savez(stored / "train.npz", **held | {"label": np.array([""] * 24)})
     result = run("probe", stored)
     assert (result.exit_code, "no image has a label" in result.stderr) == (2, True)
+
+
+def table(classes: tuple[str, ...], labels: list[int]) -> FeatureTable:
+    rows = np.random.default_rng(0).normal(size=(len(labels), 4)).astype(np.float32)
+    return FeatureTable(rows, tuple((label,) for label in labels), tuple(map(str, range(len(labels)))), classes)
+
+
+def probed_tables(train: FeatureTable, test: FeatureTable, metric: str = "top1") -> Probed:
+    return probe_tables(train, train, lambda: test, metric, "means", REGIMES["means"].default, 0)
+
+
+def test_features_whose_splits_number_other_classes_are_refused() -> None:
+    train = table(("ant", "bee", "cow"), [0, 1, 2] * 4)
+    assert probed_tables(train, table(("ant", "bee"), [0, 1])).n == 2
+    assert probed_tables(train, table((), [0, 1])).n == 2
+    with pytest.raises(BadInput, match="features of classes ant, bee, cow and of bee, cow found"):
+        probed_tables(train, table(("bee", "cow"), [0, 1]))
+
+
+def test_features_of_classes_without_an_order_have_no_quadratic_kappa() -> None:
+    labels = [0, 1, 2] * 4
+    with pytest.raises(
+        BadInput, match="takes the order of the classes for the order of grades; mild, none, severe found"
+    ):
+        probed_tables(*[table(("mild", "none", "severe"), labels)] * 2, "quadratic_kappa")
+    assert probed_tables(*[table(("0", "1", "2"), labels)] * 2, "quadratic_kappa").n == 12

@@ -138,3 +138,12 @@ def test_bad_input_is_refused() -> None:
                 lambda: ridge(rows, labels, rows, labels, top1)):  # fmt: skip
         with pytest.raises(BadInput, match=r"1 of 20 rows hold NaN or infinity \(rows 4\)"):
             fit()
+
+
+def test_a_class_with_too_few_rows_for_the_shots_is_named() -> None:
+    with pytest.raises(BadInput, match="class newt has 2 rows; expected 3 or more; lower the shots"):
+        few_shot([0, 0, 0, 1, 1], 3, 1, 0, ("frog", "newt"))
+    with pytest.raises(BadInput, match="class 1 has 2 rows"):
+        few_shot([0, 0, 0, 1, 1], 3, 1, 0)
+    with pytest.raises(BadInput, match="expected one label each"):
+        few_shot(np.eye(3, dtype=bool), 1, 1, 0)
