@@ -24,6 +24,7 @@ from featune.engine.models import (
 )
 from featune.engine.models.factories import _module
 from featune.engine.models.modules import body
+from featune.engine.store import digest, file_digest
 
 FACTORY = """
 import torch
@@ -217,3 +218,25 @@ def test_a_factory_counts_by_all_of_its_own_code(tmp_path: Path, monkeypatch: py
     before = found(first, "net:build")
     (first / "own_settings.py").write_text("same, valid = 2, 0\n")
     assert found(first, "net:build") != before
+
+
+def test_modules_that_are_no_code_of_the_user_have_no_part_in_a_factorys_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`torch.ops` says that its file is "_ops.py"; a site's packages are found by any of their folders' names."""
+    for site in ("lib/python3.12/site-packages", "lib/python3/dist-packages"):
+        (tmp_path / site).mkdir(parents=True)
+        (tmp_path / site / f"package_of_{site[-13]}.py").write_text("def thing(): return 1\n")
+        monkeypatch.syspath_prepend(str(tmp_path / site))
+    (tmp_path / "ops_net.py").write_text(
+        "import torch, package_of_s, types\nfrom package_of_d import thing\n"
+        "aten, ops, classes = torch.ops.aten, torch.ops, torch.classes\n"
+        "made = types.ModuleType('made')\nmade.__file__ = '/no/such/made.py'\n"
+        "class Proxy:\n"
+        "    def __getattribute__(self, name): raise RuntimeError('outside of its context')\n"
+        "proxy = Proxy()\n"
+        "def build(): return torch.nn.Linear(2, 2)\n"
+    )
+    found = sources_digest(f"{tmp_path}/ops_net.py:build")
+    own = [("ops_net.py", file_digest(tmp_path / "ops_net.py"))]
+    assert found == digest(own)
