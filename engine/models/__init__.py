@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .hub import HUB_NAMES, LOCAL
     from .modules import Normalise, classifier, feature_model, feature_width, fresh_classifier, source_model
     from .spec import ModelSpec, View
-    from .weights import state_digest
+    from .weights import checkpoint_name, state_digest
 else:
     from ..doors import lazy_exports
 
@@ -25,6 +25,7 @@ __all__ = [
     "Normalise",
     "View",
     "ViewOrigin",
+    "checkpoint_name",
     "classifier",
     "classifier_layer",
     "feature_model",

@@ -11,14 +11,12 @@ import torch
 from torch import nn
 
 from ..errors import BadInput, nearest
-from ..store import file_digest
 from .channels import border_fill, one_for_each_channel
 from .factories import made_by_factory, resolved_factory
 from .hub import FACTORY, RANDOM, hub_name
 from .spec import IMAGENET_MEAN, IMAGENET_STD, ModelSpec, View
 from .timm_configs import config_of_module, pretrained_config
-from .weights import state_digest
-
+from .weights import checkpoint_name, state_digest
 
 log = logging.getLogger("featune")
 CROPS = ("center", "squash", "border")
@@ -95,7 +93,7 @@ def spec_and_origin(entry: Mapping[str, Any], folder: Path = Path()) -> tuple[Mo
             torch.manual_seed(0)  # as `classifier` does
             model = made_by_factory(str(entry.get("name") or architecture), architecture, kwargs)
         config, source = config_of_module(model)
-        weights = FACTORY + state_digest(model) if checkpoint is None else file_digest(checkpoint)
+        weights = FACTORY + state_digest(model) if checkpoint is None else checkpoint_name(checkpoint)
     else:
         config = pretrained_config(architecture)
         source = f"timm's record of {config.get('resolved_name', architecture)}"
@@ -167,7 +165,7 @@ def spec_from_string(name: str) -> ModelSpec:
 
 def _weights_name(entry: Mapping[str, Any], checkpoint: Path | None, config: Mapping[str, Any]) -> str:
     if checkpoint is not None:
-        return file_digest(checkpoint)
+        return checkpoint_name(checkpoint)
     if entry.get("pretrained", True) and config.get("hub"):
         return hub_name(config)
     if entry.get("pretrained", True):

@@ -1,7 +1,6 @@
 """A ModelSpec of a torch module that a program has at hand, as in a notebook."""
 
 import copy
-import functools
 import sys
 from collections.abc import Mapping
 from types import ModuleType
@@ -49,5 +48,9 @@ def _factory(module: nn.Module) -> str:
     held = sys.modules.setdefault(IN_MEMORY, ModuleType(IN_MEMORY))
     name = f"{type(module).__name__}_{state_digest(module)[:16]}"
     kept = copy.deepcopy(module).eval().cpu()
-    setattr(held, name, functools.partial(copy.deepcopy, kept))
+
+    def copied(in_chans: int = 0) -> nn.Module:  # of as many channels as it has
+        return copy.deepcopy(kept)
+
+    setattr(held, name, copied)
     return f"{IN_MEMORY}:{name}"

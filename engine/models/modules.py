@@ -6,13 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import BadInput, Missing, first_line
-from ..store import file_digest
 from .factories import made_by_factory
 from .feature_layer import REFUSALS, cut, refused, tapped
 from .hub import HUB, HUB_NAMES, LOCAL, RANDOM, hub_name
 from .spec import ModelSpec
 from .timm_configs import pretrained_config
-from .weights import load_weights
+from .weights import checkpoint_name, load_weights
 
 
 def classifier(spec: ModelSpec) -> nn.Module:
@@ -22,7 +21,7 @@ def classifier(spec: ModelSpec) -> nn.Module:
         torch.manual_seed(seed)  # also where weights are loaded over these: a factory may leave some as drawn
         model = _constructed(spec)
     if spec.checkpoint is not None:
-        if file_digest(spec.checkpoint) != spec.weights:
+        if checkpoint_name(spec.checkpoint) != spec.weights:
             raise BadInput(f"{spec.checkpoint} has changed since {spec.name} was resolved; start again")
         load_weights(model, Path(spec.checkpoint), spec.view.channels)
     elif spec.weights.startswith(HUB) and "#" in spec.weights:

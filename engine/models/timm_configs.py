@@ -95,7 +95,7 @@ def config_of_module(model: nn.Module) -> tuple[dict[str, Any], str]:
 
 def _own_config(model: nn.Module) -> dict[str, Any]:
     said = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None)
-    said = said.to_dict() if hasattr(said, "to_dict") else said
+    said = said.to_dict() if said is not None and hasattr(said, "to_dict") else said
     if not isinstance(said, Mapping):
         return {}
     found = {key: said[key] for key in OF_VIEW if said.get(key) is not None}

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from featune.engine.errors import BadInput
 from featune.engine.models import classifier, feature_model, feature_width, spec_from_entry

@@ -240,3 +240,25 @@ def test_modules_that_are_no_code_of_the_user_have_no_part_in_a_factorys_digest(
     found = sources_digest(f"{tmp_path}/ops_net.py:build")
     own = [("ops_net.py", file_digest(tmp_path / "ops_net.py"))]
     assert found == digest(own)
+
+
+@pytest.mark.parametrize(
+    ("averaged", "plain"),
+    [("state_dict_ema", "state_dict"), ("model_ema", "model"), ("state_dict", "ema_state_dict"), ("model", "teacher")],
+)
+def test_of_several_sets_of_weights_the_one_that_timm_takes_is_taken_and_told(
+    spec: ModelSpec, tmp_path: Path, averaged: str, plain: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    import timm
+
+    taken, left = (classifier(spec.with_random_weights(seed)).state_dict() for seed in (1, 2))
+    for name, held in (("both", {plain: left, averaged: taken, "epoch": 7}), ("one", {averaged: taken, "epoch": 7})):
+        torch.save(held, tmp_path / f"{name}.pth")
+    entry = {"architecture": "test_resnet", "side": 32}
+    both, one = (spec_from_entry(entry | {"checkpoint": f"{name}.pth"}, tmp_path) for name in ("both", "one"))
+    theirs = timm.create_model("test_resnet", checkpoint_path=str(tmp_path / "both.pth"))
+    assert state_digest(classifier(both)) == state_digest(theirs) == state_digest(classifier(one))
+    assert f"both.pth holds 2 sets of weights; {averaged} is taken, as timm does, not {plain}" in caplog.text
+    assert "one.pth" not in caplog.text
+    assert both.weights == f"{file_digest(tmp_path / 'both.pth')}#{averaged}"
+    assert one.weights == file_digest(tmp_path / "one.pth")

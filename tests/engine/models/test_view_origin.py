@@ -126,7 +126,7 @@ def test_a_view_that_is_said_in_part_names_what_was_assumed(nets: Path) -> None:
 
 
 def test_a_timm_model_has_timms_record() -> None:
-    spec, origin = spec_and_origin({"architecture": "test_vit", "pretrained": False})
+    _, origin = spec_and_origin({"architecture": "test_vit", "pretrained": False})
     assert origin.line() == (
         "view: 160 px, mean 0.5, std 0.5, crop 0.95 center, bicubic (from timm's record of test_vit.r160_in1k)"
     )
