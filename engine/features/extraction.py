@@ -135,7 +135,8 @@ def check_complete(
         out = f", or leave them out ({SKIPPING})" if rows else ""
         raise BadInput(
             f"{model or 'the model'}: its features hold NaN or infinity for {len(skipped)} of {len(items)} images, "
-            f"finite numbers expected; check its weights (a broken download, or saved in half precision){out}: {named}{more}"
+            "finite numbers expected; check its weights (a broken download, or saved in half precision)"
+            f"{out}: {named}{more}"
         )
     if skipped and on_error == "stop":
         raise BadImages([(str(items.file(index)), reason) for index, _, reason in skipped], SKIP)
