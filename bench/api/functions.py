@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from torch import nn
 
@@ -15,10 +15,10 @@ from featune.engine.features import FeatureStore, Options, check_on_error
 from featune.engine.finetune import Finetuned, Recipe, Run, TrainVal
 from featune.engine.finetune import finetune as train_all_weights
 from featune.engine.images import Labelled
-from featune.engine.models import ModelSpec, is_in_memory, spec_from_module
+from featune.engine.models import ModelSpec, is_in_memory
 from featune.engine.runners import require_device
 from featune.engine.store import cache_dir
-from featune.export.commands import RunSettings, request_of_spec, spec_of_model
+from featune.export.commands import RunSettings, ViewOptions, entry_of, refuse_options, request_of_spec, spec_of
 
 from ..data import Data, Request, open_data, prepare
 from ..features import FeatureTable, Models, note_origin, request_of_model, table_of
@@ -42,31 +42,33 @@ def extract(
     view: Mapping[str, Any] | None = None,
     on_error: str = "stop",
     progress: bool = False,
+    **options: Unpack[ViewOptions],
 ) -> FeatureTable:
     """Penultimate features of images, one row each: `extract("resnet50", "photos/").rows`.
 
     model: a timm name, `file.py:function`, a file of `featune export`, a ModelSpec, or a torch module. data: a folder,
     a table, any other data string, or labelled items; `split` is of data that have splits, `all` joins them.
-    backend: onnxruntime unless given, and torch for a module. view: of a module that does not say which images it
-    takes, as in `spec_from_module`. Rows are kept in the cache under all that they depend on, and not computed again;
-    those of a module are not kept. Raises BadImages with every file that cannot be read, unless on_error is "skip".
+    backend: onnxruntime unless given, and torch for a module. options: fields of `ViewOptions`, such as img_size=128,
+    mean=0.5, which go before what the model says of itself (or all of them as `view`, with side for img_size). Rows
+    are kept in the cache under all that they depend on, and not computed again; those of a module are not kept.
+    Raises BadImages with every file that cannot be read, unless on_error is "skip".
     """
+    given = entry_of(options, view)
     require_device(device)
-    found = _data(data, split)
-    options = Options(device=device, on_error=check_on_error(on_error))
+    found = _data(data, split, given.get("in_chans"))
+    passing = Options(device=device, on_error=check_on_error(on_error))
     said = progress_for(quiet=not progress)
     with _places(model) as (root, cache):
         if isinstance(model, nn.Module | ModelSpec):
-            spec = _spec(model, view)
+            spec = spec_of(model, given)
             usual = "torch" if is_in_memory(spec) else RunSettings.backend
             request = request_of_spec(spec, found.items, RunSettings(backend or usual, device, precision), cache)
         else:
-            _refuse_view(view, model)
             how = RunSettings(backend or RunSettings.backend, device, precision)
-            request = request_of_model(os.fspath(model), Models((os.fspath(model),)), found, how)
+            request = request_of_model(os.fspath(model), Models((os.fspath(model),), view=given), found, how)
         note_origin(root, [request.key], found)
         with said.stage("extract") as advance:
-            (features,) = FeatureStore(root).extract(found.items, [request], options=options, progress=advance)
+            (features,) = FeatureStore(root).extract(found.items, [request], options=passing, progress=advance)
         return table_of(found, features, request.label)
 
 
@@ -84,17 +86,21 @@ def probe(
     device: str = "cpu",
     view: Mapping[str, Any] | None = None,
     progress: bool = False,
+    **options: Unpack[ViewOptions],
 ) -> Probed:
     """The score of a classifier on frozen features, with its 95 % interval: `probe("resnet50", "images/flowers")`.
 
     model: as in `extract`, with `data` a folder, table, prepared task or data string; or a FeatureTable, with a second
     one as `test`. A table without `test` is cut by the seed: 60 % train, 20 % val, 20 % test. The classifier is fitted
     on train, chosen on val and scored once on test. regime: probe (logistic regression), knn, ridge or means.
+    view, options: as in `extract`.
     """
+    given = entry_of(options, view)
     setting = _setting(regime, shots, standardise)
     if isinstance(model, FeatureTable):
         if data is not None:
             raise BadInput(f"features and data {data!r} found; features have their images, leave data out")
+        refuse_options("features", given, "were taken already")
         model.labels  # noqa: B018 - raises where there are none
         if test is not None:
             return probe_tables(model, None, lambda: test, metric, regime, setting, seed)
@@ -103,8 +109,8 @@ def probe(
     if data is None:
         raise BadInput("a model and no data found; give a folder of labelled images, or features of `extract`")
     require_device(device)
-    spec = _spec(model, view)
-    source = source_of(Request(os.fspath(data)), metric, seed, {})
+    spec = spec_of(model, given)
+    source = source_of(Request(os.fspath(data), channels=given.get("in_chans")), metric, seed, {})
     said = progress_for(quiet=not progress)
     with _places(model) as (_, cache):
         usual = "torch" if is_in_memory(spec) else RunSettings.backend
@@ -123,16 +129,22 @@ def finetune(
     view: Mapping[str, Any] | None = None,
     work: str | os.PathLike[str] | None = None,
     progress: bool = False,
+    **options: Unpack[ViewOptions],
 ) -> Finetuned:
     """The model with all weights trained on the data's train and val: a classifier that is called with items.
 
     The learning rate is chosen on val among the recipe's. test is not touched. work: a folder for checkpoints; a
     killed training resumes from it. `.model` is the trained torch module: uint8 images [b, channels, side, side] to
-    logits.
+    logits. view, options: as in `extract`.
     """
     require_device(device)
-    spec, said = _spec(model, view), progress_for(quiet=not progress)
-    task = prepare(source_of(Request(os.fspath(data)), metric, seed, {}), cache_dir() / "finetune", said)
+    given, said = entry_of(options, view), progress_for(quiet=not progress)
+    spec = spec_of(model, given)
+    task = prepare(
+        source_of(Request(os.fspath(data), channels=given.get("in_chans")), metric, seed, {}),
+        cache_dir() / "finetune",
+        said,
+    )
     train, val = task.load("train"), task.load("val")
     classes = len(task.classes)
     goodness = Goodness(task.metric, val.truth(classes, task.multilabel, masked=True))
@@ -144,22 +156,10 @@ def finetune(
         )  # fmt: skip
 
 
-def _spec(model: Model, view: Mapping[str, Any] | None) -> ModelSpec:
-    if isinstance(model, nn.Module):
-        return spec_from_module(model, view)
-    _refuse_view(view, model)
-    return model if isinstance(model, ModelSpec) else spec_of_model(os.fspath(model))
-
-
-def _refuse_view(view: Mapping[str, Any] | None, model: Any) -> None:
-    if view is not None:
-        raise BadInput(f"{model}: view is of a torch module, {type(model).__name__} found; leave view out")
-
-
-def _data(data: Images, split: str | None) -> Data:
+def _data(data: Images, split: str | None, channels: int | None) -> Data:
     if isinstance(data, Labelled):
         return Data(str(data.root), data)
-    return data if isinstance(data, Data) else open_data(Request(os.fspath(data), split))
+    return data if isinstance(data, Data) else open_data(Request(os.fspath(data), split, channels=channels))
 
 
 def _setting(regime: str, shots: int | None, standardise: bool) -> Setting:

@@ -4,17 +4,18 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from .terminal import InChans, Json, Quiet, errors, progress_of
+from .terminal import InChans, Json, Quiet, errors, progress_of, with_view
 
 EXPORT = "Export"
 app = typer.Typer()
 
 
 @app.command("export", rich_help_panel=EXPORT)
+@with_view
 def export_command(
     model: Annotated[str, typer.Argument(help="A timm name, hf-hub:owner/name, or file.py:function.")],
     precision: Annotated[str, typer.Option(help="fp32, fp16, bf16, int8, or auto.")] = "fp32",
@@ -38,6 +39,8 @@ def export_command(
     device: Annotated[str, typer.Option("--device", help="The GPU of a plan.")] = "cuda",
     quiet: Quiet = False,
     as_json: Json = False,
+    *,
+    view: dict[str, Any],
 ) -> None:
     """Export a model to a file with its preprocessing and its verdict inside; exit 3 if it differs from the model.
 
@@ -57,10 +60,10 @@ def export_command(
             precision, to, target, logits, (least, usual, most), refittable, device, refit, hardware, version_compatible
         )
         checked_target(product, out)
-        spec = spec_of_model(model, checkpoint, untrained)
-        said = phases(progress_of(quiet).say)
+        say = progress_of(quiet).say
+        spec = spec_of_model(model, checkpoint, untrained, view, say)
         seen = with_channels(spec, in_chans or spec.view.channels)
-        made = export_model(seen, product, data=data, out=out, progress=said)
+        made = export_model(seen, product, data=data, out=out, progress=phases(say))
         print(json.dumps(plain(made), indent=1) if as_json else "\n".join(verdict_lines(made.path, made.verdict)))
 
 
@@ -78,6 +81,7 @@ def phases(say: Callable[[str], None]) -> Callable[[str, int, int], bool]:
 
 
 @app.command(rich_help_panel=EXPORT)
+@with_view
 def verify(
     artefact: Annotated[Path, typer.Argument(help="A file that featune export wrote.")],
     data: Annotated[Path | None, typer.Option(help="A folder of your images. (default: two photographs)")] = None,
@@ -85,6 +89,8 @@ def verify(
     checkpoint: Annotated[Path | None, typer.Option(help="The local weights that it was made from.")] = None,
     device: Annotated[str, typer.Option("--device", help="The GPU of a plan.")] = "cuda",
     as_json: Json = False,
+    *,
+    view: dict[str, Any],
 ) -> None:
     """Compare an exported file with its torch model on real images.
 
@@ -96,7 +102,7 @@ def verify(
         from featune.export.commands import verdict_lines
         from featune.export.commands import verify as judge
 
-        verdict = judge(artefact, data, model=model, checkpoint=checkpoint, device=device)
+        verdict = judge(artefact, data, model=model, checkpoint=checkpoint, view=view, device=device)
         print(json.dumps(verdict, indent=1) if as_json else "\n".join(verdict_lines(str(artefact), verdict)))
 
 

@@ -3,11 +3,11 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from .terminal import InChans, Json, Quiet, errors, progress_of
+from .terminal import InChans, Json, Quiet, errors, progress_of, with_view
 
 FEATURES = "Features"
 BACKEND = "onnxruntime, torch, tensorrt or onnxruntime-tensorrt. (default: onnxruntime)"
@@ -20,6 +20,7 @@ Keys = Annotated[list[str] | None, typer.Argument(metavar="[KEY]...", help="Keys
 
 
 @app.command(rich_help_panel=FEATURES)
+@with_view
 def extract(
     models: Annotated[str, typer.Argument(metavar="MODEL[,MODEL...]", help="timm names, or exported files.")],
     data: Annotated[str, typer.Argument(help="Folder, CSV, task, torch/NAME, hfds/OWNER/NAME or wds/PATTERN.")],
@@ -38,7 +39,9 @@ def extract(
     untrained: Annotated[bool, typer.Option("--untrained", help="Random weights; nothing is fetched.")] = False,
     decoder: Annotated[str, typer.Option(help="fast, or exact: Pillow's own resizing.")] = "fast",
     on_error: Annotated[str, typer.Option(help="For bad files: stop, with all of them listed, or skip.")] = "stop",
-    batch: Annotated[int | None, typer.Option(min=1, help="Batch size. (default: searched)")] = None,
+    batch: Annotated[
+        int | None, typer.Option("--batch", "--batch-size", min=1, help="Batch size. (default: searched)")
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads. (default: searched)")] = None,
     keep_views: Annotated[bool, typer.Option("--keep-views", help="Store decoded images for later passes.")] = False,
     max_pixels: Annotated[int | None, typer.Option(help="Refuse larger images. (default: 178,956,970)")] = None,
@@ -47,6 +50,8 @@ def extract(
     store: Store = None,
     quiet: Quiet = False,
     as_json: Json = False,
+    *,
+    view: dict[str, Any],
 ) -> None:
     """Extract the features of a data set, and say what limited the speed. A killed run resumes.
 
@@ -77,7 +82,7 @@ def extract(
             allow_fallback,
         )
         options = Options(batch, workers, device, check_on_error(on_error), keep_views)
-        chosen = Models(models.split(","), checkpoint, untrained, backend, precision)
+        chosen = Models(models.split(","), checkpoint, untrained, backend, precision, view)
         found, made = extract_models(chosen, request, how, options, store=store, progress=progress_of(quiet))
         files = exported_to(made, out) if out else {each.key: str(each.file) for each in made}
         if as_json:
@@ -95,6 +100,7 @@ def extract(
 
 
 @app.command(rich_help_panel=FEATURES)
+@with_view
 def probe(
     model: Annotated[str, typer.Argument(metavar="MODEL|FEATURES", help="A timm name, or a folder of train.npz, ...")],
     task: Annotated[str | None, typer.Argument(help="Folder, CSV, prepared task or data string.")] = None,
@@ -115,6 +121,8 @@ def probe(
     untrained: Annotated[bool, typer.Option("--untrained", help="Random weights; nothing is fetched.")] = False,
     quiet: Quiet = False,
     as_json: Json = False,
+    *,
+    view: dict[str, Any],
 ) -> None:
     """Score frozen features on a task: fitted on train, chosen on val, measured once on test, with its interval.
 
@@ -128,7 +136,7 @@ def probe(
         from featune.engine.errors import BadInput
         from featune.engine.runners import require_device
         from featune.engine.store import plain
-        from featune.export.commands import spec_of_model
+        from featune.export.commands import refuse_options, spec_of_model
 
         from ..data import Request, parsed_splits
         from ..regimes import ProbeSetting, regime_named
@@ -140,16 +148,18 @@ def probe(
         elif shots is not None or standardise:
             raise BadInput(f"--shots and --standardise are of the regime probe, {regime} chosen")
         if holds_features(model):
+            refuse_options(model, view, "features were taken already")
             found = probe_files(Path(model), metric, regime, setting, seed)
         elif task is None:
             raise BadInput(f"{model}: no task given, and no folder with train.npz; give a folder of labelled images")
         else:
-            spec = spec_of_model(model, checkpoint, untrained)
+            said = progress_of(quiet)
+            spec = spec_of_model(model, checkpoint, untrained, view, said.say)
             request = Request(task, None, input_key, target_key, root=root, download=download, channels=in_chans)
             source = source_of(request, metric, seed, parsed_splits(splits))
             require_device(device)
             study = study_of(backend, device, seed)
-            found = probe_model(spec, source, regime, setting, study, progress_of(quiet))
+            found = probe_model(spec, source, regime, setting, study, said)
         print(json.dumps(plain(found), indent=1) if as_json else "\n".join(found.lines()))
 
 

@@ -1,8 +1,9 @@
 """What `featune extract` does: models and a data string to files of features, in one pass, with a verdict."""
 
 import dataclasses
+import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +11,29 @@ from featune.engine.errors import BadInput
 from featune.engine.features import FeatureRequest, Features, FeatureStore, Options, views_key
 from featune.engine.runners import require_device
 from featune.engine.store import cache_dir, check_writable
-from featune.export.commands import RunSettings, request_of_artefact, request_of_plan, request_of_spec, spec_of_model
+from featune.export.commands import (
+    RunSettings,
+    refuse_options,
+    request_of_artefact,
+    request_of_plan,
+    request_of_spec,
+    spec_of_model,
+)
 
 from ..data import Data, Request, open_data
 from ..progress import Progress
 from .origins import note_origin
 from .stored_files import export_features
 
+log = logging.getLogger("featune")
+
 
 @dataclasses.dataclass(frozen=True)
 class Models:
     """names: timm names, factories `file.py:function`, or files of `featune export`. checkpoint: of a single one.
 
-    backend, precision: that were asked for by name, which a file must be of.
+    backend, precision: that were asked for by name, which a file must be of. view: parts of an entry that go before
+    what each model says of itself, as `entry_of` gives them.
     """
 
     names: Sequence[str]
@@ -30,6 +41,7 @@ class Models:
     untrained: bool = False
     backend: str | None = None
     precision: str | None = None
+    view: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +87,7 @@ def extract_models(
     with progress.stage("export and parity") as advance:
         wanted = []
         for name in model.names:
-            wanted.append(request_of_model(name, model, data, how))
+            wanted.append(request_of_model(name, model, data, how, progress.say))
             advance(len(wanted), len(model.names))
     keys = [each.key for each in wanted]
     content = note_origin(root, [*keys, *(map(views_key, keys) if options.keep_views else ())], data)
@@ -89,9 +101,16 @@ def extract_models(
     return data, made
 
 
-def request_of_model(name: str, model: Models, data: Data, how: RunSettings) -> FeatureRequest:
-    """The file of features of a timm name, a factory, or a file that `featune export` wrote, for these images."""
+def request_of_model(
+    name: str, model: Models, data: Data, how: RunSettings, say: Callable[[str], None] = log.info
+) -> FeatureRequest:
+    """The file of features of a timm name, a factory, or a file that `featune export` wrote, for these images.
+
+    say: is told which view a model was given, and from where.
+    """
+    view = {key: value for key, value in model.view.items() if key != "in_chans"}  # the data has the channels
     if _is_file(name):
+        refuse_options(name, view, "a file has its own view")
         opened = request_of_plan if name.endswith(".plan") else request_of_artefact
         wanted = opened(Path(name), data.items, how)
         own = {"backend": wanted.key.backend.partition(":")[0], "precision": wanted.key.precision}
@@ -100,7 +119,8 @@ def request_of_model(name: str, model: Models, data: Data, how: RunSettings) -> 
             if asked not in (None, has):
                 raise BadInput(f"{name}: its {option} is {has}, --{option} {asked} asked for; leave --{option} out")
         return wanted
-    return request_of_spec(spec_of_model(name, model.checkpoint, model.untrained), data.items, how, cache_dir())
+    spec = spec_of_model(name, model.checkpoint, model.untrained, view, say)
+    return request_of_spec(spec, data.items, how, cache_dir())
 
 
 def _is_file(name: str) -> bool:

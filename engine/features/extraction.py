@@ -18,7 +18,7 @@ from ..models import ModelSpec, View, feature_model, spec_from_string, with_chan
 from ..runners import BatchLimit, Runner, device_kind, torch_runner
 from .bottleneck import Verdict
 from .files import Rows
-from .passes import Seconds, Setting, Stream, chunks, decoded_squares
+from .passes import NOT_FINITE, Seconds, Setting, Stream, chunks, decoded_squares
 
 Progress = Callable[[int, int], None]  # images done, images in all
 OnError = Literal["stop", "skip"]
@@ -59,7 +59,9 @@ class Options:
 
 DEFAULT = Options()
 
-SKIP = "repair, remove or leave them out (--on-error skip)"
+SKIPPING = "--on-error skip"
+SKIP = f"repair, remove or leave them out ({SKIPPING})"
+LISTED = 20  # images in a message of the model's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,18 +109,35 @@ def extract(
         bad: list[tuple[int, str]] = []
         for chunk in chunks(items, [stream], account.setting, decoded_squares(items, decoder), options.device):
             account.count(chunk.stop - chunk.start, chunk.seconds)
-            parts.append(chunk.rows[0])
-            bad += chunk.bad
+            rows, without = chunk.finite(0, 0)
+            parts.append(rows)
+            bad += without
             if progress:
                 progress(chunk.stop, len(items))
     skipped = [(index, items.paths[index], reason) for index, reason in bad]
     parts = [part for part in parts if len(part)]
-    check_complete(skipped, items, sum(map(len, parts)), options.on_error)
+    name = model.name if isinstance(model, ModelSpec) else ""
+    check_complete(skipped, items, sum(map(len, parts)), options.on_error, name)
     kept = np.setdiff1d(np.arange(len(items)), [index for index, _ in bad])
     return Features(np.concatenate(parts), kept, skipped, account.verdict(len(items)))
 
 
-def check_complete(skipped: Sequence[tuple[int, str, str]], items: Labelled, rows: int, on_error: OnError) -> None:
+def check_complete(
+    skipped: Sequence[tuple[int, str, str]], items: Labelled, rows: int, on_error: OnError, model: str = ""
+) -> None:
+    """Raises BadImages where images have no row and none may be skipped, and BadInput where none has one.
+
+    model: its name, for people.
+    """
+    if skipped and all(reason == NOT_FINITE for _, _, reason in skipped) and (on_error == "stop" or not rows):
+        named = ", ".join(str(items.file(index)) for index, _, _ in skipped[:LISTED])
+        more = f", and {len(skipped) - LISTED} more" if len(skipped) > LISTED else ""
+        out = f", or leave them out ({SKIPPING})" if rows else ""
+        raise BadInput(
+            f"{model or 'the model'}: its features hold NaN or infinity for {len(skipped)} of {len(items)} images, "
+            "finite numbers expected; check its weights (a broken download, or saved in half precision)"
+            f"{out}: {named}{more}"
+        )
     if skipped and on_error == "stop":
         raise BadImages([(str(items.file(index)), reason) for index, _, reason in skipped], SKIP)
     if not rows:

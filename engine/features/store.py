@@ -21,7 +21,7 @@ from ..store import digest, locked, plain
 from .batch_search import Search, setting_file
 from .extraction import DEFAULT, Account, Features, Options, Progress, check_complete
 from .files import Part, Rows, Stored, open_stored
-from .passes import Seconds, Squares, Stream, decoded_squares
+from .passes import NOT_FINITE, Seconds, Squares, Stream, decoded_squares
 
 Open = Callable[[int], AbstractContextManager[Runner]]  # threads of one call -> the runner
 
@@ -115,7 +115,7 @@ class FeatureStore:
             stored = found[each.key.name]
             assert stored is not None
             skipped = [(index, items.paths[index], reason) for index, _, reason in stored.skipped]
-            check_complete(skipped, items, len(stored.rows), options.on_error)
+            check_complete(skipped, items, len(stored.rows), options.on_error, each.label)
             made.append(Features(stored.rows, stored.kept, skipped, verdict))
         return made
 
@@ -125,9 +125,14 @@ class FeatureStore:
         return stored if stored is not None and stored.record["images"] == n else None
 
     def _current(self, key: FeatureKey, items: Labelled) -> Stored | None:
-        """The key's file, unless it skipped an image that can be read by now: the limit of pixels may be another."""
+        """The key's file, unless it skipped an image that can be read by now: the limit of pixels may be another.
+
+        Nor a file of before rows were looked at that holds NaN or infinity.
+        """
         stored = self.load(key, len(items))
-        if stored is None or readable(items, [index for index, _, _ in stored.skipped]):
+        if stored is not None and not stored.record.get("finite") and not np.isfinite(stored.rows).all():
+            return None
+        if stored is None or readable(items, [(index, reason) for index, _, reason in stored.skipped]):
             return None
         return stored
 
@@ -143,7 +148,7 @@ class FeatureStore:
             parts = [Part(self.root / each.key.name, options.save_seconds) for each in absent]
             for part in parts:
                 stack.callback(part.close)
-            better = readable(items, sorted({index for part in parts for index, _ in part.bad}))
+            better = readable(items, sorted({each for part in parts for each in part.bad}))
             for part in parts:
                 if again := better.intersection(index for index, _ in part.bad):
                     part.rewind(min(again))
@@ -157,11 +162,11 @@ class FeatureStore:
             for part in parts:
                 part.save()
             skipped = [[(index, items.paths[index], reason) for index, reason in part.bad] for part in parts]
-            for part, bad in zip(parts, skipped, strict=True):
-                check_complete(bad, items, part.rows, options.on_error)
+            for each, part, bad in zip(absent, parts, skipped, strict=True):
+                check_complete(bad, items, part.rows, options.on_error, each.label)
             verdict = account.verdict(len(items)).record()
             for each, part, bad in zip(absent, parts, skipped, strict=True):
-                record = {"key": plain(each.key), "label": each.label, "skipped": bad, "pass": verdict}
+                record = {"key": plain(each.key), "label": each.label, "skipped": bad, "pass": verdict, "finite": True}
                 record["versions"] = {name: version(name) for name in ("pillow", "torch", "timm")}
                 part.finish(record | {"made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
 
@@ -188,9 +193,9 @@ class FeatureStore:
                 account.setting = search.setting
                 account.count(chunk.stop - chunk.start, chunk.seconds)
                 with account.writing():
-                    for part, rows in zip(parts, chunk.rows, strict=True):
+                    for number, part in enumerate(parts):
                         if part.done < chunk.stop:
-                            part.append(chunk.stop, rows, [(i, why) for i, why in chunk.bad if i >= part.done])
+                            part.append(chunk.stop, *chunk.finite(number, part.done))
                 if progress:
                     progress(chunk.stop, len(items))
         # The key was made of the files' bytes before they were decoded.
@@ -217,10 +222,10 @@ class FeatureStore:
         return stored
 
 
-def readable(items: Labelled, indices: Sequence[int]) -> set[int]:
-    """Those of the images that can be read now: what was wrong with them has passed."""
+def readable(items: Labelled, bad: Sequence[tuple[int, str]]) -> set[int]:
+    """Those of the images, each with what was wrong with it, that can be read now: it has passed."""
     found = set()
-    for index in indices:
+    for index in [index for index, reason in bad if reason != NOT_FINITE]:
         with contextlib.suppress(BadImages):
             read_image(items.file(index), items.channels)
             found.add(index)

@@ -5,33 +5,42 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .channels import with_channels
     from .factories import sources_digest
-    from .from_entry import spec_from_entry, spec_from_string
+    from .feature_layer import CLOSE, classifier_layer, layer_output, timms_way
+    from .from_entry import ViewOrigin, spec_and_origin, spec_from_entry, spec_from_string, stated_view
     from .from_module import is_in_memory, spec_from_module
     from .hub import HUB_NAMES, LOCAL
     from .modules import Normalise, classifier, feature_model, feature_width, fresh_classifier, source_model
     from .spec import ModelSpec, View
-    from .weights import state_digest
+    from .weights import checkpoint_name, state_digest
 else:
     from ..doors import lazy_exports
 
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
+    "CLOSE",
     "HUB_NAMES",
     "LOCAL",
     "ModelSpec",
     "Normalise",
     "View",
+    "ViewOrigin",
+    "checkpoint_name",
     "classifier",
+    "classifier_layer",
     "feature_model",
     "feature_width",
     "fresh_classifier",
     "is_in_memory",
+    "layer_output",
     "source_model",
     "sources_digest",
+    "spec_and_origin",
     "spec_from_entry",
     "spec_from_module",
     "spec_from_string",
     "state_digest",
+    "stated_view",
+    "timms_way",
     "with_channels",
 ]

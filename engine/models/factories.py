@@ -18,6 +18,7 @@ from ..store import digest, file_digest
 
 GIVEN = "featune_factory_"  # how the names of modules begin that are given as files
 INSTALLED = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+PACKAGES = {"site-packages", "dist-packages"}  # of whichever interpreter, prefix or user
 
 
 def resolved_factory(factory: str, folder: Path) -> str:
@@ -56,11 +57,8 @@ def sources_digest(name: str) -> str:
         if module.__name__ in found or (module is not first and not _is_own(module)):
             continue
         found[module.__name__] = module
-        for value in list(vars(module).values()):
-            other = value if isinstance(value, ModuleType) else sys.modules.get(str(getattr(value, "__module__", "")))
-            if other is not None:
-                waiting.append(other)
-    files = [(module, getattr(module, "__file__", None)) for module in found.values()]
+        waiting += [other for value in list(vars(module).values()) if (other := _module_of(value)) is not None]
+    files = [(module, _file_of(module)) for module in found.values()]
     return digest(sorted((_called(module), file_digest(file)) for module, file in files if file))
 
 
@@ -69,11 +67,41 @@ def _called(module: ModuleType) -> str:
     return Path(str(module.__file__)).name if module.__name__.startswith(GIVEN) else module.__name__
 
 
+def _module_of(value: object) -> ModuleType | None:
+    """The module that a value is, or is of; None where it does not say, in whatever way."""
+    try:
+        if isinstance(value, ModuleType):
+            return value
+        return sys.modules.get(str(getattr(value, "__module__", "")))
+    except Exception:  # an object that answers for its attributes itself, such as a proxy, raises what it likes
+        return None
+
+
+def _file_of(module: ModuleType) -> Path | None:
+    """The file of a module's code. Some only look like modules: `torch.ops` says that its file is "_ops.py"."""
+    try:
+        file, origin = getattr(module, "__file__", None), getattr(module, "__spec__", None)
+    except Exception:  # as above
+        return None
+    if not isinstance(file, str) or (origin is None and not Path(file).is_absolute()):
+        return None
+    return Path(file) if Path(file).is_file() else None
+
+
 def _is_own(module: ModuleType) -> bool:
-    file = getattr(module, "__file__", None)
-    if module.__name__.partition(".")[0] == "featune":
+    file = _file_of(module)
+    if file is None or module.__name__.partition(".")[0] == "featune":
         return False
-    return bool(file) and not any(Path(str(file)).resolve().is_relative_to(folder) for folder in INSTALLED)
+    return not is_installed(file)
+
+
+def is_installed(file: Path) -> bool:
+    """Whether a file is of an interpreter or of an installed package: of any site, the user's and Debian's too.
+
+    A folder that is a link is one's own source; files that are links are how some installers put packages in place.
+    """
+    place = file if file.is_symlink() else file.resolve()
+    return bool(PACKAGES & set(place.parts)) or any(place.is_relative_to(folder) for folder in INSTALLED)
 
 
 @functools.cache
@@ -94,13 +122,32 @@ def _module(name: str) -> ModuleType:
     return module
 
 
+def made_by_factory(name: str, factory: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """What a factory returns. Raises BadInput where it does not take the arguments or returns no module."""
+    check_arguments(name, factory, arguments)
+    model = factory_of(factory)(**arguments)
+    if not isinstance(model, nn.Module):
+        found = type(model).__name__
+        raise BadInput(f"{factory} returned {found}, expected a torch.nn.Module; let it return the model")
+    return model
+
+
 def check_arguments(name: str, factory: str, arguments: Mapping[str, Any]) -> None:
-    """Raises BadInput where a factory does not take these keyword arguments."""
+    """Raises BadInput where a factory does not take these keyword arguments, or needs others."""
     try:
-        inspect.signature(factory_of(factory)).bind_partial(**arguments)
+        signature = inspect.signature(factory_of(factory))
+    except ValueError:  # a callable without a signature; it is called and sees
+        return
+    try:
+        signature.bind_partial(**arguments)
     except TypeError as error:
         raise BadInput(
             f"{name}: its factory takes no such argument ({error}); give {factory} that parameter"
         ) from error
-    except ValueError:  # a callable without a signature; it is called and sees
-        pass
+    try:
+        signature.bind(**arguments)
+    except TypeError as error:
+        raise BadInput(
+            f"{name}: its factory needs more than it is given ({error}; it takes {signature}); give the others with "
+            "--model-kwargs NAME=VALUE (`kwargs` of a study file), or let them have defaults"
+        ) from error

@@ -1,19 +1,69 @@
 """A ModelSpec from a name or from a study file's entry."""
 
 import dataclasses
-from collections.abc import Mapping
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import BadInput
-from ..store import file_digest
+import torch
+from torch import nn
+
+from ..errors import BadInput, nearest
 from .channels import border_fill, one_for_each_channel
-from .factories import resolved_factory
+from .factories import made_by_factory, resolved_factory
 from .hub import FACTORY, RANDOM, hub_name
-from .modules import classifier
 from .spec import IMAGENET_MEAN, IMAGENET_STD, ModelSpec, View
-from .timm_configs import pretrained_config
-from .weights import state_digest
+from .timm_configs import config_of_module, pretrained_config
+from .weights import checkpoint_name, state_digest
+
+log = logging.getLogger("featune")
+CROPS = ("center", "squash", "border")
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
+# What an entry calls the parts of a view, and what a record does.
+RECORDED = {
+    "side": "input_size", "mean": "mean", "std": "std", "crop_pct": "crop_pct", "crop_mode": "crop_mode",
+    "interpolation": "interpolation",
+}  # fmt: skip
+ESSENTIAL = ("side", "mean", "std")  # a wrong one makes other features of every image
+
+
+@dataclasses.dataclass(frozen=True)
+class ViewOrigin:
+    """Which view was taken, and where each of its parts is from.
+
+    source: who says the parts that are `stated`, such as "the model's pretrained_cfg". given: by the user. assumed:
+    nobody says them.
+    """
+
+    taken: str
+    source: str
+    stated: tuple[str, ...]
+    given: tuple[str, ...]
+    assumed: tuple[str, ...]
+
+    @property
+    def is_assumed(self) -> bool:
+        """Whether a part that matters for every image was assumed."""
+        return bool(set(ESSENTIAL) & set(self.assumed))
+
+    def line(self) -> str:
+        """For people: `view: 128 px, mean 0.5, ... (from the model's pretrained_cfg)`."""
+        if set(ESSENTIAL) <= set(self.assumed):
+            return f"view: assumed: {self.taken}; the model does not say; {REMEDY}"
+        parts = [f"from {self.source}"] if self.stated else []
+        parts += [f"given: {', '.join(self.given)}"] if self.given else []
+        if self.is_assumed:
+            parts.append(f"assumed, since the model does not say: {', '.join(self.assumed)}; {REMEDY}")
+        return f"view: {self.taken} ({'; '.join(parts)})"
+
+    def tell(self, say: Callable[[str], None] = log.info) -> None:
+        """Say the line; an assumption is a warning."""
+        (log.warning if self.is_assumed else say)(self.line())
+
+
+REMEDY = "give --img-size, --mean and --std (side, mean, std) where it is another"
 
 
 def spec_from_entry(entry: Mapping[str, Any], folder: Path = Path()) -> ModelSpec:
@@ -21,36 +71,52 @@ def spec_from_entry(entry: Mapping[str, Any], folder: Path = Path()) -> ModelSpe
 
     Keys: architecture or factory; name, checkpoint, kwargs, side, in_chans, mean, std, crop_pct, crop_mode,
     interpolation, tap, family, source_top1, source_n, pretrained (true). in_chans becomes one of the kwargs.
+    What is not given of the view is timm's record, or what a factory's model says in its `pretrained_cfg`.
     Relative paths are seen from `folder`.
     Raises BadInput for an unknown architecture (nearest names) or a missing file.
     """
+    return spec_and_origin(entry, folder)[0]
+
+
+def spec_and_origin(entry: Mapping[str, Any], folder: Path = Path()) -> tuple[ModelSpec, ViewOrigin]:
+    """As `spec_from_entry`, with where the view is from."""
     factory = entry.get("factory")
     architecture = resolved_factory(factory, folder) if factory else str(entry["architecture"])
-    config = {} if factory else pretrained_config(architecture)
     kwargs = dict(entry.get("kwargs") or {})
     if entry.get("in_chans"):
         kwargs["in_chans"] = entry["in_chans"]
     checkpoint = (folder / entry["checkpoint"]) if entry.get("checkpoint") else None
     if checkpoint is not None and not checkpoint.is_file():
         raise BadInput(f"{checkpoint}: no such weight file; give `checkpoint` as a path seen from {folder.resolve()}")
+    if factory:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # as `classifier` does
+            model = made_by_factory(str(entry.get("name") or architecture), architecture, kwargs)
+        config, source = config_of_module(model)
+        weights = FACTORY + state_digest(model) if checkpoint is None else checkpoint_name(checkpoint)
+    else:
+        config = pretrained_config(architecture)
+        source = f"timm's record of {config.get('resolved_name', architecture)}"
+        weights = _weights_name(entry, checkpoint, config)
     size = config.get("input_size", (3, 224, 224))
-    side, channels = entry.get("side") or kwargs.get("img_size") or size[-1], int(kwargs.get("in_chans") or size[0])
-    mean = _statistics(entry.get("mean"), config.get("mean") or IMAGENET_MEAN, channels)
-    crop_mode = str(entry.get("crop_mode") or config.get("crop_mode") or "center")
+    side, channels = _side(entry, kwargs, size[-1]), int(kwargs.get("in_chans") or size[0])
+    mean = _statistics("mean", entry.get("mean"), config.get("mean") or IMAGENET_MEAN, channels)
+    crop_mode = _one_of("crop_mode", entry, CROPS) or str(config.get("crop_mode") or "center")
+    interpolation = _one_of("interpolation", entry, INTERPOLATIONS)
     spec = ModelSpec(
         name=str(entry.get("name") or config.get("resolved_name") or architecture),
         architecture=config.get("resolved_name", architecture),
         view=View(
-            side=int(side),
-            crop_pct=float(entry.get("crop_pct") or config.get("crop_pct") or 0.875),
+            side=side,
+            crop_pct=_share(entry.get("crop_pct")) or float(config.get("crop_pct") or 0.875),
             crop_mode=crop_mode,
-            interpolation=str(entry.get("interpolation") or config.get("interpolation") or "bicubic"),
+            interpolation=interpolation or str(config.get("interpolation") or "bicubic"),
             channels=channels,
             fill=border_fill(crop_mode, mean),
         ),
         mean=mean,
-        std=_statistics(entry.get("std"), config.get("std") or IMAGENET_STD, channels),
-        weights=FACTORY if factory and checkpoint is None else _weights_name(entry, checkpoint, config),
+        std=_statistics("std", entry.get("std"), config.get("std") or IMAGENET_STD, channels),
+        weights=weights,
         kwargs=tuple(sorted(kwargs.items())),
         checkpoint=str(checkpoint.resolve()) if checkpoint else None,
         tap=str(entry.get("tap") or ""),
@@ -58,9 +124,38 @@ def spec_from_entry(entry: Mapping[str, Any], folder: Path = Path()) -> ModelSpe
         source_top1=entry.get("source_top1"),
         source_n=entry.get("source_n"),
     )
-    if spec.is_factory and checkpoint is None:
-        return dataclasses.replace(spec, weights=f"{FACTORY}{state_digest(classifier(spec))}")
-    return spec
+    by_user = {**entry, "side": entry.get("side") or kwargs.get("img_size")}
+    given = tuple(part for part in RECORDED if by_user.get(part) is not None)
+    stated = tuple(part for part, name in RECORDED.items() if part not in given and config.get(name) is not None)
+    assumed = tuple(part for part in RECORDED if part not in given + stated)
+    return spec, ViewOrigin(view_words(spec), source, stated, given, assumed)
+
+
+def view_words(spec: ModelSpec) -> str:
+    """Side, mean, std and crop of a spec, in a line."""
+    usual = spec.mean == IMAGENET_MEAN and spec.std == IMAGENET_STD
+    numbers = "ImageNet's mean and std" if usual else f"mean {_numbers(spec.mean)}, std {_numbers(spec.std)}"
+    view = spec.view
+    return f"{view.side} px, {numbers}, crop {view.crop_pct:g} {view.crop_mode}, {view.interpolation}"
+
+
+def stated_view(spec: ModelSpec, model: nn.Module) -> tuple[dict[str, Any], str]:
+    """The parts of the view that something other than the spec says, and what says them; empty where nothing does.
+
+    model: `classifier(spec)`, asked where the spec is a factory's.
+    """
+    if spec.is_factory:
+        config, source = config_of_module(model)
+    else:
+        config, source = pretrained_config(spec.architecture), f"timm's record of {spec.architecture}"
+    channels, found = spec.view.channels, {}
+    for part, name in RECORDED.items():
+        value = config.get(name)
+        if value is not None and part in ("mean", "std"):
+            found[part] = one_for_each_channel(tuple(map(float, value)), channels)
+        elif value is not None:
+            found[part] = value[-1] if part == "side" else value
+    return found, source
 
 
 def spec_from_string(name: str) -> ModelSpec:
@@ -70,7 +165,7 @@ def spec_from_string(name: str) -> ModelSpec:
 
 def _weights_name(entry: Mapping[str, Any], checkpoint: Path | None, config: Mapping[str, Any]) -> str:
     if checkpoint is not None:
-        return file_digest(checkpoint)
+        return checkpoint_name(checkpoint)
     if entry.get("pretrained", True) and config.get("hub"):
         return hub_name(config)
     if entry.get("pretrained", True):
@@ -78,11 +173,42 @@ def _weights_name(entry: Mapping[str, Any], checkpoint: Path | None, config: Map
     return f"{RANDOM}0"
 
 
-def _statistics(given: Any, usual: Any, channels: int) -> tuple[float, ...]:
-    """mean or std of an entry, one number for each channel; by default the pretrained model's."""
+def _side(entry: Mapping[str, Any], kwargs: Mapping[str, Any], usual: int) -> int:
+    """Pixels: of the entry, or of the constructor's `img_size`, which may be two equal numbers."""
+    given = entry.get("side") or kwargs.get("img_size") or usual
+    numbers = set(given) if isinstance(given, (list, tuple)) else {given}
+    if len(numbers) != 1 or not all(isinstance(each, int) and each > 0 for each in numbers):
+        raise BadInput(f"side (--img-size) {given!r} found; one whole number of pixels expected, views are square")
+    return int(numbers.pop())
+
+
+def _one_of(part: str, entry: Mapping[str, Any], known: Sequence[str]) -> str:
+    given = entry.get(part)
+    if given is not None and given not in known:
+        option = f"--{part.replace('_', '-')}"
+        raise BadInput(f"{part} ({option}) {given!r} found{nearest(str(given), known)}; one of {', '.join(known)}")
+    return str(given or "")
+
+
+def _share(given: float | None) -> float | None:
+    if given is not None and not 0 < given <= 1:
+        raise BadInput(f"crop_pct (--crop-pct) {given} found; a share above 0 and at most 1 expected, such as 0.95")
+    return given
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return " ".join(f"{value:g}" for value in (values[:1] if len(set(values)) == 1 else values))
+
+
+def _statistics(part: str, given: Any, usual: Any, channels: int) -> tuple[float, ...]:
+    """mean or std of an entry, one number for each channel, or one for all; by default the pretrained model's."""
     if given is None:
         return one_for_each_channel(tuple(float(value) for value in usual), channels)
-    numbers = tuple(float(value) for value in given)
+    numbers = tuple(float(value) for value in ([given] if isinstance(given, (int, float)) else given))
+    numbers = numbers * channels if len(numbers) == 1 else numbers
     if len(numbers) != channels:
         raise BadInput(f"mean and std need {channels} numbers, as many as in_chans, found {len(numbers)}")
+    if not all(math.isfinite(each) and (part == "mean" or each > 0) for each in numbers):
+        above = " above 0" if part == "std" else ""
+        raise BadInput(f"{part} {_numbers(numbers)} found; numbers{above} expected, of images between 0 and 1")
     return numbers

@@ -1,7 +1,6 @@
 """A ModelSpec of a torch module that a program has at hand, as in a notebook."""
 
 import copy
-import functools
 import sys
 from collections.abc import Mapping
 from types import ModuleType
@@ -10,9 +9,10 @@ from typing import Any
 from torch import nn
 
 from ..errors import BadInput
-from .from_entry import spec_from_entry
+from .from_entry import spec_and_origin
 from .modules import feature_model, feature_width
 from .spec import ModelSpec
+from .timm_configs import config_of_module
 from .weights import state_digest
 
 IN_MEMORY = "featune_in_memory"  # the module that holds the factories of this process's modules
@@ -25,13 +25,15 @@ def spec_from_module(module: nn.Module, view: Mapping[str, Any] | None = None, n
     `pretrained_cfg`. Raises BadInput where the module does not say its side and `view` does not either, and where its
     features are not [b, width].
     """
-    said = {**_said_by(module), **{key: value for key, value in (view or {}).items() if value is not None}}
-    if "side" not in said:
+    said = {key: value for key, value in (view or {}).items() if value is not None}
+    if not said.get("side") and "input_size" not in config_of_module(module)[0]:
         raise BadInput(
             f"{type(module).__name__} does not say which images it takes; give view={{'side': 224, 'mean': ..., "
             "'std': ...}"
         )
-    spec = spec_from_entry({"factory": _factory(module), "name": name or type(module).__name__, **said})
+    entry = {"factory": _factory(module), "name": name or type(module).__name__, **said}
+    spec, origin = spec_and_origin(entry)
+    origin.tell()
     feature_width(feature_model(spec), spec.view.side, spec.view.channels)
     return spec
 
@@ -41,19 +43,14 @@ def is_in_memory(spec: ModelSpec) -> bool:
     return spec.architecture.startswith(f"{IN_MEMORY}:")
 
 
-def _said_by(module: nn.Module) -> dict[str, Any]:
-    """What a timm model says of its images; nothing for other modules."""
-    config = getattr(module, "pretrained_cfg", None)
-    if not isinstance(config, Mapping) or not config.get("input_size"):
-        return {}
-    keys = ("mean", "std", "crop_pct", "crop_mode", "interpolation")
-    return {"side": config["input_size"][-1], **{key: config[key] for key in keys if config.get(key) is not None}}
-
-
 def _factory(module: nn.Module) -> str:
     """Keep a copy under its class and weights, and name the function that gives a copy of it."""
     held = sys.modules.setdefault(IN_MEMORY, ModuleType(IN_MEMORY))
     name = f"{type(module).__name__}_{state_digest(module)[:16]}"
     kept = copy.deepcopy(module).eval().cpu()
-    setattr(held, name, functools.partial(copy.deepcopy, kept))
+
+    def copied(in_chans: int = 0) -> nn.Module:  # of as many channels as it has
+        return copy.deepcopy(kept)
+
+    setattr(held, name, copied)
     return f"{IN_MEMORY}:{name}"

@@ -5,13 +5,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..errors import BadInput, Missing, first_line, nearest
-from ..store import file_digest
-from .factories import check_arguments, factory_of
+from ..errors import BadInput, Missing, first_line
+from .factories import made_by_factory
+from .feature_layer import REFUSALS, cut, refused, tapped
 from .hub import HUB, HUB_NAMES, LOCAL, RANDOM, hub_name
 from .spec import ModelSpec
 from .timm_configs import pretrained_config
-from .weights import load_weights
+from .weights import checkpoint_name, load_weights
 
 
 def classifier(spec: ModelSpec) -> nn.Module:
@@ -21,7 +21,7 @@ def classifier(spec: ModelSpec) -> nn.Module:
         torch.manual_seed(seed)  # also where weights are loaded over these: a factory may leave some as drawn
         model = _constructed(spec)
     if spec.checkpoint is not None:
-        if file_digest(spec.checkpoint) != spec.weights:
+        if checkpoint_name(spec.checkpoint) != spec.weights:
             raise BadInput(f"{spec.checkpoint} has changed since {spec.name} was resolved; start again")
         load_weights(model, Path(spec.checkpoint), spec.view.channels)
     elif spec.weights.startswith(HUB) and "#" in spec.weights:
@@ -41,12 +41,7 @@ def body(spec: ModelSpec) -> nn.Module:
     For timm models this is `forward_head(..., pre_logits=True)`, what `num_classes=0` gives.
     """
     model = classifier(spec)
-    if spec.tap:
-        return _Tapped(model, spec.tap)
-    if hasattr(model, "reset_classifier") and hasattr(model, "forward_head"):
-        model.reset_classifier(0)  # type: ignore[operator]
-        return model
-    return _without_last_linear(model, spec)
+    return tapped(model, spec) if spec.tap else cut(model, spec)
 
 
 class Normalise(nn.Module):
@@ -99,50 +94,17 @@ def feature_width(features: nn.Module, side: int, channels: int = 3) -> int:
     device = next((p.device for p in features.parameters()), torch.device("cpu"))
     try:
         rows = features.eval()(torch.zeros(1, channels, side, side, dtype=torch.uint8, device=device))
-    except (AssertionError, RuntimeError, ValueError) as error:
-        raise BadInput(
-            f"the model refuses images of {side} x {side} and {channels} channels ({error}); set `side`, and "
-            "`kwargs: {img_size: ...}` where the architecture fixes it, or `in_chans`"
-        ) from error
+    except REFUSALS as error:
+        raise refused(features, error, side, channels) from error
     if not isinstance(rows, Tensor) or rows.ndim != 2:
         shape = tuple(rows.shape) if isinstance(rows, Tensor) else type(rows).__name__
         raise BadInput(f"the model's features are {shape}, expected [b, width]; name a layer with `tap`")
     return rows.shape[1]
 
 
-class _Tapped(nn.Module):
-    """One node's output, averaged over space, of a module that knows nothing of features."""
-
-    def __init__(self, model: nn.Module, node: str):
-        super().__init__()
-        from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
-
-        nodes = get_graph_node_names(model)[1]
-        if not any(known == node or known.startswith(node + ".") for known in nodes):
-            raise BadInput(f"the model has no node {node!r}{nearest(node, nodes)}; set `tap` to one of its layers")
-        self.extractor = create_feature_extractor(model, {node: "rows"}).eval()
-
-    def forward(self, images: Tensor) -> Tensor:
-        rows = self.extractor(images)["rows"]
-        return rows.mean((2, 3)) if rows.ndim == 4 else rows
-
-
-def _without_last_linear(model: nn.Module, spec: ModelSpec) -> nn.Module:
-    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    if not linear:
-        raise BadInput(f"{spec.name}: no linear classifier to cut off; name the feature layer with `tap`")
-    parent, _, child = linear[-1].rpartition(".")
-    setattr(model.get_submodule(parent), child, nn.Identity())
-    return model
-
-
 def _constructed(spec: ModelSpec) -> nn.Module:
     if spec.is_factory:
-        check_arguments(spec.name, spec.architecture, dict(spec.kwargs))
-        model = factory_of(spec.architecture)(**dict(spec.kwargs))
-        if not isinstance(model, nn.Module):
-            raise BadInput(f"{spec.architecture} returned {type(model).__name__}, expected a torch.nn.Module")
-        return model
+        return made_by_factory(spec.name, spec.architecture, dict(spec.kwargs))
     import timm
 
     from_hub = spec.weights.startswith(HUB)

@@ -10,6 +10,7 @@ from .hub import FACTORY, HUB_NAMES, LOCAL, RANDOM
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+FEATURE_LAYER = 2  # of the rule in feature_layer.py; features of modules by another one are not these
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +69,8 @@ class ModelSpec:
             del value[label]
         if self.is_factory:
             value["architecture"] = (sources_digest(self.architecture), self.architecture.rpartition(":")[2])
+            if not self.tap:
+                value["feature_layer"] = FEATURE_LAYER
         if self.architecture.startswith(LOCAL):
             value["architecture"] = LOCAL  # `weights` names the files
             value["weights"] = self.weights.rpartition("#")[2]

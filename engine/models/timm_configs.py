@@ -1,15 +1,19 @@
 """What timm and the model hub know of a model: its input, its normalisation and its weights."""
 
 import contextlib
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from ..errors import BadInput, Missing, first_line, nearest
 from ..store import cache_dir, digest, read_json, write_json
 from .hub import HUB_NAMES, LOCAL, no_model, weight_files
 
 FORM = 2  # raise it when the record changes
+OF_VIEW = ("input_size", "mean", "std", "crop_pct", "crop_mode", "interpolation")  # of a record, in timm's names
 
 
 def pretrained_config(architecture: str) -> dict[str, Any]:
@@ -73,3 +77,42 @@ def _timm_config(architecture: str) -> dict[str, Any]:
     family = timm.models.model_entrypoint(bare).__module__.rpartition(".")[2]
     found = resolve_data_config({}, pretrained_cfg=config.to_dict())
     return {**found, "resolved_name": resolved, "hub": hub, "hub_files": files, "family": family}
+
+
+def config_of_module(model: nn.Module) -> tuple[dict[str, Any], str]:
+    """What a module says of its images, of OF_VIEW, and where it says it; ({}, "") for one that says nothing.
+
+    timm's models say it in `pretrained_cfg` (`default_cfg` of older ones). A module around one, such as a backbone with
+    a head of its own, is taken to see what its part sees, where its parts agree. A model that was made for another size
+    or number of channels than its record's says so by its patch embedding and its first convolution.
+    """
+    if config := _own_config(model):
+        return config, "the model's pretrained_cfg"
+    parts = {name: found for name, part in model.named_modules() if name and (found := _own_config(part))}
+    distinct = list({digest(found): name for name, found in reversed(parts.items())}.values())
+    return (parts[distinct[0]], f"the pretrained_cfg of its part {distinct[0]}") if len(distinct) == 1 else ({}, "")
+
+
+def _own_config(model: nn.Module) -> dict[str, Any]:
+    said = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None)
+    said = said.to_dict() if said is not None and hasattr(said, "to_dict") else said
+    if not isinstance(said, Mapping):
+        return {}
+    found = {key: said[key] for key in OF_VIEW if said.get(key) is not None}
+    size = found.get("input_size")
+    if size is None:
+        return found
+    if not isinstance(size, (list, tuple)) or len(size) != 3 or not all(isinstance(each, int) for each in size):
+        raise BadInput(
+            f"{type(model).__name__}: its pretrained_cfg says input_size {size!r}, (channels, side, side) expected; "
+            "mend it, or remove it and give the view"
+        )
+    made_for = getattr(getattr(model, "patch_embed", None), "img_size", None)
+    side = made_for[-1] if isinstance(made_for, (list, tuple)) and isinstance(made_for[-1], int) else size[-1]
+    return found | {"input_size": (_channels(model, said.get("first_conv")) or size[0], side, side)}
+
+
+def _channels(model: nn.Module, first_conv: object) -> int | None:
+    """Of the images that a model's first convolution takes, where its record names that one."""
+    layer = dict(model.named_modules()).get(first_conv) if isinstance(first_conv, str) else None
+    return layer.in_channels if isinstance(layer, nn.Conv2d) else None

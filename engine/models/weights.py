@@ -1,7 +1,11 @@
 """A model's weights: from a file, strictly and without running its code, and named by their bytes."""
 
 import contextlib
+import functools
 import hashlib
+import logging
+import os
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import BadInput, first_line
+from ..store import file_digest
+
+log = logging.getLogger("featune")
+TIMMS_ORDER = ("state_dict_ema", "model_ema", "state_dict", "model")  # source: timm.models.load_state_dict
+_TOLD: set[str] = set()
 
 
 def state_digest(model: nn.Module) -> str:
@@ -20,6 +29,41 @@ def state_digest(model: nn.Module) -> str:
     return sha.hexdigest()
 
 
+def checkpoint_name(path: str | os.PathLike[str]) -> str:
+    """The digest of a weight file; where it holds several sets of weights, with the name of the one that is taken."""
+    taken, others = sets_of_weights(path)
+    return f"{file_digest(path)}#{taken}" if others else file_digest(path)
+
+
+def sets_of_weights(path: str | os.PathLike[str]) -> tuple[str, tuple[str, ...]]:
+    """The entry of a weight file from which the weights are taken, as timm does, and the others that hold weights too.
+
+    timm takes averaged weights (`state_dict_ema`, then `model_ema`) before `state_dict` and `model`. ("", ()) for a
+    file that is a state dict itself or cannot be read.
+    """
+    if Path(path).suffix in (".safetensors", ".npz", ".npy"):
+        return "", ()
+    stat = os.stat(path)
+    return _sets_of_weights(os.fspath(path), stat.st_mtime_ns, stat.st_size)
+
+
+@functools.lru_cache(maxsize=64)
+def _sets_of_weights(path: str, changed: int, size: int) -> tuple[str, tuple[str, ...]]:
+    try:
+        held = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except Exception:  # loading says what is wrong
+        return "", ()
+    if not isinstance(held, Mapping):
+        return "", ()
+    sets = [key for key, value in held.items() if isinstance(key, str) and _is_state(value)]
+    taken = next((key for key in TIMMS_ORDER if key in held), "")
+    return (taken, tuple(key for key in sets if key != taken)) if taken in sets else ("", ())
+
+
+def _is_state(value: object) -> bool:
+    return isinstance(value, Mapping) and bool(value) and all(isinstance(each, Tensor) for each in value.values())
+
+
 def load_weights(model: nn.Module, path: Path, channels: int = 3) -> None:
     """Fill the model from a weight file (.pth, .pt, .safetensors), strictly and without running its code.
 
@@ -29,12 +73,13 @@ def load_weights(model: nn.Module, path: Path, channels: int = 3) -> None:
     import timm.models
 
     try:
-        state = timm.models.load_state_dict(str(path), use_ema=False, weights_only=True)
+        state = timm.models.load_state_dict(str(path), use_ema=True, weights_only=True)
     except Exception as error:  # pickle, zip and safetensors readers each raise their own
         raise BadInput(
             f"{path}: not a file of plain weights ({type(error).__name__}: {first_line(error)}); "
             "save a state dict with torch.save or safetensors"
         ) from error
+    _tell_of_others(path)
     own = model.state_dict()
     state |= _adapted_input(model, state, own, channels) if channels != 3 else {}
     wrong = [f"missing {key}" for key in own.keys() - state.keys()]
@@ -48,6 +93,17 @@ def load_weights(model: nn.Module, path: Path, channels: int = 3) -> None:
         shown = "; ".join(sorted(wrong)[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
         raise BadInput(f"{path} does not fit the architecture: {shown}; check `architecture` and `kwargs`")
     model.load_state_dict(state, strict=True)
+
+
+def _tell_of_others(path: Path) -> None:
+    """Once for each file: which of its sets of weights was taken."""
+    taken, others = sets_of_weights(path)
+    if others and (told := f"{path.resolve()}#{taken}") not in _TOLD:
+        _TOLD.add(told)
+        log.warning(
+            "%s holds %d sets of weights; %s is taken, as timm does, not %s; save the other alone to have it",
+            path, len(others) + 1, taken, ", ".join(others),
+        )  # fmt: skip
 
 
 def _adapted_input(

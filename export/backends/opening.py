@@ -18,7 +18,7 @@ from featune.engine.runners import BuildSettings, Runner, library, onnxruntime_r
 from featune.engine.store import digest, locked
 
 from ..contract import Parity, check_versions, contract_of, parity_of, read_graph
-from ..gate import Sample, Verdict, halves, held_out, judge, require_passing
+from ..gate import Sample, Verdict, halves, held_out, judge, require_passing, varied
 from ..graph import graph_from_spec, graph_key
 from ..precision import AUTO, LADDER, check_precision, image_digests, speed_against, stand_in, variant
 from .tensorrt_gate import gate_of_plan, plan_down
@@ -100,6 +100,7 @@ def exported(
     Raises ParityFailed where the fp32 graph that they are made from fails itself.
     """
     check_precision(precision, target)
+    sample = varied(sample, spec.view, precision)  # also for what int8 is calibrated on
     if precision == "fp32":
         graph_from_spec(spec, path, logits=logits)
         return judge(spec, path, sample)

@@ -12,8 +12,8 @@ from featune.engine.models import ModelSpec, feature_model, source_model
 from featune.engine.runners import torch_runner
 from featune.engine.store import plain
 
-from ..contract import compare, failures, parity, probe_change, rows_of
-from ..gate import LEAST_LABELLED, REFERENCE, Sample, parity_record
+from ..contract import compare, failures, not_finite, parity, probe_change, rows_of
+from ..gate import LEAST_LABELLED, REFERENCE, Sample, parity_record, scope_of, varied
 from ..precision import AUTO, LADDER
 from .tensorrt_plan import Gate, Running
 
@@ -29,15 +29,17 @@ def gate_of_plan(spec: ModelSpec, sample: Callable[[], Sample], device: str) -> 
     """
 
     def gate(plan: Running) -> dict[str, Any]:
-        seen = sample()
+        seen = varied(sample(), spec.view, plan.precision)
         images = seen.images.to(device)
         with torch_runner(feature_model(spec), device) as reference:
             rows = rows_of(reference, plan.features, images, plan.batches)
-        found = parity(rows.reference, rows.candidate)
+        found, scope = parity(rows.reference, rows.candidate), scope_of(spec, seen.images)
         change = None
         if seen.labels is not None and len(seen.labels) >= LEAST_LABELLED and math.isfinite(found.noise):
             change = probe_change(rows, seen.labels)
-        reasons, logits = failures(found, plan.precision, change), None
+        words = not_finite(rows.reference)
+        reasons, logits = [words] if words else failures(found, plan.precision, change), None
+        reasons += scope.reasons
         if plan.logits is not None:
             with torch_runner(source_model(spec), device) as reference:
                 logits = compare(reference, plan.logits, images[:LOGITS_OF], plan.batches)
@@ -45,7 +47,7 @@ def gate_of_plan(spec: ModelSpec, sample: Callable[[], Sample], device: str) -> 
         return {
             "passed": not reasons, "reasons": reasons, "parity": parity_record(found), "precision": plan.precision,
             "probe": plain(change) if change else None, "logits": parity_record(logits) if logits else None,
-            "source": seen.source, "reference": REFERENCE,
+            "source": seen.source, "reference": REFERENCE, "judged": scope.judged, "not_judged": scope.not_judged,
             "images": hashlib.sha256(seen.images.contiguous().numpy().tobytes()).hexdigest()[:16],
         }  # fmt: skip
 

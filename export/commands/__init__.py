@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .export_command import Product, checked_target, export, export_model
+    from .export_command import Product, checked_target, export, export_model, spec_of
     from .feature_requests import (
         SAMPLE,
         RunSettings,
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .named_models import spec_of_model
     from .timm_models import timm_models_like
     from .verify_command import verdict_lines, verify
+    from .view_options import ViewOptions, entry_of, parsed_kwargs, parsed_numbers, refuse_options
 else:
     from featune.engine.doors import lazy_exports
 
@@ -24,13 +25,19 @@ __all__ = [
     "SAMPLE",
     "Product",
     "RunSettings",
+    "ViewOptions",
     "checked_target",
+    "entry_of",
     "export",
     "export_model",
+    "parsed_kwargs",
+    "parsed_numbers",
+    "refuse_options",
     "request_of_artefact",
     "request_of_plan",
     "request_of_spec",
     "sample_images",
+    "spec_of",
     "spec_of_model",
     "timm_models_like",
     "verdict_lines",

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from featune.engine.errors import BadInput, ParityFailed, nearest
-from featune.engine.models import ModelSpec, spec_from_module
+from featune.engine.models import ModelSpec, spec_from_module, with_channels
 from featune.engine.runners import BuildSettings, check_settings, library
 from featune.engine.store import cache_dir
 
@@ -18,6 +18,7 @@ from ..backends import exported, gate_of_plan, plan_down, plan_from_graph, read_
 from ..gate import Verdict, held_out
 from ..precision import check_precision
 from .named_models import sample_of, spec_of_model
+from .view_options import NAMES, entry_of, refuse_options
 
 log = logging.getLogger("featune")
 SUFFIX = {"onnx": ".onnx", "tensorrt": ".plan"}
@@ -123,22 +124,34 @@ def export(
     """Write a model as a file that was compared with torch on real images: `featune.export("resnet50", "r50.onnx")`.
 
     model: a timm name, `file.py:function`, a ModelSpec, or a torch module. out: by default named after the model.
-    data: a folder of your images; without it the project's sample set. view: of a module that does not say which
-    images it takes. product: fields of `Product`, such as precision="int8", to="tensorrt", logits=True.
+    data: a folder of your images; without it the project's sample set. product: fields of `Product`, such as
+    precision="int8", to="tensorrt", logits=True; and fields of `ViewOptions`, such as img_size=128, mean=0.5, which go
+    before what the model says of itself (or all of them as `view`, with side for img_size).
     Raises ParityFailed where the file does not agree with torch.
     """
+    options = {name: product.pop(name) for name in NAMES if name in product}
     known = {field.name for field in dataclasses.fields(Product)}
     wrong = [name for name in product if name not in known]
     if wrong:
-        raise BadInput(f"no option {wrong[0]!r}{nearest(wrong[0], known)}; one of {', '.join(sorted(known))}")
-    if view is not None and not isinstance(model, nn.Module):
-        raise BadInput(f"{model}: view is of a torch module, {type(model).__name__} found; leave view out")
-    if isinstance(model, nn.Module):
-        model = spec_from_module(model, view)
-    spec = model if isinstance(model, ModelSpec) else spec_of_model(os.fspath(model))
+        raise BadInput(
+            f"no option {wrong[0]!r}{nearest(wrong[0], {*known, *NAMES})}; one of {', '.join(sorted({*known, *NAMES}))}"
+        )
+    spec = spec_of(model, entry_of(options, view))
     return export_model(
         spec, Product(**product), data=Path(data) if data is not None else None, out=Path(out) if out else None
     )
+
+
+def spec_of(model: str | os.PathLike[str] | ModelSpec | nn.Module, view: Mapping[str, Any]) -> ModelSpec:
+    """The spec of what a program has at hand. view: parts of an entry. Raises BadInput for a view of a spec."""
+    if isinstance(model, ModelSpec):
+        refuse_options(model.name, view, "a ModelSpec has its view")
+        return model
+    if isinstance(model, nn.Module):
+        refuse_options(type(model).__name__, {"model_kwargs": view.get("kwargs")}, "a module is made already")
+        return spec_from_module(model, view)
+    spec = spec_of_model(os.fspath(model), view={key: value for key, value in view.items() if key != "in_chans"})
+    return with_channels(spec, view.get("in_chans") or spec.view.channels)
 
 
 def checked_target(product: Product, out: Path | None = None) -> str:

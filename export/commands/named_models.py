@@ -1,33 +1,51 @@
 """What a user names, as a model and its images: a timm name, a factory, an artefact's own contract, a checkpoint."""
 
 import dataclasses
+import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from featune.engine.errors import BadInput
-from featune.engine.models import HUB_NAMES, LOCAL, ModelSpec, View, spec_from_entry
-from featune.engine.store import cache_dir, digest, file_digest, written_whole
+from featune.engine.models import HUB_NAMES, LOCAL, ModelSpec, View, checkpoint_name, spec_and_origin
+from featune.engine.store import cache_dir, digest, written_whole
 
 from ..gate import Sample, folder_sample, own_sample
 
+log = logging.getLogger("featune")
 TUNED = re.compile(r"1\.")  # a fine-tuned run's body is the second part of its Sequential
 
 
-def spec_of_model(model: str, checkpoint: Path | None = None, untrained: bool = False) -> ModelSpec:
-    """A timm name, a factory `file.py:function`, with its own weights, a local file's, or none."""
+def spec_of_model(
+    model: str,
+    checkpoint: Path | None = None,
+    untrained: bool = False,
+    view: Mapping[str, Any] | None = None,
+    say: Callable[[str], None] = log.info,
+) -> ModelSpec:
+    """A timm name, a factory `file.py:function`, with its own weights, a local file's, or none.
+
+    view: parts of an entry that go before what the model says of itself, as `entry_of` gives them. say: is told which
+    view was taken and from where; where it was assumed, that is a warning.
+    """
     key = "factory" if ":" in model and not model.startswith(HUB_NAMES) else "architecture"
-    entry: dict[str, Any] = {key: model, "pretrained": not untrained}
+    given = dict(view or {})
+    entry: dict[str, Any] = {key: model, "pretrained": not untrained, **given}
+    if given.get("tap") and key == "architecture":
+        raise BadInput(f"{model}: tap is of file.py:function, whose layers have no usual one; leave tap out")
     if checkpoint is not None:
         body = body_of_tuned(checkpoint)
         entry |= {"checkpoint": str((body or checkpoint).resolve())}
         if body is not None:
-            entry |= {"kwargs": {"num_classes": 0}, "name": f"{model}.{checkpoint.stem}"}
-    return spec_from_entry(entry)
+            kwargs = {"num_classes": 0} | dict(given.get("kwargs") or {})
+            entry |= {"kwargs": kwargs, "name": f"{model}.{checkpoint.stem}"}
+    spec, origin = spec_and_origin(entry)
+    origin.tell(say)
+    return spec
 
 
 def spec_of_contract(contract: Mapping[str, Any], path: Path, checkpoint: Path | None = None) -> ModelSpec:
@@ -47,14 +65,19 @@ def spec_of_contract(contract: Mapping[str, Any], path: Path, checkpoint: Path |
         spec = ModelSpec(**record)
     except (KeyError, TypeError, ValueError) as error:
         raise BadInput(f"{path}: the spec of its contract is damaged ({error}); export the model again") from error
-    local = re.fullmatch(r"[0-9a-f]{64}", spec.weights) is not None
+    local = re.fullmatch(r"[0-9a-f]{64}(#\w+)?", spec.weights) is not None
     if local and checkpoint is None:
         raise BadInput(f"{path} was made from a local weight file (SHA-256 {spec.weights[:12]}...); give --checkpoint")
     if not local:
         return spec
     assert checkpoint is not None
     file = body_of_tuned(checkpoint) or checkpoint
-    if file.is_file() and (found := file_digest(file)) != spec.weights:
+    if file.is_file() and (found := checkpoint_name(file)) != spec.weights:
+        if found.partition("#")[0] == spec.weights.partition("#")[0]:
+            had, has = spec.weights.partition("#")[2] or "those that are not averaged", found.partition("#")[2]
+            raise BadInput(
+                f"{path} was made of other weights of {checkpoint}: {had}, not {has}; export the model again"
+            )
         raise BadInput(
             f"{path} was made from a weight file of SHA-256 {spec.weights[:12]}..., {checkpoint} has {found[:12]}...; "
             "give the one that it was made from"

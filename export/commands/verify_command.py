@@ -17,6 +17,7 @@ from ..gate import Sample, judge
 from ..graph import contract_differences
 from ..precision import image_digests, stand_in
 from .named_models import sample_of, spec_of_contract, spec_of_model
+from .view_options import refuse_options
 
 log = logging.getLogger("featune")
 
@@ -27,18 +28,23 @@ def verify(
     *,
     model: str | None = None,
     checkpoint: Path | None = None,
+    view: Mapping[str, Any] | None = None,
     device: str = "cuda",
 ) -> dict[str, Any]:
     """Judge an artefact or a plan again and write the new verdict into it. Raises ParityFailed where it fails.
 
-    model, checkpoint: what it should be, where the contract alone does not tell (local weights, own factories) or
-    is not to be believed.
+    model, checkpoint, view: what it should be, where the contract alone does not tell (local weights, own factories) or
+    is not to be believed. view: parts of an entry, of the model, as `entry_of` gives them.
     """
+    if view and model is None:
+        refuse_options(path, view, "without --model the file's own view is judged")
     if path.suffix == ".plan":
-        return _verify_plan(path, data, model, checkpoint, device)
+        return _verify_plan(path, data, model, checkpoint, view, device)
     check_versions(read_graph(path), path)
     contract = contract_of(path)
-    spec = spec_of_contract(contract, path, checkpoint) if model is None else spec_of_model(model, checkpoint)
+    spec = (
+        spec_of_contract(contract, path, checkpoint) if model is None else spec_of_model(model, checkpoint, view=view)
+    )
     spec = with_channels(spec, channels_of(contract))
     if differences := contract_differences(contract, spec):
         # Its own verdict stays: it is not this file that is wrong.
@@ -91,17 +97,26 @@ def verdict_lines(path: str, verdict: Mapping[str, Any]) -> list[str]:
         lines.append(f"{verdict['speed']:.2f} times as fast as fp32 on this CPU, one thread, batch 8")
     if verdict.get("stand_in"):
         lines.append(f"checked by a stand-in: {verdict['stand_in']}")
+    for title, key in (("judged", "judged"), ("not judged", "not_judged")):  # files of before have neither
+        lines += [f"{title}: the {what}: {how}" for what, how in (verdict.get(key) or {}).items()]
     return lines
 
 
 def _verify_plan(
-    path: Path, data: Path | None, model: str | None, checkpoint: Path | None, device: str
+    path: Path,
+    data: Path | None,
+    model: str | None,
+    checkpoint: Path | None,
+    view: Mapping[str, Any] | None,
+    device: str,
 ) -> dict[str, Any]:
     """As `verify`. A plan that is of another model than the one given keeps the verdict that it has."""
     header, blob = read_plan(path)
     check_machine(header.key, path, device)
     contract = header.contract
-    spec = spec_of_contract(contract, path, checkpoint) if model is None else spec_of_model(model, checkpoint)
+    spec = (
+        spec_of_contract(contract, path, checkpoint) if model is None else spec_of_model(model, checkpoint, view=view)
+    )
     spec = with_channels(spec, channels_of(contract))
     differences = contract_differences(contract, spec)
     if not differences and state_digest(feature_model(spec)) != contract["weights"]:

@@ -105,7 +105,7 @@ def rows_of(reference: Runner, candidate: Runner, images: Tensor, batches: tuple
 
 def parity(wanted: NDArray[np.float64], rows: NDArray[np.float64]) -> Parity:
     """Compare rows [n, width] with those wanted. Another shape, NaN or infinity count as cosine -1."""
-    if rows.shape != wanted.shape or not np.isfinite(rows).all():
+    if rows.shape != wanted.shape or not np.isfinite(rows).all() or not np.isfinite(wanted).all():
         return Parity(len(wanted), -1.0, -1.0, math.inf, 0.0, math.inf)
     cosines = row_cosines(wanted, rows)
     return Parity(
@@ -115,6 +115,17 @@ def parity(wanted: NDArray[np.float64], rows: NDArray[np.float64]) -> Parity:
         max_error=float(np.abs(wanted - rows).max()),
         neighbours=_same_neighbours(wanted, rows),
         noise=_noise(wanted, rows),
+    )
+
+
+def not_finite(reference: NDArray[np.float64]) -> str:
+    """In words, that torch's own rows hold NaN or infinity, against which nothing is judged; else empty."""
+    wrong = int((~np.isfinite(reference)).any(axis=tuple(range(1, reference.ndim))).sum())
+    if not wrong:
+        return ""
+    return (
+        f"torch's own rows hold NaN or infinity for {wrong} of {len(reference)} images, finite numbers expected: the "
+        "model or its weights are at fault, not the export; check the weight file"
     )
 
 

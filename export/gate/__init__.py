@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .samples import Sample, folder_sample, halves, held_out, own_sample
+    from .samples import Sample, folder_sample, halves, held_out, own_sample, varied
+    from .scope import scope_of
     from .verdicts import LEAST_LABELLED, REFERENCE, Verdict, judge, parity_record, require_passing
 else:
     from featune.engine.doors import lazy_exports
@@ -22,4 +23,6 @@ __all__ = [
     "own_sample",
     "parity_record",
     "require_passing",
+    "scope_of",
+    "varied",
 ]

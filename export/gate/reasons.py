@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,8 +31,11 @@ def differing_layer_of(spec: ModelSpec, path: Path, sample: Sample, precision: s
 
     The fresh export is optimised as artefacts are; should that one be wrong too, the exporter's optimiser is
     left out. Where neither is right the exporter is at fault and no layer can be named. Nor can one where the
-    artefact is as near to float64 as torch's fp32 is.
+    artefact is as near to float64 as torch's fp32 is. Where torch's own rows are not finite, it is the first layer of
+    the model that gives such numbers.
     """
+    if words := not_finite_at(spec, sample.images):
+        return words
     if precision == "fp32" and (words := rounding_of(spec, path, sample.images)):
         return words
     images = sample.images[:LOOKED_AT]
@@ -51,6 +55,31 @@ def differing_layer_of(spec: ModelSpec, path: Path, sample: Sample, precision: s
                 return "every layer shared with a fresh export agrees: the output itself is another value"
             return str(found)
     return "a fresh export of this model is wrong as well: torch's exporter or ONNX Runtime is at fault"
+
+
+@torch.no_grad()
+def not_finite_at(spec: ModelSpec, images: torch.Tensor) -> str:
+    """The first weight or layer of the model that holds NaN or infinity, in words; empty where its rows are finite."""
+    model = feature_model(spec)
+    seen: list[str] = []
+
+    def hook(name: str) -> Any:
+        def look(layer: Any, given: Any, made: Any) -> None:
+            if isinstance(made, torch.Tensor) and not torch.isfinite(made).all():
+                seen.append(name)
+
+        return look
+
+    for name, layer in model.named_modules():
+        if name and not any(layer.children()):
+            layer.register_forward_hook(hook(name.partition(".")[2] or name))
+    rows = torch.cat([model(part) for part in images.split(LOOKED_AT)])
+    if torch.isfinite(rows).all():
+        return ""
+    weights = [name.partition(".")[2] for name, value in model.state_dict().items() if not torch.isfinite(value).all()]
+    if weights:
+        return f"the model's own weight {weights[0]} holds NaN or infinity ({len(weights)} such weights)"
+    return f"from the model's own layer {seen[0]} on, values are NaN or infinity" if seen else "the model gives NaN"
 
 
 def rounding_of(spec: ModelSpec, path: Path, images: torch.Tensor) -> str:

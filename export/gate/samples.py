@@ -17,6 +17,8 @@ from featune.engine.models import View
 SAMPLE = 64  # images; enough for a worst row and a nearest neighbour, seconds on a CPU
 CALIBRATION = 64  # of them for int8; more change its ranges little, and each takes memory in the histograms
 LABELLED = 2000  # at most, where labels allow to measure the change in probe accuracy
+ALIKE = 0.1  # of the spread of the project's own sample, in grey levels: below, images are alike
+OWN_TILES = 8
 TILES = (128, 176, 240, 320)  # sides of the cut-outs, pixels
 OWN = "the project's sample set: scikit-learn's two sample photographs, cut into tiles"
 
@@ -45,6 +47,28 @@ def halves(sample: Sample) -> tuple[Sample, Sample]:
 def held_out(sample: Sample, precision: str) -> Sample:
     """What an artefact of the precision is judged on: all, or those on which it was not calibrated."""
     return sample if precision == "fp32" else halves(sample)[1]
+
+
+def varied(sample: Sample, view: View, precision: str) -> Sample:
+    """The sample, or two of its images with the project's own where its images are all alike.
+
+    What images have in common tells nothing about an export, and differences that are smaller than rounding make any
+    export look wrong. In other precisions than fp32 only images that are equal to the last pixel count as alike: where
+    int8 drowns the differences between frames of a fixed camera, its features are of no use for them.
+    """
+    images = sample.images.flatten(1).float()
+    spread = float((images - images.mean(0)).square().mean().sqrt())
+    if spread and (precision != "fp32" or spread >= ALIKE * _own_spread(view)):
+        return sample
+    own = own_sample(view, SAMPLE - 2)
+    # Two at most: of more that are alike, rounding decides which are neighbours.
+    source = f"2 of {len(images)} images that are all alike ({sample.source}), and {len(own.images)} of {OWN}"
+    return Sample(torch.cat([sample.images[:: max(1, len(images) - 1)][:2], own.images]), source)
+
+
+def _own_spread(view: View) -> float:
+    own = own_sample(view, OWN_TILES).images.flatten(1).float()
+    return float((own - own.mean(0)).square().mean().sqrt())
 
 
 def own_sample(view: View, count: int = SAMPLE) -> Sample:

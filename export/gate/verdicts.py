@@ -24,10 +24,10 @@ from ..contract import (
     Parity,
     ProbeChange,
     channels_of,
-    compare,
     content_digest,
     entry_of,
     failures,
+    not_finite,
     parity,
     probe_change,
     read_graph,
@@ -37,7 +37,8 @@ from ..contract import (
 )
 from ..graph import contract_differences, contract_errors
 from .reasons import differing_layer_of
-from .samples import OWN, Sample, own_sample
+from .samples import OWN, Sample, own_sample, varied
+from .scope import scope_of
 
 REFERENCE = "torch fp32, eager, TF32 off"
 LEAST_LABELLED = 100  # fewer held-out images than 40 say nothing about accuracy
@@ -52,7 +53,9 @@ class Verdict:
     content: `content_digest` of the artefact judged; another one voids the verdict. reasons: each threshold
     missed. departure: the first layer that differs, where it failed. stand_in: what ran in the artefact's place
     on a machine that cannot run it, or empty. images: digest of the pixels. judge: backend, device, versions.
-    speed: how many times as fast as the fp32 artefact it ran here, where that was measured.
+    speed: how many times as fast as the fp32 artefact it ran here, where that was measured. judged, not_judged: of tap,
+    view and weights, which both sides share, what was judged and how, and what was not and why; files of before have
+    neither.
     """
 
     passed: bool
@@ -69,6 +72,8 @@ class Verdict:
     reference: str = REFERENCE
     stand_in: str = ""
     speed: float | None = None
+    judged: dict[str, str] = dataclasses.field(default_factory=dict)
+    not_judged: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def report(self) -> str:
@@ -96,6 +101,7 @@ def judge(
     proto = read_graph(path)
     contract = entry_of(proto, CONTRACT) or {}
     precision = contract.get("precision", "fp32")
+    sample = varied(sample, spec.view, precision)
     differences = contract_differences(contract, spec) if contract else ["the file carries no contract"]
     runs = stand_in[0] if stand_in else path
     logits = None
@@ -106,11 +112,12 @@ def judge(
         found, change, reasons = _measured(spec, runs, sample, opener, precision)
     departure = differing_layer_of(spec, runs, sample, precision) if reasons else ""
     if "logits" in {value.name for value in proto.graph.output} and math.isfinite(found.noise):
-        logits = _logits_parity(spec, runs, sample)
-        wrong = [f"logits: {reason}" for reason in failures(logits, precision)]
+        logits, missed = _logits_parity(spec, runs, sample, precision)
+        wrong = [f"logits: {reason}" for reason in missed]
         departure = departure or ("the features agree, but the logits differ: the classifier is wrong" if wrong else "")
         reasons += wrong
-    reasons = [*differences, *reasons]
+    scope = scope_of(spec, sample.images)
+    reasons = [*differences, *reasons, *scope.reasons]
     if contract and not differences:
         reasons += contract_errors(contract, spec, proto)
     verdict = Verdict(
@@ -132,6 +139,8 @@ def judge(
         logits=parity_record(logits) if logits else None,
         stand_in=stand_in[1] if stand_in else "",
         speed=speed,
+        judged=scope.judged,
+        not_judged=scope.not_judged,
     )
     write_verdict(path, verdict)
     write_json(path.with_suffix(".verdict.json"), verdict)
@@ -171,6 +180,8 @@ def _measured(
         except Exception as error:  # a graph that loads and does not run, such as one with a frozen batch
             bad = parity_failed(len(sample.images))
             return bad, None, [f"it does not run on batches of 1, 3 and 8: {str(error)[:300]}"]
+    if words := not_finite(rows.reference):
+        return parity_failed(len(sample.images)), None, [words]
     found = parity(rows.reference, rows.candidate)
     if rows.candidate.shape != rows.reference.shape:
         wanted, got = rows.reference.shape[1], rows.candidate.shape[1:]
@@ -208,13 +219,17 @@ def parity_failed(n: int) -> Parity:
     return Parity(n, -1.0, -1.0, math.inf, 0.0, math.inf)
 
 
-def _logits_parity(spec: ModelSpec, path: Path, sample: Sample) -> Parity:
+def _logits_parity(spec: ModelSpec, path: Path, sample: Sample, precision: str) -> tuple[Parity, list[str]]:
     with (
         torch_runner(source_model(spec)) as reference,
         onnxruntime_runner(path, output="logits") as candidate,
         torch.no_grad(),
     ):
-        return compare(reference, candidate, sample.images[:64])
+        rows = rows_of(reference, candidate, sample.images[:64])
+    if words := not_finite(rows.reference):
+        return parity_failed(len(rows.reference)), [words]
+    found = parity(rows.reference, rows.candidate)
+    return found, failures(found, precision)
 
 
 def _check_machine(path: str | os.PathLike[str], contract: dict[str, Any], verdict: dict[str, Any]) -> None:

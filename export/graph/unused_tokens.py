@@ -85,11 +85,15 @@ def _place_taken(node: Any) -> Needs | None:
 def _needs(node: Any, place: Place) -> Needs | None:
     """What a node needs of its inputs to give one place of its output; None where that is not known."""
     rule = RULES.get(node.op_type, _elementwise if node.op_type in ELEMENTWISE else None)
-    if rule is None or node.domain not in ("", "ai.onnx") or any(value.uses() for value in node.outputs[1:]):
+    if rule is None or node.domain not in ("", "ai.onnx") or any(map(_is_read, node.outputs[1:])):
         return None
     if any(value is not None and value.shape is None for value in (*node.inputs, *node.outputs[:1])):
         return None
     return rule(node, place)
+
+
+def _is_read(value: Any) -> bool:
+    return bool(value.uses()) or value.is_graph_output()
 
 
 def _elementwise(node: Any, place: Place) -> Needs | None:

@@ -42,13 +42,14 @@ def _rounded_values(graph: Any, quantised: Any) -> tuple[dict[str, list[str]], d
     """The values that each layer rounds (input, weight, output), and the nodes that make each value's twin.
 
     A weight that is stored in int8 has no QuantizeLinear, and an activation function that was merged into the layer
-    before it gives the layer's output its name.
+    before it gives the layer's output its name. Of a value that the graph gives out, the quantiser leaves the name to
+    the twin, and the layer before it writes another one.
     """
     makers = {name: node for node in quantised.graph.node for name in node.output}
     quantisers = {node.input[0]: node for node in quantised.graph.node if node.op_type == QUANTISE}
     dequantisers = {node.input[0]: node for node in quantised.graph.node if node.op_type == DEQUANTISE}
     originals = {node.name: node for node in graph.graph.node}
-    values = {name for node in graph.graph.node for name in node.output} - {each.name for each in graph.graph.output}
+    values = {name for node in graph.graph.node for name in node.output}
     constants = {tensor.name for tensor in graph.graph.initializer}
     layers: dict[str, list[str]] = {}
     twins: dict[str, list[Any]] = {}
@@ -60,22 +61,26 @@ def _rounded_values(graph: Any, quantised: Any) -> tuple[dict[str, list[str]], d
         for value, side in zip(originals[node.name].input, sides, strict=False):
             found[value] = [makers[side.input[0]], side] if side.input[0] in makers else [side]
         after = quantisers.get(node.output[0])
-        if after is not None and node.output[0] in values:
-            found[node.output[0]] = [after, dequantisers[after.output[0]]]
+        if after is not None:
+            twin = dequantisers[after.output[0]]
+            value = node.output[0] if node.output[0] in values else twin.output[0]
+            found |= {value: [after, twin]} if value in values else {}
         layers[node.name] = list(found)
         twins |= found
     return layers, twins
 
 
 def _add_twins(graph: Any, twins: dict[str, list[Any]], constants: dict[str, Any]) -> None:
-    """Let every reader of a value read value + choice * (twin - value)."""
+    """Let every reader of a value, and the graph where it gives the value out, get value + choice * (twin - value)."""
     import onnx
 
-    readers = list(graph.graph.node)
-    for node in readers:
-        for place, name in enumerate(node.input):
-            if name in twins:
-                node.input[place] = f"{name}/chosen"
+    given_out = {each.name for each in graph.graph.output}
+    # A value that is given out keeps its name for what was chosen; what is computed gets another.
+    exact = {value: f"{value}/exact" if value in given_out else value for value in twins}
+    chosen = {value: value if value in given_out else f"{value}/chosen" for value in twins}
+    for node in graph.graph.node:
+        node.input[:] = [chosen.get(name, name) for name in node.input]
+        node.output[:] = [exact.get(name, name) for name in node.output]
     known = {tensor.name for tensor in graph.graph.initializer}
     for number, (value, pair) in enumerate(twins.items()):
         needed = [name for node in pair for name in node.input if name in constants and name not in known]
@@ -83,15 +88,28 @@ def _add_twins(graph: Any, twins: dict[str, list[Any]], constants: dict[str, Any
         known |= set(needed)
         place = onnx.numpy_helper.from_array(np.array([number]), f"{value}/number")
         graph.graph.initializer.append(place)
-        graph.graph.node.extend(pair)
+        graph.graph.node.extend(_renamed(pair, value, exact[value]))
         for kind, inputs, output in (
-            ("Gather", [CHOICE, place.name], "choice"),
-            ("Sub", [pair[-1].output[0], value], "error"),
-            ("Mul", [f"{value}/error", f"{value}/choice"], "added"),
-            ("Add", [value, f"{value}/added"], "chosen"),
+            ("Gather", [CHOICE, place.name], f"{value}/choice"),
+            ("Sub", [f"{value}/rounded", exact[value]], f"{value}/error"),
+            ("Mul", [f"{value}/error", f"{value}/choice"], f"{value}/added"),
+            ("Add", [exact[value], f"{value}/added"], chosen[value]),
         ):
-            graph.graph.node.append(onnx.helper.make_node(kind, inputs, [f"{value}/{output}"]))
+            graph.graph.node.append(onnx.helper.make_node(kind, inputs, [output]))
     graph.graph.input.append(onnx.helper.make_tensor_value_info(CHOICE, onnx.TensorProto.FLOAT, [len(twins)]))
+
+
+def _renamed(pair: list[Any], value: str, exact: str) -> list[Any]:
+    """Copies of the nodes that round a value, from `exact` to `VALUE/rounded`, whatever the quantiser called both."""
+    made = []
+    for number, node in enumerate(pair):
+        copy = type(node)()
+        copy.CopyFrom(node)
+        if number or copy.op_type == QUANTISE:
+            copy.input[0] = f"{value}/step" if number else exact
+        copy.output[0] = f"{value}/rounded" if number == len(pair) - 1 else f"{value}/step"
+        made.append(copy)
+    return made
 
 
 def _runner(graph: Any, images: NDArray[np.uint8]) -> Any:

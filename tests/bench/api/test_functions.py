@@ -123,7 +123,12 @@ def test_a_module_that_does_not_say_what_it_sees_is_refused_with_the_remedy(
         (lambda spec, table: featune.probe(table, "photos"), "leave data out"),
         (lambda spec, table: featune.probe(table, regime="knn", shots=2), "of the regime probe, knn chosen"),
         (lambda spec, table: featune.export(spec, precison="int8"), "no option 'precison'"),
-        (lambda spec, table: featune.extract(spec, ".", view={"side": 32}), "view is of a torch module"),
+        (lambda spec, table: featune.extract(spec, ".", view={"side": 32}), "a ModelSpec has its view, side given"),
+        (lambda spec, table: featune.probe(spec, ".", img_size=32), "a ModelSpec has its view, side given"),
+        (lambda spec, table: featune.probe(table, mean=0.5), "features: were taken already, mean given"),
+        (lambda spec, table: featune.export("test_vit", img_size=32, view={"side": 64}), "found; give it once"),
+        (lambda spec, table: featune.extract("test_vit", ".", imgsize=32), "no option 'imgsize'; nearest: img_size"),
+        (lambda spec, table: featune.extract("test_vit", ".", tap="x"), "tap is of file.py:function"),
     ],
 )
 def test_what_does_not_fit_is_refused(
@@ -132,6 +137,29 @@ def test_what_does_not_fit_is_refused(
     table = featune.extract(spec, image_folder(train=4, val=2, test=2), split="train")
     with pytest.raises(BadInput, match=message):
         call(spec, table)
+
+
+def test_the_view_of_a_named_model_is_given_by_keywords_in_timms_spelling(
+    image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "keyword_net.py").write_text(
+        "import torch\n"
+        "def net(width=4):\n"
+        "    return torch.nn.Sequential(torch.nn.Conv2d(3, width, 8), torch.nn.AdaptiveAvgPool2d(1),\n"
+        "        torch.nn.Flatten(), torch.nn.Linear(width, 2))\n"
+    )
+    name, folder = f"{tmp_path}/keyword_net.py:net", image_folder() / "train"
+    given = {"img_size": 32, "mean": 0.4, "std": (0.2, 0.2, 0.2), "crop_pct": 1.0, "model_kwargs": {"width": 6}}
+    made = featune.export(name, tmp_path / "net.onnx", data=folder, **given)
+    contract = featune.export.contract.contract_of(tmp_path / "net.onnx")
+    assert (contract["width"], contract["spec"]["mean"], contract["spec"]["view"]["side"]) == (6, [0.4] * 3, 32)
+    assert contract["spec"]["view"]["crop_pct"] == 1.0
+    assert made.verdict["not_judged"]["view"] == "nothing but whoever asked says which images the model takes"
+    table = featune.extract(name, folder, backend="torch", **given)
+    of_file = featune.extract(tmp_path / "net.onnx", folder)
+    np.testing.assert_allclose(table.rows, of_file.rows, rtol=1e-3, atol=1e-5)
+    tapped = featune.extract(name, folder, backend="torch", img_size=32, tap="0")
+    assert tapped.rows.shape == (24, 4)
 
 
 def test_features_without_labels_are_refused(image_folder: Callable[..., Path], spec: ModelSpec) -> None:

@@ -24,6 +24,7 @@ from featune.engine.models import (
 )
 from featune.engine.models.factories import _module
 from featune.engine.models.modules import body
+from featune.engine.store import digest, file_digest
 
 FACTORY = """
 import torch
@@ -217,3 +218,47 @@ def test_a_factory_counts_by_all_of_its_own_code(tmp_path: Path, monkeypatch: py
     before = found(first, "net:build")
     (first / "own_settings.py").write_text("same, valid = 2, 0\n")
     assert found(first, "net:build") != before
+
+
+def test_modules_that_are_no_code_of_the_user_have_no_part_in_a_factorys_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`torch.ops` says that its file is "_ops.py"; a site's packages are found by any of their folders' names."""
+    for site in ("lib/python3.12/site-packages", "lib/python3/dist-packages"):
+        (tmp_path / site).mkdir(parents=True)
+        (tmp_path / site / f"package_of_{site[-13]}.py").write_text("def thing(): return 1\n")
+        monkeypatch.syspath_prepend(str(tmp_path / site))
+    (tmp_path / "ops_net.py").write_text(
+        "import torch, package_of_s, types\nfrom package_of_d import thing\n"
+        "aten, ops, classes = torch.ops.aten, torch.ops, torch.classes\n"
+        "made = types.ModuleType('made')\nmade.__file__ = '/no/such/made.py'\n"
+        "class Proxy:\n"
+        "    def __getattribute__(self, name): raise RuntimeError('outside of its context')\n"
+        "proxy = Proxy()\n"
+        "def build(): return torch.nn.Linear(2, 2)\n"
+    )
+    found = sources_digest(f"{tmp_path}/ops_net.py:build")
+    own = [("ops_net.py", file_digest(tmp_path / "ops_net.py"))]
+    assert found == digest(own)
+
+
+@pytest.mark.parametrize(
+    ("averaged", "plain"),
+    [("state_dict_ema", "state_dict"), ("model_ema", "model"), ("state_dict", "ema_state_dict"), ("model", "teacher")],
+)
+def test_of_several_sets_of_weights_the_one_that_timm_takes_is_taken_and_told(
+    spec: ModelSpec, tmp_path: Path, averaged: str, plain: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    import timm
+
+    taken, left = (classifier(spec.with_random_weights(seed)).state_dict() for seed in (1, 2))
+    for name, held in (("both", {plain: left, averaged: taken, "epoch": 7}), ("one", {averaged: taken, "epoch": 7})):
+        torch.save(held, tmp_path / f"{name}.pth")
+    entry = {"architecture": "test_resnet", "side": 32}
+    both, one = (spec_from_entry(entry | {"checkpoint": f"{name}.pth"}, tmp_path) for name in ("both", "one"))
+    theirs = timm.create_model("test_resnet", checkpoint_path=str(tmp_path / "both.pth"))
+    assert state_digest(classifier(both)) == state_digest(theirs) == state_digest(classifier(one))
+    assert f"both.pth holds 2 sets of weights; {averaged} is taken, as timm does, not {plain}" in caplog.text
+    assert "one.pth" not in caplog.text
+    assert both.weights == f"{file_digest(tmp_path / 'both.pth')}#{averaged}"
+    assert one.weights == file_digest(tmp_path / "one.pth")

@@ -1,5 +1,6 @@
 """Linear probes against scipy, scikit-learn and numeric gradients, and at the edges."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -465,3 +466,29 @@ def test_a_class_seen_only_in_val_joins_the_refit() -> None:
     early = labels != 2
     found = probe(rows[early], labels[early], rows[~early], labels[~early], top1, [1.0])
     assert top1(labels, found(rows)) > 0.8
+
+
+@pytest.mark.parametrize("kind", ["1e6", "1e-9", "a column of 1e6", "from 1e-4 to 1e4", "repeated rows"])
+def test_features_of_any_scale_converge_to_scikit_learns_objective(kind: str) -> None:
+    """Source: scikit-learn#15556, #18074 and #10866, where solvers stop short without a word."""
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=(90, 12)).astype(np.float32)
+    labels = (base[:, 0] + 0.3 * rng.normal(size=90) > 0).astype(int) + (base[:, 1] > 1)
+    rows = {
+        "1e6": base * np.float32(1e6),
+        "1e-9": base * np.float32(1e-9),
+        "a column of 1e6": np.concatenate([base, np.full((90, 1), 1e6, np.float32)], 1),
+        "from 1e-4 to 1e4": base * np.logspace(-4, 4, 12, dtype=np.float32),
+        "repeated rows": np.repeat(base[:30], 3, 0),
+    }[kind]
+    penalties = np.logspace(-3, 4, 4)
+    fit = fit_path(rows, labels, penalties, classes=3)
+    assert fit.converged.all()
+    for at, penalty in enumerate(penalties):
+        theirs = LogisticRegression(C=1 / penalty, tol=1e-12, max_iter=20000, solver="newton-cholesky")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            theirs.fit(rows.astype(np.float64), labels)
+        theta = np.concatenate([theirs.coef_.ravel(), theirs.intercept_])
+        wanted = objective(theta, rows.astype(np.float64), labels, penalty, 3)[0]
+        assert value_of(fit, at, rows, labels) <= wanted * (1 + 1e-3)
