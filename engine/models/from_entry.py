@@ -34,14 +34,15 @@ def spec_from_entry(entry: Mapping[str, Any], folder: Path = Path()) -> ModelSpe
     if checkpoint is not None and not checkpoint.is_file():
         raise BadInput(f"{checkpoint}: no such weight file; give `checkpoint` as a path seen from {folder.resolve()}")
     size = config.get("input_size", (3, 224, 224))
-    side, channels = entry.get("side") or kwargs.get("img_size") or size[-1], int(kwargs.get("in_chans") or size[0])
+    side = _whole("side", entry.get("side")) or _whole("img_size", kwargs.get("img_size")) or int(size[-1])
+    channels = _whole("in_chans", kwargs.get("in_chans")) or int(size[0])
     mean = _statistics(entry.get("mean"), config.get("mean") or IMAGENET_MEAN, channels)
     crop_mode = str(entry.get("crop_mode") or config.get("crop_mode") or "center")
     spec = ModelSpec(
         name=str(entry.get("name") or config.get("resolved_name") or architecture),
         architecture=config.get("resolved_name", architecture),
         view=View(
-            side=int(side),
+            side=side,
             crop_pct=float(entry.get("crop_pct") or config.get("crop_pct") or 0.875),
             crop_mode=crop_mode,
             interpolation=str(entry.get("interpolation") or config.get("interpolation") or "bicubic"),
@@ -76,6 +77,12 @@ def _weights_name(entry: Mapping[str, Any], checkpoint: Path | None, config: Map
     if entry.get("pretrained", True):
         raise BadInput(f"{entry['architecture']} has no published weights; give a `checkpoint` or `pretrained: false`")
     return f"{RANDOM}0"
+
+
+def _whole(name: str, value: Any) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        raise BadInput(f"{name}: expected one whole number, for views are squares, found {value!r}; give one number")
+    return value
 
 
 def _statistics(given: Any, usual: Any, channels: int) -> tuple[float, ...]:

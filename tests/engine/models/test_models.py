@@ -2,6 +2,7 @@ import dataclasses
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -217,3 +218,20 @@ def test_a_factory_counts_by_all_of_its_own_code(tmp_path: Path, monkeypatch: py
     before = found(first, "net:build")
     (first / "own_settings.py").write_text("same, valid = 2, 0\n")
     assert found(first, "net:build") != before
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"kwargs": {"img_size": [96, 160]}},
+        {"kwargs": {"img_size": {"height": 96}}},
+        {"kwargs": {"in_chans": [3]}},
+        {"side": "224"},
+        {"side": 96.5},
+        {"in_chans": True},
+    ],
+)
+def test_a_view_of_two_numbers_or_none_is_refused(entry: dict[str, Any]) -> None:
+    # https://github.com/torchgeo/terratorch/issues/188
+    with pytest.raises(BadInput, match="expected one whole number, for views are squares, found"):
+        spec_from_entry({"architecture": "test_vit", "pretrained": False, **entry})
