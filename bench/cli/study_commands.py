@@ -69,7 +69,7 @@ def study_run(
         from ..study import prepared, read_study, run_estimates, run_whole
 
         progress = progress_of(quiet)
-        study, sources = read_study(path, out, device=device, progress=progress)
+        study, sources = read_study(path, out, device=device, progress=progress, work=True)
         study = prepared(dataclasses.replace(study, threads=1), sources, progress)
         for task in study.tasks:
             progress.say(f"{task.name}: {len(task.classes)} classes, {counts(task.counts)}; {task.source}")

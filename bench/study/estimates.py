@@ -113,6 +113,8 @@ class _Inputs:
 def require_source_classes(spec: ModelSpec) -> None:
     if spec.weights.startswith("random:"):
         raise BadInput(f"{spec.name} has random weights, so its source classes mean nothing; leave leep and nce out")
+    if dict(spec.kwargs).get("num_classes") == 0:
+        raise BadInput(f"{spec.name} has num_classes: 0, so it has no source classes; leave leep and nce out")
 
 
 @torch.inference_mode()

@@ -1,6 +1,7 @@
 """A study file (YAML) checked whole before any work, and the Study that it describes."""
 
 import dataclasses
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -10,20 +11,29 @@ from featune.engine.store import cache_dir
 from featune.export.backends import check_backend
 
 from ..data import Request, Source, library_of, look, prepare, task_name
-from ..estimators import estimator
-from ..progress import Progress
+from ..estimators import ESTIMATORS, estimator
+from ..progress import Progress, Silent
+from .checks import check_estimators, check_model, check_place
 from .definition import Study
-from .schema import ModelEntry, TaskEntry, parsed
+from .schema import ModelEntry, Parsed, TaskEntry, parsed
 
 
 def read_study(
-    path: Path, out: Path | None = None, *, device: str | None = None, progress: Progress | None = None
+    path: Path,
+    out: Path | None = None,
+    *,
+    device: str | None = None,
+    progress: Progress | None = None,
+    work: bool = False,
 ) -> tuple[Study, list[Source]]:
     """The study that a file describes, with tasks still to be prepared (`prepared`), and where they lie.
 
-    Paths in the file are seen from its folder. Raises one BadInput that lists every problem: unknown keys,
-    unknown models (nearest names), missing folders, classes without images.
+    Paths in the file are seen from its folder. work: the study is to be run, so the device and the backend's libraries
+    must be there, and every model is built once. Raises one BadInput that lists every problem: unknown keys and types,
+    unknown models (nearest names), missing folders, classes without images; or Missing where this machine alone is at
+    fault.
     """
+    said = progress or Silent()
     read = parsed(path)
     entry, faults, folder = read.study, read.faults, path.parent
     models = [faults.attempt(f"models[{at}]", partial(_spec, given, folder)) for at, given in read.models]
@@ -34,12 +44,15 @@ def read_study(
             if faults.attempt(f"tasks[{at}]", partial(look, source, progress)) is None:
                 break  # what is wrong with one fold is wrong with all
         sources += folds
+    device = device or entry.device
     faults.attempt("backend", lambda: check_backend(entry.backend))
-    faults.attempt("device", lambda: device_kind(device or entry.device))
+    faults.attempt("device", lambda: device_kind(device))
     for at, name in enumerate(entry.estimators):
         faults.attempt(f"estimators[{at}]", partial(estimator, name))
     faults.problems += _twice("models", [spec.name for spec in models if spec])
     faults.problems += _twice("tasks", [source.name for source in sources])
+    if work:
+        _check_work(read, models, device, said)
     faults.refuse()
     out = out or Path("runs", entry.name)
     study = Study(
@@ -51,7 +64,7 @@ def read_study(
         cache=str(cache_dir()),
         seeds=tuple(dict.fromkeys(entry.seeds)),
         backend=entry.backend,
-        device=device or entry.device,
+        device=device,
         source_name=entry.source,
         notes=tuple(entry.notes),
         estimators=tuple(dict.fromkeys(entry.estimators)),
@@ -68,6 +81,24 @@ def prepared(study: Study, sources: list[Source], progress: Progress | None = No
     study = dataclasses.replace(study, tasks=tasks)
     study.cells()  # meets every model with every task
     return study
+
+
+def _check_work(read: Parsed, models: Sequence[ModelSpec | None], device: str, said: Progress) -> None:
+    """What running the study needs of this machine and its models; found before an image is opened."""
+    faults = read.faults
+    if not any(problem.startswith(("backend: ", "device: ")) for problem in faults.problems):
+        faults.attempt("device", partial(check_place, read.study.backend, device))
+    if faults.absent and not faults.problems:
+        return
+    known = [spec for spec in models if spec]
+    with said.stage("building each model once") as advance:
+        for done, ((at, _), spec) in enumerate(zip(read.models, models, strict=True), 1):
+            if spec:
+                faults.attempt(f"models[{at}]", partial(check_model, spec))
+            advance(done, len(models))
+    names = [name for name in read.study.estimators if name in ESTIMATORS]
+    for sentence in faults.attempt("estimators", partial(check_estimators, names, known)) or []:
+        said.say(f"estimators: {sentence}")
 
 
 def _spec(given: ModelEntry, folder: Path) -> ModelSpec:

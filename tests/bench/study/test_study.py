@@ -154,6 +154,11 @@ def test_a_whole_run_measures_each_models_speed_on_both_backends(study: Study) -
     assert known_speeds(probe_only) == speeds
 
 
+def test_a_study_of_a_gpu_is_reported_on_a_machine_without_one(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert known_speeds(dataclasses.replace(study, device="cuda")) == []
+
+
 def test_a_row_survives_its_file(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
     cell = Cell("t/../x", "a b", "probe", 0, "i")
