@@ -7,7 +7,7 @@ from pathlib import Path
 
 from featune.engine.models import ModelSpec, spec_from_entry
 from featune.engine.runners import device_kind
-from featune.engine.store import cache_dir
+from featune.engine.store import cache_dir, check_writable
 from featune.export.backends import check_backend
 
 from ..data import Request, Source, library_of, look, prepare, task_name
@@ -51,10 +51,12 @@ def read_study(
         faults.attempt(f"estimators[{at}]", partial(estimator, name))
     faults.problems += _twice("models", [spec.name for spec in models if spec])
     faults.problems += _twice("tasks", [source.name for source in sources])
+    out = out or Path("runs", entry.name)
     if work:
+        if not faults.problems:
+            check_writable(out / "runs" / "row.json")
         _check_work(read, models, device, said)
     faults.refuse()
-    out = out or Path("runs", entry.name)
     study = Study(
         name=entry.name,
         models=tuple(spec for spec in models if spec),

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .hub import HUB_NAMES, LOCAL
     from .modules import Normalise, classifier, feature_model, feature_width, fresh_classifier, source_model
     from .spec import ModelSpec, View
+    from .timm_configs import current_name, say_renamed, source_of_name
     from .weights import state_digest
 else:
     from ..doors import lazy_exports
@@ -23,11 +24,14 @@ __all__ = [
     "Normalise",
     "View",
     "classifier",
+    "current_name",
     "feature_model",
     "feature_width",
     "fresh_classifier",
     "is_in_memory",
+    "say_renamed",
     "source_model",
+    "source_of_name",
     "sources_digest",
     "spec_from_entry",
     "spec_from_module",

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ..errors import BadInput, Missing, first_line, nearest
 from ..store import file_digest
 from .factories import check_arguments, factory_of
-from .hub import HUB, HUB_NAMES, LOCAL, RANDOM, hub_name
+from .hub import HUB, HUB_NAMES, LOCAL, RANDOM, hub_name, without_retries
 from .spec import ModelSpec
 from .timm_configs import pretrained_config
 from .weights import load_weights
@@ -148,7 +148,8 @@ def _constructed(spec: ModelSpec) -> nn.Module:
     from_hub = spec.weights.startswith(HUB)
     try:
         # exportable: six families export only with plain attention, and both regimes shall run the same graph.
-        return timm.create_model(spec.architecture, pretrained=from_hub, exportable=True, **dict(spec.kwargs))
+        with without_retries():
+            return timm.create_model(spec.architecture, pretrained=from_hub, exportable=True, **dict(spec.kwargs))
     except (TypeError, AssertionError) as error:
         raise BadInput(f"{spec.name}: timm refuses these arguments ({first_line(error)}); check `kwargs`") from error
     except Exception as error:  # the hub's client, pickle and safetensors each raise their own

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from featune.engine.errors import BadInput
-from featune.engine.models import HUB_NAMES, LOCAL, ModelSpec, View, spec_from_entry
+from featune.engine.models import HUB_NAMES, LOCAL, ModelSpec, View, source_of_name, spec_from_entry
 from featune.engine.store import cache_dir, digest, file_digest, written_whole
 
 from ..gate import Sample, folder_sample, own_sample
@@ -20,6 +20,7 @@ TUNED = re.compile(r"1\.")  # a fine-tuned run's body is the second part of its 
 
 def spec_of_model(model: str, checkpoint: Path | None = None, untrained: bool = False) -> ModelSpec:
     """A timm name, a factory `file.py:function`, with its own weights, a local file's, or none."""
+    model = source_of_name(model)
     key = "factory" if ":" in model and not model.startswith(HUB_NAMES) else "architecture"
     entry: dict[str, Any] = {key: model, "pretrained": not untrained}
     if checkpoint is not None:
