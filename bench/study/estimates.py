@@ -96,7 +96,7 @@ class _Inputs:
     @functools.cached_property
     def features(self) -> NDArray[np.float32]:
         bench = Bench(Path(self.study.cache), self.study.backend, self.study.device, self.study.threads)
-        return stored_features(bench, self.spec, self.task, self.train)(self.train)
+        return stored_features(bench, self.spec, self.task, self.train)(self.train, "train")
 
     @functools.cached_property
     def probabilities(self) -> NDArray[np.float64]:
@@ -150,7 +150,7 @@ def source_logits(
     if getattr(model[1], "num_classes", None) == 0:  # type: ignore[index]
         raise BadInput(f"{spec.name} has no classifier of source classes; leave leep and nce out")
     key = FeatureKey(spec.digest, spec.view, items.content_digest, f"torch:{device}", output="logits")
-    note_origin(cache / "features", [key], Data(task.name, items, task.classes))
+    note_origin(cache / "features", [key], Data(f"{task.name}/train", items, task.classes))
     rows = FeatureStore(cache / "features").rows(key, items, lambda threads: torch_runner(model, device))
     if rows.ndim != 2 or rows.shape[1] < 2:
         raise BadInput(f"{spec.name}: logits [n, source classes] expected, {rows.shape} found; leave leep and nce out")

@@ -65,7 +65,8 @@ def measured(study: Study, cell: Cell) -> tuple[Row, Any]:
 def _value(study: Study, cell: Cell, spec: ModelSpec, task: Task) -> tuple[float, tuple[float, float], int, Any, Any]:
     kind, setting = study.regimes[cell.regime]
     work = Path(study.out, "work", digest(cell))
-    bench = Bench(Path(study.cache), study.backend, study.device, study.threads, work)
+    file = Path(study.artefact) if study.artefact else None
+    bench = Bench(Path(study.cache), study.backend, study.device, study.threads, work, file)
     regime = REGIMES[kind].make(bench, setting)
     train, val = task.load("train"), task.load("val")
     scorer = regime(spec, task, train, val, cell.seed)

@@ -15,6 +15,7 @@ from ..estimators import ESTIMATORS, estimator
 from ..progress import Progress, Silent
 from .checks import check_estimators, check_model, check_place
 from .definition import Study
+from .probe_command import metric_meant
 from .schema import ModelEntry, Parsed, TaskEntry, parsed
 
 
@@ -120,7 +121,7 @@ def _source(given: TaskEntry, folder: Path) -> Source:
         name=name,
         folder=folder / given.folder if given.folder else None,
         csv=folder / table if table else None,
-        metric=given.metric,
+        metric=metric_meant(given.metric),
         seed=given.seed,
         duplicates=given.duplicates,
         prepared=folder / ready if ready else None,
@@ -155,8 +156,8 @@ def _string_source(given: TaskEntry, text: str, folder: Path) -> Source:
     name = given.name or task_name(text)
     splits = {str(role): called for role, called in given.splits.items()}
     return Source(
-        name, metric=given.metric, seed=given.seed, duplicates=given.duplicates, images=request, splits=splits,
-        channels=given.in_chans,
+        name, metric=metric_meant(given.metric), seed=given.seed, duplicates=given.duplicates, images=request,
+        splits=splits, channels=given.in_chans,
     )  # fmt: skip
 
 
