@@ -57,9 +57,10 @@ def export_command(
         )
         checked_target(product, out)
         spec = spec_of_model(model, checkpoint, untrained)
-        said = phases(progress_of(quiet).say)
+        progress = progress_of(quiet)
         seen = with_channels(spec, in_chans or spec.view.channels)
-        made = export_model(seen, product, data=data, out=out, progress=said)
+        with progress.stage(f"exporting and judging {seen.name}"):
+            made = export_model(seen, product, data=data, out=out, progress=phases(progress.say))
         print(json_text(plain(made)) if as_json else "\n".join(verdict_lines(made.path, made.verdict)))
 
 

@@ -33,6 +33,7 @@ from ..results import Estimate
 from ..tasks import Task
 from .definition import Study
 from .executors import Executor
+from .measuring import brief
 
 CHECKED = 8  # images on which the head on features is compared with the whole model
 Pair = tuple[str, str]  # names of a model and a task
@@ -43,7 +44,10 @@ def run_estimates(study: Study, execute: Executor, progress: Progress) -> list[E
     pairs = list(dict.fromkeys((one.model, one.task) for one in _waiting(study)))
     if pairs:
         with progress.stage("transferability estimates") as advance:
-            for done, _ in enumerate(execute(functools.partial(measure_pair, study), pairs), 1):
+            for done, (pair, found) in enumerate(execute(functools.partial(measure_pair, study), pairs), 1):
+                for one in found:
+                    if one.error:
+                        progress.say(f"failed: {one.name} of {pair[0]} on {pair[1]}: {brief(one.error)}")
                 advance(done, len(pairs))
     return known_estimates(study)
 

@@ -94,3 +94,9 @@ def export_graph(study: Study, pair: tuple[ModelSpec, Task]) -> str | None:
 def _sampler(items: Labelled, spec: ModelSpec) -> Callable[[], Tensor]:
     """The images on which an export is compared with torch."""
     return lambda: sample_images(items, spec.view, SAMPLE)
+
+
+def brief(error: str) -> str:
+    """What an error says in one line: a message's first, a traceback's last."""
+    lines = error.strip().splitlines()
+    return lines[-1 if error.startswith("Traceback") else 0]
