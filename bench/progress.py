@@ -2,11 +2,18 @@
 
 import contextlib
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Protocol, TextIO
 
-Advance = Callable[[int, int], None]  # done, in all
+
+class Advance(Protocol):
+    """Called with how many are done, and how many there are. about: what is going on and what time is left, where the
+    stage knows better than by the rate so far.
+    """
+
+    def __call__(self, done: int, total: int, /, about: str | None = None) -> None: ...
 
 
 class Progress(Protocol):
@@ -17,34 +24,64 @@ class Progress(Protocol):
     def say(self, text: str) -> None: ...
 
 
+def _nothing(done: int, total: int, /, about: str | None = None) -> None:
+    return
+
+
 class Silent:
     @contextlib.contextmanager
     def stage(self, title: str) -> Iterator[Advance]:
-        yield lambda done, total: None
+        yield _nothing
 
     def say(self, text: str) -> None:
         return
 
 
 class Lines:
-    """For logs: the stage's end with its time, and a line with rate and time left every `every` seconds."""
+    """For logs: the stage's end with its time, and a line with rate and time left every `every` seconds.
 
-    def __init__(self, stream: TextIO, every: float = 10.0, clock: Callable[[], float] = time.monotonic):
-        self.stream, self.every, self.clock = stream, every, clock
+    Where nothing is done for `silence` seconds, a line says that the stage goes on, and since when.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO,
+        every: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+        silence: float = 30.0,
+    ):
+        self.stream, self.every, self.clock, self.silence = stream, every, clock, silence
 
     @contextlib.contextmanager
     def stage(self, title: str) -> Iterator[Advance]:
         began = shown = self.clock()
+        last, heard, ended = title, threading.Event(), threading.Event()
 
-        def advance(done: int, total: int) -> None:
-            nonlocal shown
+        def advance(done: int, total: int, /, about: str | None = None) -> None:
+            nonlocal shown, last
             now = self.clock()
-            if now - shown >= self.every and done:
+            last = f"{title}: {done}/{total}" + (f", {about}" if about else "")
+            if now - shown >= self.every and (done or about):
                 shown = now
                 rate = done / (now - began)
-                self.say(f"{title}: {done}/{total}, {rate:.2g}/s, {(total - done) / rate:.0f} s left")
+                left = about or f"{rate:.2g}/s, {(total - done) / rate:.0f} s left"
+                heard.set()
+                self.say(f"{title}: {done}/{total}, {left}")
 
-        yield advance
+        def go_on() -> None:
+            since = time.monotonic()
+            while not ended.wait(self.silence):
+                if not heard.is_set():
+                    self.say(f"{last}, at work for {time.monotonic() - since:.0f} s")
+                heard.clear()
+
+        beat = threading.Thread(target=go_on, daemon=True)
+        beat.start()
+        try:
+            yield advance
+        finally:
+            ended.set()
+            beat.join()
         self.say(f"{title}: done in {self.clock() - began:.0f} s")
 
     def say(self, text: str) -> None:
@@ -78,9 +115,9 @@ class Bar:
             task = bar.add_task(title, total=None, rate="")
             began = time.monotonic()
 
-            def advance(done: int, total: int) -> None:
+            def advance(done: int, total: int, /, about: str | None = None) -> None:
                 rate = done / max(time.monotonic() - began, 1e-9)
-                bar.update(task, completed=done, total=total, rate=f"{rate:.2g}/s")
+                bar.update(task, completed=done, total=total, rate=about or f"{rate:.2g}/s")
 
             yield advance
             bar.update(task, total=bar.tasks[0].total or 1, completed=bar.tasks[0].total or 1)

@@ -154,11 +154,20 @@ def locked(path: str | os.PathLike[str], waiting: Callable[[], None] | None = No
 
 
 def cache_dir() -> Path:
-    """Where artefacts and features are kept: $FEATUNE_CACHE_DIR, else featune under $XDG_CACHE_HOME."""
+    """Where artefacts and features are kept: $FEATUNE_CACHE_DIR, else featune under $XDG_CACHE_HOME.
+
+    Raises BadInput where neither is set and the user has no home.
+    """
     given = os.environ.get("FEATUNE_CACHE_DIR")
     if given:
         return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "featune"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "featune"
+    except RuntimeError as error:
+        raise BadInput(
+            f"user {os.getuid()} has no home folder, where the cache would be; set FEATUNE_CACHE_DIR to a folder that "
+            "can be written"
+        ) from error
 
 
 def _umask() -> int:

@@ -48,9 +48,11 @@ bench.regimes: engine.errors engine.models engine.images engine.metrics engine.f
     engine.probe engine.finetune export.commands bench.tasks bench.data bench.features
 bench.throughput: engine.runners bench.results
 bench.estimators: engine.errors engine.metrics bench.stats bench.results
+bench.study.schema: engine.errors engine.store engine.images bench.regimes bench.estimators
 bench.study: engine.errors engine.store engine.machine engine.models engine.images engine.runners engine.metrics
-    engine.features export.backends export.commands bench.progress bench.stats bench.results bench.tasks bench.data
-    bench.features bench.regimes bench.throughput bench.estimators
+    engine.features export.contract export.gate export.backends export.commands bench.progress bench.stats
+    bench.results bench.tasks bench.data bench.features bench.regimes bench.throughput bench.estimators
+    bench.study.schema
 bench.report.figures: engine.store bench.stats bench.results
 bench.report: engine.errors engine.store engine.metrics bench.stats bench.results bench.estimators bench.report.figures
 bench.pretrain: engine.store engine.models engine.images engine.metrics engine.finetune

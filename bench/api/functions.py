@@ -23,8 +23,8 @@ from featune.export.commands import RunSettings, ViewOptions, entry_of, refuse_o
 from ..data import Data, Request, open_data, prepare
 from ..features import FeatureTable, Models, note_origin, request_of_model, table_of
 from ..progress import progress_for
-from ..regimes import Goodness, ProbeSetting, Setting, regime_named
-from ..study import Probed, probe_model, probe_tables, source_of, study_of
+from ..regimes import Goodness, ProbeSetting, Setting
+from ..study import Probed, frozen_regime, probe_model, probe_tables, source_of, study_of
 from ..tasks import WHOLE
 
 Model = str | os.PathLike[str] | ModelSpec | nn.Module
@@ -163,7 +163,7 @@ def _data(data: Images, split: str | None, channels: int | None) -> Data:
 
 
 def _setting(regime: str, shots: int | None, standardise: bool) -> Setting:
-    setting = regime_named(regime).default
+    setting = frozen_regime(regime).default
     if isinstance(setting, ProbeSetting):
         return dataclasses.replace(setting, shots=shots, standardise=standardise)
     if shots is not None or standardise:

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from . import data_commands, export_commands, feature_commands, study_commands
+from .terminal import write_in_any_encoding
 
 app = typer.Typer(
     name="featune",
@@ -35,3 +36,4 @@ def main(
     ] = False,
 ) -> None:
     """Options that stand before every command."""
+    write_in_any_encoding()

@@ -1,13 +1,12 @@
 """`featune tasks` and `featune prepare`: parse, call one function, print."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .terminal import Json, Quiet, counts, errors, progress_of
+from .terminal import Json, Quiet, counts, errors, json_text, progress_of
 
 DATA = "Data"
 app = typer.Typer()
@@ -25,7 +24,7 @@ def tasks_command(
     from ..catalogue import TASKS, tasks_json, tasks_markdown, tasks_table
 
     if as_json:
-        print(json.dumps(tasks_json(TASKS.values()), indent=1, ensure_ascii=False))
+        print(json_text(tasks_json(TASKS.values())))
     elif markdown:
         print(tasks_markdown(TASKS.values()), end="")
     else:
@@ -65,7 +64,7 @@ def prepare(
         progress.say(f"{task}: reading {raw}")
         made = prepare_official(task, raw, out, variant=variant, decode=decode, progress=progress)
         if as_json:
-            print(json.dumps(described(made), indent=1, ensure_ascii=False))
+            print(json_text(described(made)))
             return
         channels = f", {made.channels} channels" if made.channels != 3 else ""
         print(f"{made.name}: {len(made.classes)} classes, {counts(made.counts)}, metric {made.metric}{channels}")

@@ -1,6 +1,5 @@
 """`featune export`, `featune verify` and `featune models`: parse, call one function, print."""
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .terminal import InChans, Json, Quiet, errors, progress_of, with_view
+from .terminal import InChans, Json, Quiet, errors, json_text, progress_of, with_view
 
 EXPORT = "Export"
 app = typer.Typer()
@@ -60,11 +59,12 @@ def export_command(
             precision, to, target, logits, (least, usual, most), refittable, device, refit, hardware, version_compatible
         )
         checked_target(product, out)
-        say = progress_of(quiet).say
-        spec = spec_of_model(model, checkpoint, untrained, view, say)
+        progress = progress_of(quiet)
+        spec = spec_of_model(model, checkpoint, untrained, view, progress.say)
         seen = with_channels(spec, in_chans or spec.view.channels)
-        made = export_model(seen, product, data=data, out=out, progress=phases(say))
-        print(json.dumps(plain(made), indent=1) if as_json else "\n".join(verdict_lines(made.path, made.verdict)))
+        with progress.stage(f"exporting and judging {seen.name}"):
+            made = export_model(seen, product, data=data, out=out, progress=phases(progress.say))
+        print(json_text(plain(made)) if as_json else "\n".join(verdict_lines(made.path, made.verdict)))
 
 
 def phases(say: Callable[[str], None]) -> Callable[[str, int, int], bool]:
@@ -103,7 +103,7 @@ def verify(
         from featune.export.commands import verify as judge
 
         verdict = judge(artefact, data, model=model, checkpoint=checkpoint, view=view, device=device)
-        print(json.dumps(verdict, indent=1) if as_json else "\n".join(verdict_lines(str(artefact), verdict)))
+        print(json_text(verdict) if as_json else "\n".join(verdict_lines(str(artefact), verdict)))
 
 
 @app.command("models", rich_help_panel=EXPORT)
@@ -122,7 +122,7 @@ def models_command(
 
         found = timm_models_like(pattern, macs)
         if as_json:
-            print(json.dumps(plain(found), indent=1))
+            print(json_text(plain(found)))
             return
         from rich.console import Console
         from rich.table import Table

@@ -1,22 +1,17 @@
-"""`featune extract`, `featune probe` and `featune features`: parse, call one function, print."""
+"""`featune extract` and `featune probe`: parse, call one function, print."""
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from .terminal import InChans, Json, Quiet, errors, progress_of, with_view
+from .stored_commands import Store, features_app
+from .terminal import InChans, Json, Quiet, Seed, errors, json_text, progress_of, with_view
 
 FEATURES = "Features"
 BACKEND = "onnxruntime, torch, tensorrt or onnxruntime-tensorrt. (default: onnxruntime)"
 app = typer.Typer()
-features_app = typer.Typer(no_args_is_help=True, help="List, show, verify, remove and export stored features.")
 app.add_typer(features_app, name="features", rich_help_panel=FEATURES)
-
-Store = Annotated[Path | None, typer.Option("--store", help="Folder of features. (default: the cache's)")]
-Keys = Annotated[list[str] | None, typer.Argument(metavar="[KEY]...", help="Keys, or their beginnings.")]
 
 
 @app.command(rich_help_panel=FEATURES)
@@ -87,7 +82,7 @@ def extract(
         files = exported_to(made, out) if out else {each.key: str(each.file) for each in made}
         if as_json:
             notes = {"notes": list(found.notes)}
-            print(json.dumps([each.record() | {"out": files[each.key]} | notes for each in made], indent=1))
+            print(json_text([each.record() | {"out": files[each.key]} | notes for each in made]))
             return
         for note in found.notes:
             print(f"note: {note}")
@@ -102,20 +97,23 @@ def extract(
 @app.command(rich_help_panel=FEATURES)
 @with_view
 def probe(
-    model: Annotated[str, typer.Argument(metavar="MODEL|FEATURES", help="A timm name, or a folder of train.npz, ...")],
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL|FEATURES", help="A timm name, an exported file, or a folder of train.npz"),
+    ],
     task: Annotated[str | None, typer.Argument(help="Folder, CSV, prepared task or data string.")] = None,
     metric: Annotated[str, typer.Option(help="Of a folder or table; a prepared task has its own.")] = "top1",
     regime: Annotated[str, typer.Option(help="probe, knn, ridge or means.")] = "probe",
     shots: Annotated[int | None, typer.Option(min=1, help="Of each class in training, drawn by the seed.")] = None,
     standardise: Annotated[bool, typer.Option("--standardise", help="Scale each feature by its spread.")] = False,
-    seed: Annotated[int, typer.Option(help="Of splits that are cut, and of draws.")] = 0,
+    seed: Seed = 0,
     splits: Annotated[str, typer.Option(help="As test=validation; of a data string.")] = "",
     input_key: Annotated[str | None, typer.Option(help="Column or extension of the image, of a data string.")] = None,
     target_key: Annotated[str | None, typer.Option(help="Column or field of the label, of a data string.")] = None,
     root: Annotated[Path | None, typer.Option(help="The folder of named data. (default: data)")] = None,
     download: Annotated[bool, typer.Option("--download", help="Download named data that are missing.")] = False,
     in_chans: InChans = None,
-    backend: Annotated[str, typer.Option(help="onnxruntime, torch, tensorrt or onnxruntime-tensorrt.")] = "onnxruntime",
+    backend: Annotated[str | None, typer.Option(help=BACKEND)] = None,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")] = "cpu",
     checkpoint: Annotated[Path | None, typer.Option(help="Local weights, or a fine-tuned run's.")] = None,
     untrained: Annotated[bool, typer.Option("--untrained", help="Random weights; nothing is fetched.")] = False,
@@ -134,15 +132,26 @@ def probe(
         import dataclasses
 
         from featune.engine.errors import BadInput
-        from featune.engine.runners import require_device
         from featune.engine.store import plain
         from featune.export.commands import refuse_options, spec_of_model
 
         from ..data import Request, parsed_splits
-        from ..regimes import ProbeSetting, regime_named
-        from ..study import holds_features, probe_files, probe_model, source_of, study_of
+        from ..regimes import ProbeSetting
+        from ..study import (
+            BACKEND_OF,
+            check_file_alone,
+            check_model,
+            check_place,
+            frozen_regime,
+            holds_features,
+            probe_artefact,
+            probe_files,
+            probe_model,
+            source_of,
+            study_of,
+        )
 
-        setting = regime_named(regime).default
+        setting = frozen_regime(regime).default
         if isinstance(setting, ProbeSetting):
             setting = dataclasses.replace(setting, shots=shots, standardise=standardise)
         elif shots is not None or standardise:
@@ -154,132 +163,19 @@ def probe(
             raise BadInput(f"{model}: no task given, and no folder with train.npz; give a folder of labelled images")
         else:
             said = progress_of(quiet)
-            spec = spec_of_model(model, checkpoint, untrained, view, said.say)
+            file = Path(model) if Path(model).suffix in BACKEND_OF else None
+            usual = BACKEND_OF[file.suffix] if file else "onnxruntime"
+            if file:
+                refuse_options(file, view, "a file has its own view")
+                check_file_alone(file, backend, checkpoint, untrained)
+            check_place(backend or usual, device)
             request = Request(task, None, input_key, target_key, root=root, download=download, channels=in_chans)
             source = source_of(request, metric, seed, parsed_splits(splits))
-            require_device(device)
-            study = study_of(backend, device, seed)
-            found = probe_model(spec, source, regime, setting, study, said)
-        print(json.dumps(plain(found), indent=1) if as_json else "\n".join(found.lines()))
-
-
-@features_app.command("list")
-def features_list(store: Store = None, as_json: Json = False) -> None:
-    """List stored features, oldest first; unfinished files last.
-
-    Example: featune features list
-    """
-    with errors():
-        from featune.engine.store import plain
-
-        from ..features import stored_entries
-
-        found = stored_entries(_root(store))
-        if as_json:
-            print(json.dumps(plain(found), indent=1))
-            return
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table("key", "model", "backend", "precision", "data", "rows", "width", "MB", "made")
-        for each in found:
-            done = f"{each.rows}" if each.state == "complete" else f"{each.rows}, unfinished"
-            rows = f"{done}, {each.skipped} skipped" if each.skipped else done
-            table.add_row(each.key, each.model, each.backend, each.precision, each.data, rows, str(each.width),
-                          f"{each.megabytes:.1f}", each.made)  # fmt: skip
-        Console(width=None if sys.stdout.isatty() else 160).print(table)
-
-
-@features_app.command("show")
-def features_show(key: Annotated[str, typer.Argument(help="A key, or its beginning.")], store: Store = None) -> None:
-    """Show the record of a file as JSON: what it depends on, what was skipped, what limited its pass.
-
-    Example: featune features show 3f2a
-    """
-    with errors():
-        from ..features import full_key, record_of
-
-        root = _root(store)
-        print(json.dumps(record_of(root, full_key(root, key)), indent=1, ensure_ascii=False))
-
-
-@features_app.command("verify")
-def features_verify(keys: Keys = None, store: Store = None) -> None:
-    """Check every byte of the named files, or of all files; exit 1 if one is damaged.
-
-    Example: featune features verify
-    """
-    with errors():
-        from ..features import damaged_keys, full_key, stored_entries
-
-        root = _root(store)
-        chosen = [full_key(root, key) for key in keys or []] or [
-            each.key for each in stored_entries(root) if each.state == "complete"
-        ]
-        wrong = damaged_keys(root, chosen)
-        for key in wrong:
-            print(f"{key}: damaged; it is not used, and made again when asked for")
-        print(f"{len(chosen) - len(wrong)} of {len(chosen)} files are whole")
-        if wrong:
-            raise typer.Exit(1)
-
-
-@features_app.command("remove")
-def features_remove(
-    keys: Keys = None,
-    unfinished: Annotated[bool, typer.Option("--unfinished", help="Files that are not complete.")] = False,
-    everything: Annotated[bool, typer.Option("--all", help="Every file of the store.")] = False,
-    store: Store = None,
-) -> None:
-    """Remove features by key.
-
-    Example: featune features remove 3f2a 91bc
-    """
-    with errors():
-        from featune.engine.errors import BadInput
-
-        from ..features import clear_store, full_key, remove_stored, unfinished_keys
-
-        def say(text: str) -> None:
-            print(text, file=sys.stderr)
-
-        root = _root(store)
-        chosen = [full_key(root, key) for key in keys or []]
-        if not chosen and not (unfinished or everything):
-            raise BadInput("nothing named to remove; give keys, --unfinished or --all")
-        count, freed = clear_store(root, say) if everything else (len(chosen), remove_stored(root, chosen, say=say))
-        if unfinished and not everything:
-            parts = unfinished_keys(root)
-            count, freed = count + len(parts), freed + remove_stored(root, parts, parts=True, say=say)
-        print(f"{count} removed, {freed / 1e6:.1f} MB")
-
-
-@features_app.command("export")
-def features_export(
-    key: Annotated[str, typer.Argument(help="A key, or its beginning.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")],
-    to: Annotated[str | None, typer.Option("--to", help="parquet, npz or safetensors. (default: by --out)")] = None,
-    data: Annotated[str | None, typer.Option("--data", help="Data set of the labels. (default: the last one)")] = None,
-    store: Store = None,
-) -> None:
-    """Write rows with their paths and labels for other programs.
-
-    Example: featune features export 3f2a --out photos.parquet
-    """
-    with errors():
-        from ..features import export_features, full_key, origins_of
-
-        root = _root(store)
-        found = full_key(root, key)
-        origin = export_features(root, found, out, to, data)
-        print(out)
-        print(f"paths and labels of {origin}", file=sys.stderr)
-        for other in origins_of(root, found):
-            if other.content != origin.content:
-                print(f"note: the same images are {other} too; --data {other.content} chooses it", file=sys.stderr)
-
-
-def _root(store: Path | None) -> Path:
-    from featune.engine.store import cache_dir
-
-    return store or cache_dir() / "features"
+            study = study_of(backend or usual, device, seed)
+            if file:
+                found = probe_artefact(file, source, regime, setting, study, said)
+            else:
+                spec = spec_of_model(model, checkpoint, untrained, view, said.say)
+                check_model(spec)
+                found = probe_model(spec, source, regime, setting, study, said)
+        print(json_text(plain(found)) if as_json else "\n".join(found.lines()))

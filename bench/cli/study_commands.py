@@ -1,7 +1,6 @@
 """`featune demo` and `featune study`: parse, call one function, print."""
 
 import dataclasses
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .terminal import Json, Quiet, counts, errors, progress_of
+from .terminal import Json, Quiet, command_line, counts, errors, json_text, progress_of
 
 if TYPE_CHECKING:
     from ..progress import Progress
@@ -32,7 +31,9 @@ Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:
 
 @app.command(rich_help_panel=STUDIES)
 def demo(
-    seed: Annotated[int, typer.Option(help="Seed of the images, the weights and the training.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Seed of the images, the weights and the training.")
+    ] = 0,
     out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("runs/demo"),
     jobs: Jobs = None,
     quiet: Quiet = False,
@@ -49,7 +50,15 @@ def demo(
 
         progress = progress_of(quiet)
         study, rows, speeds = run_demo(out, seed, executor(jobs), progress)
-        _finish(study, rows, speeds, progress, as_json, command=f"featune demo --seed {seed}", seed=seed)
+        _finish(
+            study,
+            rows,
+            speeds,
+            progress,
+            as_json,
+            command=command_line("featune", "demo", seed=seed, out=out),
+            seed=seed,
+        )
 
 
 @study_app.command("run")
@@ -63,13 +72,13 @@ def study_run(
 ) -> None:
     """Measure every cell of a study and write its report. Finished cells are not measured again.
 
-    Example: featune study run studies/quickstart.yaml --out runs/quickstart
+    Example: featune study run mystudy.yaml --out runs/mystudy
     """
     with errors():
         from ..study import prepared, read_study, run_estimates, run_whole
 
         progress = progress_of(quiet)
-        study, sources = read_study(path, out, device=device, progress=progress)
+        study, sources = read_study(path, out, device=device, progress=progress, work=True)
         study = prepared(dataclasses.replace(study, threads=1), sources, progress)
         for task in study.tasks:
             progress.say(f"{task.name}: {len(task.classes)} classes, {counts(task.counts)}; {task.source}")
@@ -77,14 +86,21 @@ def study_run(
                 progress.say(f"{task.name}: {note}")
         rows, speeds = run_whole(study, executor(jobs), progress)
         run_estimates(study, executor(jobs), progress)
-        _finish(study, rows, speeds, progress, as_json, command=f"featune study run {path}")
+        _finish(
+            study,
+            rows,
+            speeds,
+            progress,
+            as_json,
+            command=command_line("featune", "study", "run", path, out=out, device=device),
+        )
 
 
 @study_app.command("status")
 def study_status(path: StudyPath, out: Out = None, device: Device = None, as_json: Json = False) -> None:
     """Count the cells that are done, failed and waiting.
 
-    Example: featune study status studies/quickstart.yaml
+    Example: featune study status mystudy.yaml
     """
     with errors():
         study, done = _known(path, out, device)
@@ -95,7 +111,7 @@ def study_status(path: StudyPath, out: Out = None, device: Device = None, as_jso
             "failed": len(failed), "waiting": len(cells) - len(done),
         }  # fmt: skip
         if as_json:
-            print(json.dumps(counts | {"errors": {row.cell.name: row.error for row in failed}}, indent=1))
+            print(json_text(counts | {"errors": {row.cell.name: row.error for row in failed}}))
             return
         print(", ".join(f"{count} {name}" for name, count in counts.items()))
         for row in failed:
@@ -108,7 +124,7 @@ def study_report(
 ) -> None:
     """Write the report of the cells that are done so far.
 
-    Example: featune study report studies/quickstart.yaml
+    Example: featune study report mystudy.yaml
     """
     with errors():
         from ..study import known_speeds
@@ -120,7 +136,7 @@ def study_report(
             known_speeds(study),
             progress_of(quiet),
             as_json,
-            command=f"featune study report {path}",
+            command=command_line("featune", "study", "report", path, out=out, device=device),
         )
 
 
@@ -156,7 +172,7 @@ def _finish(
     )  # fmt: skip
     if as_json:
         measured = {"rows": plain(rows), "speeds": plain(speeds), "estimates": plain(estimates)}
-        print(json.dumps(measured | {"report": str(report)}, indent=1))
+        print(json_text(measured | {"report": str(report)}))
     else:
         from rich.console import Console
 

@@ -1,9 +1,14 @@
-"""What the commands share: options, progress, and errors as messages with exit codes."""
+"""What the commands share: options, progress, output of any encoding, and errors as messages with exit codes."""
 
+import codecs
 import contextlib
 import functools
 import inspect
+import io
+import json
+import shlex
 import sys
+import unicodedata
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +22,7 @@ InChans = Annotated[
     int | None,
     typer.Option("--in-chans", min=1, max=4, help="Read images as grey (1), LA (2), RGB (3) or RGBA (4). (default: 3)"),
 ]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of splits that are cut, and of draws.")]
 Json = Annotated[bool, typer.Option("--json", help="Results as JSON on stdout.")]
 
 
@@ -81,6 +87,49 @@ def with_view(command: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = inspect.Signature([*(each.replace(kind=kinds) for each in own), *more])  # type: ignore[attr-defined]
     run.__annotations__ = {each.name: each.annotation for each in [*own, *more]}
     return run
+
+
+PLAIN = {"\u2013": "-", "\u2014": "-", "\u2019": "'", "\u2018": "'", "\u201c": '"', "\u201d": '"', "\u2026": "...",
+         "\u00d7": "x", "\u00b1": "+-", "\u2212": "-", "\u2264": "<=", "\u2265": ">="}  # fmt: skip
+RESCUE = "featune-plain"
+
+
+def plain_letters(error: UnicodeError) -> tuple[str | bytes, int]:
+    """What an output's encoding lacks, in letters that it has: a dash for a dash, e for e with an accent, else ?.
+
+    Bytes of a file's name that are no text come back as they were.
+    """
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letter = error.object[error.start]
+    if "\udc80" <= letter <= "\udcff":
+        return bytes([ord(letter) - 0xDC00]), error.start + 1
+    bare = unicodedata.normalize("NFKD", letter).encode("ascii", "ignore").decode()
+    return PLAIN.get(letter, bare or "?"), error.start + 1
+
+
+def write_in_any_encoding() -> None:
+    """An output that is not UTF-8, such as a log's, takes every text; a finished command does not fail for a dash."""
+    codecs.register_error(RESCUE, plain_letters)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=RESCUE)
+
+
+def json_text(value: Any) -> str:
+    """For stdout: letters as they are where it takes them, else as JSON's own escapes, from which they come back."""
+    text = json.dumps(value, indent=1, ensure_ascii=False)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "ascii")
+    except UnicodeEncodeError:  # bytes of a file's name that are no text among them
+        return json.dumps(value, indent=1)
+    return text
+
+
+def command_line(*words: object, **options: object) -> str:
+    """A command as it was given, to be run again; an option of None was not given."""
+    given = [(f"--{name.replace('_', '-')}", value) for name, value in options.items() if value is not None]
+    return shlex.join(map(str, [*words, *(part for option in given for part in option)]))
 
 
 def progress_of(quiet: bool) -> "Progress":

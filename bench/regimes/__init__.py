@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from .frozen import FrozenData, stored_features
     from .selection import Goodness, metric_options
     from .settings import ProbeSetting, Setting
-    from .table import REGIMES, regime_named
+    from .table import REGIMES, RegimeKind, regime_named
 else:
     from featune.engine.doors import lazy_exports
 
@@ -19,6 +19,7 @@ __all__ = [
     "FrozenData",
     "Goodness",
     "ProbeSetting",
+    "RegimeKind",
     "Setting",
     "metric_options",
     "regime_named",

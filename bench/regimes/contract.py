@@ -35,10 +35,14 @@ class Regime(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Bench:
-    """Where regimes run and keep their files. work: a folder for one cell's unfinished training."""
+    """Where regimes run and keep their files. work: a folder for one cell's unfinished training.
+
+    artefact: a file of `featune export` whose features are taken in place of the spec's own.
+    """
 
     cache: Path
     backend: str = "onnxruntime"
     device: str = "cpu"
     threads: int | None = None
     work: Path | None = None
+    artefact: Path | None = None

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from featune.engine.features import FeatureStore, Options
 from featune.engine.images import Labelled
 from featune.engine.models import ModelSpec
-from featune.export.commands import RunSettings, request_of_spec
+from featune.export.commands import RunSettings, request_of_artefact, request_of_plan, request_of_spec
 
 from ..data import Data
 from ..features import note_origin
@@ -68,12 +68,12 @@ def frozen_regime(fit: Fit) -> Callable[["Bench", Any], Regime]:
             features = stored_features(bench, spec, task, train)
             classes = len(task.classes)
             data = FrozenData(
-                features(train), *_truths(train, task),
-                features(val), *_truths(val, task),
+                features(train, "train"), *_truths(train, task),
+                features(val, "val"), *_truths(val, task),
                 classes, task.metric, seed, task.classes,
             )  # fmt: skip
             head, details = fit(data, setting)
-            return FeatureScorer(head, features, details)
+            return FeatureScorer(head, lambda items: features(items, "test"), details)
 
         return regime
 
@@ -162,14 +162,22 @@ def fit_means(data: FrozenData, setting: MeansSetting) -> tuple[Head, Mapping[st
 
 def stored_features(
     bench: Bench, spec: ModelSpec, task: Task, sample: Labelled
-) -> Callable[[Labelled], NDArray[np.float32]]:
-    """A function from a task's items to their stored feature rows [n, width]; parity is checked on `sample`."""
-    store = FeatureStore(bench.cache / "features")
-    base = request_of_spec(spec, sample, RunSettings(bench.backend, bench.device), bench.cache)
+) -> Callable[[Labelled, str], NDArray[np.float32]]:
+    """A function from a task's items, and what their split is called, to their stored feature rows [n, width].
 
-    def features(items: Labelled) -> NDArray[np.float32]:
+    Parity is checked on `sample`.
+    """
+    store = FeatureStore(bench.cache / "features")
+    how = RunSettings(bench.backend, bench.device)
+    if bench.artefact:
+        opened = request_of_plan if bench.artefact.suffix == ".plan" else request_of_artefact
+        base = opened(bench.artefact, sample, how)
+    else:
+        base = request_of_spec(spec, sample, how, bench.cache)
+
+    def features(items: Labelled, split: str) -> NDArray[np.float32]:
         wanted = dataclasses.replace(base, key=dataclasses.replace(base.key, images=items.content_digest))
-        note_origin(store.root, [wanted.key], Data(task.name, items, task.classes))
+        note_origin(store.root, [wanted.key], Data(f"{task.name}/{split}", items, task.classes))
         return store.extract(items, [wanted], options=Options(workers=bench.threads, device=bench.device))[0].rows
 
     return features

@@ -106,7 +106,7 @@ def _how_made(rows: Sequence[Row], results: Results, command: str, seed: int) ->
         size = f"{len(results.models)} × {len(results.tasks)} × {len(results.regimes)}"
         facts.append(("Cells", f"{done}; {size} models × tasks × regimes"))
         facts.append(("Seeds", ", ".join(str(one) for one in sorted({row.cell.seed for row in rows}))))
-        facts.append(("Wall time of the cells", _duration(math.fsum(row.seconds for row in rows))))
+        facts.append(("Time of all cells, one after the other", _duration(math.fsum(row.seconds for row in rows))))
     published = sorted({row.source for row in rows} - {"measured"})
     if published:
         facts.append(("Numbers not measured here", ", ".join(published)))

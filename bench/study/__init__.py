@@ -3,12 +3,25 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .checks import check_model, check_place
     from .definition import Study
     from .estimates import known_estimates, run_estimates
     from .executors import Executor, default_jobs, processes
     from .measuring import measured
     from .model_speeds import known_speeds
-    from .probe_command import Probed, holds_features, probe_files, probe_model, probe_tables, source_of, study_of
+    from .probe_command import (
+        BACKEND_OF,
+        Probed,
+        check_file_alone,
+        frozen_regime,
+        holds_features,
+        probe_artefact,
+        probe_files,
+        probe_model,
+        probe_tables,
+        source_of,
+        study_of,
+    )
     from .running import finished, run_whole
     from .study_file import prepared, read_study
 else:
@@ -17,16 +30,22 @@ else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
+    "BACKEND_OF",
     "Executor",
     "Probed",
     "Study",
+    "check_file_alone",
+    "check_model",
+    "check_place",
     "default_jobs",
     "finished",
+    "frozen_regime",
     "holds_features",
     "known_estimates",
     "known_speeds",
     "measured",
     "prepared",
+    "probe_artefact",
     "probe_files",
     "probe_model",
     "probe_tables",

@@ -20,7 +20,8 @@ RULES = 2
 class Study:
     """What to measure. regimes: name -> (kind, setting). out: where rows and reports go. cache: features, graphs.
 
-    estimators: names from `featune.bench.estimators.ESTIMATORS`, whose values are kept beside the rows.
+    estimators: names from `featune.bench.estimators.ESTIMATORS`, whose values are kept beside the rows. artefact: a
+    file of `featune export` whose features stand for the one model's.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Study:
     source_name: str = "ImageNet"
     notes: tuple[str, ...] = ()
     estimators: tuple[str, ...] = ()
+    artefact: str = ""
 
     @property
     def runs(self) -> RunStore:

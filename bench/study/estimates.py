@@ -33,6 +33,7 @@ from ..results import Estimate
 from ..tasks import Task
 from .definition import Study
 from .executors import Executor
+from .measuring import brief
 
 CHECKED = 8  # images on which the head on features is compared with the whole model
 Pair = tuple[str, str]  # names of a model and a task
@@ -43,7 +44,10 @@ def run_estimates(study: Study, execute: Executor, progress: Progress) -> list[E
     pairs = list(dict.fromkeys((one.model, one.task) for one in _waiting(study)))
     if pairs:
         with progress.stage("transferability estimates") as advance:
-            for done, _ in enumerate(execute(functools.partial(measure_pair, study), pairs), 1):
+            for done, (pair, found) in enumerate(execute(functools.partial(measure_pair, study), pairs), 1):
+                for one in found:
+                    if one.error:
+                        progress.say(f"failed: {one.name} of {pair[0]} on {pair[1]}: {brief(one.error)}")
                 advance(done, len(pairs))
     return known_estimates(study)
 
@@ -96,7 +100,7 @@ class _Inputs:
     @functools.cached_property
     def features(self) -> NDArray[np.float32]:
         bench = Bench(Path(self.study.cache), self.study.backend, self.study.device, self.study.threads)
-        return stored_features(bench, self.spec, self.task, self.train)(self.train)
+        return stored_features(bench, self.spec, self.task, self.train)(self.train, "train")
 
     @functools.cached_property
     def probabilities(self) -> NDArray[np.float64]:
@@ -113,6 +117,8 @@ class _Inputs:
 def require_source_classes(spec: ModelSpec) -> None:
     if spec.weights.startswith("random:"):
         raise BadInput(f"{spec.name} has random weights, so its source classes mean nothing; leave leep and nce out")
+    if dict(spec.kwargs).get("num_classes") == 0:
+        raise BadInput(f"{spec.name} has num_classes: 0, so it has no source classes; leave leep and nce out")
 
 
 @torch.inference_mode()
@@ -148,7 +154,7 @@ def source_logits(
     if getattr(model[1], "num_classes", None) == 0:  # type: ignore[index]
         raise BadInput(f"{spec.name} has no classifier of source classes; leave leep and nce out")
     key = FeatureKey(spec.digest, spec.view, items.content_digest, f"torch:{device}", output="logits")
-    note_origin(cache / "features", [key], Data(task.name, items, task.classes))
+    note_origin(cache / "features", [key], Data(f"{task.name}/train", items, task.classes))
     rows = FeatureStore(cache / "features").rows(key, items, lambda threads: torch_runner(model, device))
     if rows.ndim != 2 or rows.shape[1] < 2:
         raise BadInput(f"{spec.name}: logits [n, source classes] expected, {rows.shape} found; leave leep and nce out")

@@ -15,7 +15,10 @@ Result = TypeVar("Result")
 
 
 class Executor(Protocol):
-    """Applies a function to every item and gives (item, result) as they come."""
+    """Applies a function to every item, in their order, and gives (item, result) as they come.
+
+    One with an attribute `jobs` works on so many items at a time, others on one.
+    """
 
     def __call__(
         self, function: Callable[[Item], Result], items: Iterable[Item], /
@@ -45,7 +48,12 @@ def processes(jobs: int, threads: int = 1) -> Executor:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
+    execute.jobs = jobs  # type: ignore[attr-defined]
     return execute
+
+
+def jobs_of(execute: Executor) -> int:
+    return int(getattr(execute, "jobs", 1))
 
 
 def limit_threads(threads: int) -> None:

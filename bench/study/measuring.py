@@ -65,7 +65,8 @@ def measured(study: Study, cell: Cell) -> tuple[Row, Any]:
 def _value(study: Study, cell: Cell, spec: ModelSpec, task: Task) -> tuple[float, tuple[float, float], int, Any, Any]:
     kind, setting = study.regimes[cell.regime]
     work = Path(study.out, "work", digest(cell))
-    bench = Bench(Path(study.cache), study.backend, study.device, study.threads, work)
+    file = Path(study.artefact) if study.artefact else None
+    bench = Bench(Path(study.cache), study.backend, study.device, study.threads, work, file)
     regime = REGIMES[kind].make(bench, setting)
     train, val = task.load("train"), task.load("val")
     scorer = regime(spec, task, train, val, cell.seed)
@@ -93,3 +94,9 @@ def export_graph(study: Study, pair: tuple[ModelSpec, Task]) -> str | None:
 def _sampler(items: Labelled, spec: ModelSpec) -> Callable[[], Tensor]:
     """The images on which an export is compared with torch."""
     return lambda: sample_images(items, spec.view, SAMPLE)
+
+
+def brief(error: str) -> str:
+    """What an error says in one line: a message's first, a traceback's last."""
+    lines = error.strip().splitlines()
+    return lines[-1 if error.startswith("Traceback") else 0]

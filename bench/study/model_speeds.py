@@ -5,9 +5,10 @@ import platform
 from collections.abc import Callable
 from pathlib import Path
 
-from featune.engine.errors import FeatuneError
+from featune.engine.errors import FeatuneError, Missing
 from featune.engine.images import Labelled
 from featune.engine.models import ModelSpec, with_channels
+from featune.engine.runners import require_device
 from featune.engine.store import digest, read_json, write_json
 from featune.export.backends import open_runner
 
@@ -39,7 +40,11 @@ def speeds(study: Study, *, on_speed: Callable[[int, int], None] | None = None) 
 
 
 def known_speeds(study: Study) -> list[Speed]:
-    """The throughput that was measured on this machine so far."""
+    """The throughput that was measured on this machine so far; none where it lacks the study's device."""
+    try:
+        require_device(study.device)
+    except Missing:
+        return []
     found = [(spec, read_json(_speed_path(study, spec, backend))) for spec, backend in _pairs(study)]
     return [Speed(**{**kept, "model": spec.name}) for spec, kept in found if kept]
 

@@ -1,6 +1,7 @@
 """What `featune probe` does: one model, or files of features, on one task, with a head on frozen features."""
 
 import dataclasses
+import logging
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,19 +9,25 @@ from typing import Any
 
 import numpy as np
 
-from featune.engine.errors import BadInput
-from featune.engine.metrics import METRICS
-from featune.engine.models import ModelSpec
+from featune.engine.errors import BadInput, nearest
+from featune.engine.metrics import METRICS, usual_name
+from featune.engine.models import ModelSpec, View
 from featune.engine.store import cache_dir
+from featune.export.backends import read_plan, require_plan
+from featune.export.contract import contract_of
+from featune.export.gate import require_passing
 
 from ..data import Request, Source, is_string, prepare, task_name
 from ..features import FeatureTable, read_table
 from ..progress import Progress
-from ..regimes import FrozenData, Setting, metric_options, regime_named
+from ..regimes import REGIMES, FrozenData, RegimeKind, Setting, metric_options
 from ..stats import interval
 from ..tasks import PARQUET, VAL_OF_TRAIN, check_metric
 from .definition import Study
 from .measuring import measured
+
+log = logging.getLogger("featune")
+BACKEND_OF = {".onnx": "onnxruntime", ".plan": "tensorrt"}  # of a file of `featune export`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,9 +70,26 @@ class Probed:
         return [*found, f"{self.seconds:.1f} s{spent}"]
 
 
+def metric_meant(metric: str) -> str:
+    """The metric's own name for what another library calls it, which is said; other words as they are."""
+    name = usual_name(metric)
+    if name != metric:
+        log.warning("metric %s is called %s here", metric, name)
+    return name
+
+
+def frozen_regime(name: str) -> RegimeKind:
+    """A regime of heads on frozen features, which are those that `featune probe` fits. Raises BadInput for others."""
+    frozen = [each for each, kind in REGIMES.items() if kind.frozen]
+    if name in frozen:
+        return REGIMES[name]
+    found = f"{name} trains the network" if name in REGIMES else f"no regime named {name!r}{nearest(name, frozen)}"
+    raise BadInput(f"{found}; `featune probe` fits heads on frozen features: {', '.join(frozen)}")
+
+
 def source_of(request: Request, metric: str, seed: int, splits: Mapping[str, str]) -> Source:
     """A data string, a folder of images, a CSV or Parquet table, a prepared task's folder, or its name under root."""
-    text, channels = request.text, request.channels
+    text, channels, metric = request.text, request.channels, metric_meant(metric)
     if is_string(text):
         name = task_name(text)
         return Source(name, metric=metric, seed=seed, images=request, splits=splits, channels=channels)
@@ -91,7 +115,7 @@ def probe_model(
     study: how and where to run; its models, tasks and regimes are replaced.
     """
     began = time.perf_counter()
-    _require_frozen(regime)
+    frozen_regime(regime)
     task = prepare(source, Path(study.out), progress)
     study = dataclasses.replace(study, models=(spec,), tasks=(task,), regimes={regime: (regime, setting)})
     row, _ = measured(study, study.cells()[0])
@@ -102,6 +126,43 @@ def probe_model(
         spec.name, task.name, regime, task.metric, row.value, row.low, row.high, row.n, row.details,
         time.perf_counter() - began,
     )  # fmt: skip
+
+
+def check_file_alone(path: Path, backend: str | None, checkpoint: Path | None, untrained: bool) -> None:
+    """Raises BadInput for options of models that are given with a file, which has its own weights and backend."""
+    own = BACKEND_OF[path.suffix]
+    if backend not in (None, own):
+        raise BadInput(f"{path}: its backend is {own}, --backend {backend} asked for; leave --backend out")
+    for option, given in (("--checkpoint", checkpoint is not None), ("--untrained", untrained)):
+        if given:
+            raise BadInput(f"{path}: has its own weights, {option} given; leave {option} out")
+
+
+def probe_artefact(
+    path: Path, source: Source, regime: str, setting: Setting, study: Study, progress: Progress | None = None
+) -> Probed:
+    """The score of the features that a file of `featune export` gives, as of `probe_model`.
+
+    Raises BadInput where its images have other channels than the task's, ParityFailed without a passing verdict.
+    """
+    plan = path.suffix == ".plan"
+    if plan:
+        header, _ = read_plan(path)
+        require_plan(header, path)
+        record, content = header.contract["spec"], header.content
+    else:
+        record, content = contract_of(path)["spec"], require_passing(path)["content"]
+    spec = ModelSpec(
+        name=record["name"],
+        architecture="artefact",  # the file stands for it, whose content `weights` names
+        view=View(**record["view"]),
+        mean=tuple(record["mean"]),
+        std=tuple(record["std"]),
+        weights=content,
+        kwargs=(("in_chans", record["view"].get("channels", 3)),),
+    )
+    study = dataclasses.replace(study, artefact=str(path), backend=BACKEND_OF[path.suffix])
+    return probe_model(spec, source, regime, setting, study, progress)
 
 
 def probe_files(folder: Path, metric: str, regime: str, setting: Setting, seed: int) -> Probed:
@@ -129,7 +190,7 @@ def probe_tables(
     val: None for a fifth of train.
     """
     began = time.perf_counter()
-    _require_frozen(regime)
+    fit, metric = frozen_regime(regime).fit, metric_meant(metric)
     if val is None:
         train, val = train.cut(VAL_OF_TRAIN, seed).values()
     several = train.is_multilabel or val.is_multilabel
@@ -140,7 +201,6 @@ def probe_tables(
     data = FrozenData(
         train.rows, truths[0], truths[0], val.rows, truths[1], truths[1], classes, metric, seed, train.classes
     )
-    fit = regime_named(regime).fit
     assert fit is not None
     head, details = fit(data, setting)
     held_out = test()
@@ -162,11 +222,6 @@ def holds_features(text: str) -> bool:
 def study_of(backend: str, device: str, seed: int) -> Study:
     """A study without content: where and how to run."""
     return Study("probe", (), (), {}, str(cache_dir() / "probe"), str(cache_dir()), (seed,), backend, device)
-
-
-def _require_frozen(regime: str) -> None:
-    if not regime_named(regime).frozen:
-        raise BadInput(f"{regime} trains the network; `featune probe` fits heads: probe, knn, ridge, means")
 
 
 def _require_same_classes(train: FeatureTable, other: FeatureTable) -> None:

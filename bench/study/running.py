@@ -5,10 +5,10 @@ import functools
 from collections.abc import Callable
 
 from ..progress import Progress
-from ..results import Row, Speed
+from ..results import Cell, Row, Speed
 from .definition import Study
-from .executors import Executor, limit_threads
-from .measuring import export_graph, measure
+from .executors import Executor, jobs_of, limit_threads
+from .measuring import brief, export_graph, measure
 from .model_speeds import speeds
 
 
@@ -40,13 +40,82 @@ def run_whole(study: Study, execute: Executor, progress: Progress) -> tuple[list
         limit_threads(study.threads)  # throughput is measured in this process
     with progress.stage("export and parity") as advance:
         graphs = study.graphs()
-        for done, _ in enumerate(execute(functools.partial(export_graph, study), graphs), 1):
+        for done, ((spec, _), error) in enumerate(execute(functools.partial(export_graph, study), graphs), 1):
+            if error:
+                progress.say(f"failed: export of {spec.name}: {brief(error)}")
             advance(done, len(graphs))
     with progress.stage("throughput") as advance:
         found = speeds(study, on_speed=advance)
+    outlook = Outlook(study, jobs_of(execute))
     with progress.stage("cells") as advance:
-        rows = run(study, execute, on_row=lambda row, done, total: advance(done, total))
+        if outlook.waiting:
+            progress.say(f"cells: {len(outlook.waiting)} to measure, {outlook.about()}")
+
+        def told(row: Row, done: int, total: int) -> None:
+            if row.error:
+                progress.say(f"failed: {_name(row.cell)}: {brief(row.error)}")
+            outlook.add(row)
+            advance(done, total, outlook.about())
+
+        rows = run(study, execute, on_row=told)
     return rows, found
+
+
+class Outlook:
+    """Which cells are at work and what time is left, by the cells that are done.
+
+    Cells of one regime and model are taken to cost as much for each image of their task, those of a regime without
+    a finished cell of that model as much as the regime's others. Of a regime without any nothing is said but that.
+    """
+
+    def __init__(self, study: Study, jobs: int):
+        self.images = {task.name: max(1, sum(task.counts.values())) for task in study.tasks}
+        self.jobs = jobs
+        self.rates: dict[tuple[str, str], list[float]] = {}  # seconds per image
+        self.waiting: dict[Cell, None] = {}
+        for cell in study.cells():
+            row = study.runs.load(cell)
+            if row is None or row.error:
+                self.waiting[cell] = None
+            else:
+                self.add(row)
+
+    def add(self, row: Row) -> None:
+        self.waiting.pop(row.cell, None)
+        if row.error is None:
+            rate = row.seconds / self.images[row.cell.task]
+            for model in (row.cell.model, ""):
+                self.rates.setdefault((row.cell.regime, model), []).append(rate)
+
+    def seconds(self, cell: Cell) -> float | None:
+        rates = self.rates.get((cell.regime, cell.model)) or self.rates.get((cell.regime, ""))
+        return sum(rates) / len(rates) * self.images[cell.task] if rates else None
+
+    def about(self) -> str:
+        """For people: `running a b probe; about 3 min left`."""
+        if not self.waiting:
+            return "none left"
+        running = [_name(cell) for cell in list(self.waiting)[: self.jobs]]
+        known = [self.seconds(cell) for cell in self.waiting]
+        left = f"about {_duration(sum(each for each in known if each is not None) / self.jobs)} left"
+        unknown = dict.fromkeys(cell.regime for cell, each in zip(self.waiting, known, strict=True) if each is None)
+        if unknown:
+            left = f"time left not known before a cell of {' and of '.join(unknown)} is done"
+        return f"running {', '.join(running)}; {left}"
+
+
+def _name(cell: Cell) -> str:
+    return f"{cell.task} {cell.model} {cell.regime}" + (f" seed {cell.seed}" if cell.seed else "")
+
+
+def _duration(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.1f} h"
+    )
 
 
 def finished(study: Study) -> list[Row]:

@@ -1,73 +1,73 @@
 """A study file (YAML) checked whole before any work, and the Study that it describes."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from featune.engine.errors import BadInput, nearest
-from featune.engine.images import Augmentation
 from featune.engine.models import ModelSpec, spec_from_entry
-from featune.engine.store import cache_dir
+from featune.engine.runners import device_kind
+from featune.engine.store import cache_dir, check_writable
 from featune.export.backends import check_backend
 
 from ..data import Request, Source, library_of, look, prepare, task_name
-from ..estimators import estimator
-from ..progress import Progress
-from ..regimes import Setting, regime_named
+from ..estimators import ESTIMATORS, estimator
+from ..progress import Progress, Silent
+from .checks import check_estimators, check_model, check_place
 from .definition import Study
-from .schema import ModelEntry, TaskEntry, parsed, refuse
+from .probe_command import metric_meant
+from .schema import ModelEntry, Parsed, TaskEntry, parsed
 
 
 def read_study(
-    path: Path, out: Path | None = None, *, device: str | None = None, progress: Progress | None = None
+    path: Path,
+    out: Path | None = None,
+    *,
+    device: str | None = None,
+    progress: Progress | None = None,
+    work: bool = False,
 ) -> tuple[Study, list[Source]]:
     """The study that a file describes, with tasks still to be prepared (`prepared`), and where they lie.
 
-    Paths in the file are seen from its folder. Raises one BadInput that lists every problem: unknown keys,
-    unknown models (nearest names), missing folders, classes without images.
+    Paths in the file are seen from its folder. work: the study is to be run, so the device and the backend's libraries
+    must be there, and every model is built once. Raises one BadInput that lists every problem: unknown keys and types,
+    unknown models (nearest names), missing folders, classes without images; or Missing where this machine alone is at
+    fault.
     """
-    entry = parsed(path)
-    problems: list[str] = []
-    folder = path.parent
-
-    def attempt(where: str, make: Callable[[], Any]) -> Any:
-        try:
-            return make()
-        except BadInput as error:
-            problems.append(f"{where}: {error}")
-            return None
-
-    models = [attempt(f"models[{i}]", partial(_spec, given, folder)) for i, given in enumerate(entry.models)]
+    said = progress or Silent()
+    read = parsed(path)
+    entry, faults, folder = read.study, read.faults, path.parent
+    models = [faults.attempt(f"models[{at}]", partial(_spec, given, folder)) for at, given in read.models]
     sources = []
-    for i, given in enumerate(entry.tasks):
-        folds = _folds(_source(given, folder), given.folds)
+    for at, given in read.tasks:
+        folds = faults.attempt(f"tasks[{at}]", lambda: _folds(_source(given, folder), given.folds)) or []  # noqa: B023
         for source in folds:
-            if attempt(f"tasks[{i}]", partial(look, source, progress)) is None:
+            if faults.attempt(f"tasks[{at}]", partial(look, source, progress)) is None:
                 break  # what is wrong with one fold is wrong with all
         sources += folds
-    names = entry.regimes if isinstance(entry.regimes, dict) else dict.fromkeys(entry.regimes)
-    regimes = {name: attempt(f"regimes.{name}", partial(_regime, name, fields or {})) for name, fields in names.items()}
-    attempt("backend", lambda: check_backend(entry.backend))
-    for i, name in enumerate(entry.estimators):
-        attempt(f"estimators[{i}]", partial(estimator, name))
-    problems += _twice("models", [spec.name for spec in models if spec])
-    problems += _twice("tasks", [source.name for source in sources])
-    if not regimes:
-        problems.append("regimes: none named; probe and finetune for example")
-    refuse(path, problems)
+    device = device or entry.device
+    faults.attempt("backend", lambda: check_backend(entry.backend))
+    faults.attempt("device", lambda: device_kind(device))
+    for at, name in enumerate(entry.estimators):
+        faults.attempt(f"estimators[{at}]", partial(estimator, name))
+    faults.problems += _twice("models", [spec.name for spec in models if spec])
+    faults.problems += _twice("tasks", [source.name for source in sources])
     out = out or Path("runs", entry.name)
+    if work:
+        if not faults.problems:
+            check_writable(out / "runs" / "row.json")
+        _check_work(read, models, device, said)
+    faults.refuse()
     study = Study(
         name=entry.name,
-        models=tuple(models),
+        models=tuple(spec for spec in models if spec),
         tasks=(),
-        regimes=regimes,
+        regimes=read.regimes,
         out=str(out),
         cache=str(cache_dir()),
         seeds=tuple(dict.fromkeys(entry.seeds)),
         backend=entry.backend,
-        device=device or entry.device,
+        device=device,
         source_name=entry.source,
         notes=tuple(entry.notes),
         estimators=tuple(dict.fromkeys(entry.estimators)),
@@ -86,8 +86,27 @@ def prepared(study: Study, sources: list[Source], progress: Progress | None = No
     return study
 
 
+def _check_work(read: Parsed, models: Sequence[ModelSpec | None], device: str, said: Progress) -> None:
+    """What running the study needs of this machine and its models; found before an image is opened."""
+    faults = read.faults
+    if not any(problem.startswith(("backend: ", "device: ")) for problem in faults.problems):
+        faults.attempt("device", partial(check_place, read.study.backend, device))
+    if faults.absent and not faults.problems:
+        return
+    known = [spec for spec in models if spec]
+    with said.stage("building each model once") as advance:
+        for done, ((at, _), spec) in enumerate(zip(read.models, models, strict=True), 1):
+            if spec:
+                faults.attempt(f"models[{at}]", partial(check_model, spec))
+            advance(done, len(models))
+    names = [name for name in read.study.estimators if name in ESTIMATORS]
+    for sentence in faults.attempt("estimators", partial(check_estimators, names, known)) or []:
+        said.say(f"estimators: {sentence}")
+
+
 def _spec(given: ModelEntry, folder: Path) -> ModelSpec:
-    return spec_from_entry(given.model_dump(exclude_none=True), folder)
+    entry = given.model_dump(exclude_none=True, exclude={"kwargs"})
+    return spec_from_entry(entry | {"kwargs": given.kwargs.model_dump(exclude_unset=True)}, folder)
 
 
 def _source(given: TaskEntry, folder: Path) -> Source:
@@ -102,7 +121,7 @@ def _source(given: TaskEntry, folder: Path) -> Source:
         name=name,
         folder=folder / given.folder if given.folder else None,
         csv=folder / table if table else None,
-        metric=given.metric,
+        metric=metric_meant(given.metric),
         seed=given.seed,
         duplicates=given.duplicates,
         prepared=folder / ready if ready else None,
@@ -137,35 +156,9 @@ def _string_source(given: TaskEntry, text: str, folder: Path) -> Source:
     name = given.name or task_name(text)
     splits = {str(role): called for role, called in given.splits.items()}
     return Source(
-        name, metric=given.metric, seed=given.seed, duplicates=given.duplicates, images=request, splits=splits,
-        channels=given.in_chans,
+        name, metric=metric_meant(given.metric), seed=given.seed, duplicates=given.duplicates, images=request,
+        splits=splits, channels=given.in_chans,
     )  # fmt: skip
-
-
-def _regime(name: str, fields: dict[str, Any]) -> tuple[str, Setting]:
-    """(kind, setting) from a regime's name and its fields; `kind` lets one kind appear under several names."""
-    fields = dict(fields)
-    kind = str(fields.pop("kind", name))
-    default = regime_named(kind).default
-    known = {field.name for field in dataclasses.fields(default)}
-    unknown = sorted(set(fields) - known)
-    if unknown:
-        raise BadInput("; ".join(f"unknown key {key!r}{nearest(key, known)}" for key in unknown))
-    if "augmentation" in fields:
-        fields["augmentation"] = _augmentation(fields["augmentation"])
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-    try:
-        return kind, dataclasses.replace(default, **values)
-    except TypeError as error:
-        raise BadInput(f"{error}") from error
-
-
-def _augmentation(fields: Any) -> Augmentation:
-    known = {field.name for field in dataclasses.fields(Augmentation)}
-    if not isinstance(fields, Mapping) or set(fields) - known:
-        raise BadInput(f"augmentation: expected the keys {', '.join(sorted(known))}, found {fields!r}")
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-    return Augmentation(**values)
 
 
 def _twice(where: str, names: list[str]) -> list[str]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from .passes import Seconds, Setting
 
+PREPARING = ("read", "decode", "resize")  # what an image costs before a model sees it; done by the workers
 ADVICE = {
     "read": "reading files: storage that is faster or nearer, or tar shards (wds/), would help",
     "decode": "decoding images: more processor cores would help, or --keep-views where you will extract again",
@@ -41,25 +42,33 @@ class Verdict:
 
     @property
     def bottleneck(self) -> str:
-        """The stage that took the most of what there was: the workers' time, or the GPU's."""
+        """The stage to look at first: the longest of those that prepare images, where these together took the most of
+        what there was (the workers' time, or the GPU's), else the longest of the others.
+        """
         stages = dataclasses.asdict(self.seconds)
-        if self.device == "cpu":
-            return max(stages, key=stages.__getitem__)
-        # The GPU is one; the workers share what they do.
-        shared = {name: stages[name] / (self.setting.workers if name in _WORKERS else 1) for name in stages}
-        return max(shared, key=shared.__getitem__)
+        if self.device != "cpu":  # the GPU is one; the workers share what they do
+            stages |= {name: stages[name] / self.setting.workers for name in PREPARING}
+        preparing = sum(stages[name] for name in PREPARING)
+        longest = max((name for name in stages if name not in PREPARING), key=stages.__getitem__)
+        return max(PREPARING, key=stages.__getitem__) if preparing > stages[longest] else longest
 
     def sentence(self) -> str:
         """What limited the pass, and what would help."""
         if not self.images:
             return "nothing was computed: all rows were there"
         stages = dataclasses.asdict(self.seconds)
-        busy = stages[self.bottleneck]
-        if self.device == "cpu" or self.bottleneck in _WORKERS:
+        if self.device == "cpu" or self.bottleneck in PREPARING:
             whole, of = self.wall * self.setting.workers, f"the time of {self.setting.workers} workers"
         else:
             whole, of = self.wall, "the time of the pass"
+        busy = stages[self.bottleneck]
         found = f"{busy / whole:.0%} of {of} went into {ADVICE[self.bottleneck]}"
+        parts = [name for name in PREPARING if stages[name] >= 0.1 * stages[self.bottleneck]]
+        if self.bottleneck in PREPARING and len(parts) > 1:
+            busy = sum(stages[name] for name in PREPARING)
+            shares = ", ".join(f"{name} {stages[name] / whole:.0%}" for name in parts)
+            remedy = ADVICE[self.bottleneck].partition(": ")[2]
+            found = f"{busy / whole:.0%} of {of} went into preparing images ({shares}): {remedy}"
         return f"{found} (less than a second of work: a longer pass may say otherwise)" if self.wall < SHORT else found
 
     def lines(self) -> list[str]:
@@ -84,6 +93,3 @@ class Verdict:
             "bottleneck": self.bottleneck if self.images else None,
             "sentence": self.sentence(),
         }
-
-
-_WORKERS = ("read", "decode", "resize")

@@ -53,6 +53,8 @@ class Recipe:
 
 
 OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], Recipe], torch.optim.Optimizer]] = {
-    "sgd": lambda groups, recipe: torch.optim.SGD(groups, lr=0.0, momentum=recipe.momentum, nesterov=True),
+    "sgd": lambda groups, recipe: torch.optim.SGD(
+        groups, lr=0.0, momentum=recipe.momentum, nesterov=recipe.momentum > 0
+    ),
     "adamw": lambda groups, recipe: torch.optim.AdamW(groups, lr=0.0),
 }

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .hub import HUB_NAMES, LOCAL
     from .modules import Normalise, classifier, feature_model, feature_width, fresh_classifier, source_model
     from .spec import ModelSpec, View
+    from .timm_configs import current_name, say_renamed, source_of_name
     from .weights import checkpoint_name, state_digest
 else:
     from ..doors import lazy_exports
@@ -28,12 +29,15 @@ __all__ = [
     "checkpoint_name",
     "classifier",
     "classifier_layer",
+    "current_name",
     "feature_model",
     "feature_width",
     "fresh_classifier",
     "is_in_memory",
     "layer_output",
+    "say_renamed",
     "source_model",
+    "source_of_name",
     "sources_digest",
     "spec_and_origin",
     "spec_from_entry",

@@ -99,7 +99,8 @@ def spec_and_origin(entry: Mapping[str, Any], folder: Path = Path()) -> tuple[Mo
         source = f"timm's record of {config.get('resolved_name', architecture)}"
         weights = _weights_name(entry, checkpoint, config)
     size = config.get("input_size", (3, 224, 224))
-    side, channels = _side(entry, kwargs, size[-1]), int(kwargs.get("in_chans") or size[0])
+    side = _side(entry, kwargs, size[-1])
+    channels = _whole("in_chans", kwargs.get("in_chans")) or int(size[0])
     mean = _statistics("mean", entry.get("mean"), config.get("mean") or IMAGENET_MEAN, channels)
     crop_mode = _one_of("crop_mode", entry, CROPS) or str(config.get("crop_mode") or "center")
     interpolation = _one_of("interpolation", entry, INTERPOLATIONS)
@@ -175,11 +176,16 @@ def _weights_name(entry: Mapping[str, Any], checkpoint: Path | None, config: Map
 
 def _side(entry: Mapping[str, Any], kwargs: Mapping[str, Any], usual: int) -> int:
     """Pixels: of the entry, or of the constructor's `img_size`, which may be two equal numbers."""
-    given = entry.get("side") or kwargs.get("img_size") or usual
-    numbers = set(given) if isinstance(given, (list, tuple)) else {given}
-    if len(numbers) != 1 or not all(isinstance(each, int) and each > 0 for each in numbers):
-        raise BadInput(f"side (--img-size) {given!r} found; one whole number of pixels expected, views are square")
-    return int(numbers.pop())
+    given = kwargs.get("img_size")
+    if isinstance(given, (list, tuple)) and given and len(set(given)) == 1:
+        given = given[0]
+    return _whole("side (--img-size)", entry.get("side")) or _whole("img_size", given) or int(usual)
+
+
+def _whole(name: str, value: Any) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise BadInput(f"{name}: expected one whole number, for views are squares, found {value!r}; give one number")
+    return value
 
 
 def _one_of(part: str, entry: Mapping[str, Any], known: Sequence[str]) -> str:

@@ -4,8 +4,10 @@ A name says nothing of the weights behind it: whoever owns it may push others, a
 anew. What is stored under a model's name therefore also carries the digest of those bytes.
 """
 
+import contextlib
+import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,10 @@ from ..store import digest, file_digest
 
 LOCAL = "local-dir:"
 HUB_NAMES = ("hf-hub:", LOCAL)
-# Set once the hub did not answer: behind a firewall each model would wait for its timeout, ten seconds.
+# Set once the hub did not answer: behind a firewall each model would wait for its timeout, ten seconds, and each
+# loading for six attempts. The variable tells the processes that this one starts.
 _SILENT = threading.Event()
+TOLD = "FEATUNE_HUB_IS_SILENT"
 _WEIGHT_FILES = (".safetensors", ".bin", ".pth", ".tar", ".npz")
 
 
@@ -33,6 +37,47 @@ def weights_now(config: Mapping[str, Any], *, ask: bool = True) -> str:
     files = [["config.json"], weight_files()] if name.startswith("hf-hub:") else [config.get("hub_files") or ()]
     parts = [_part(name, names, ask) for names in files]
     return digest(parts) if all(parts) else ""
+
+
+def is_silent() -> bool:
+    """Whether the hub did not answer this process, or the one that started it."""
+    return _SILENT.is_set() or bool(os.environ.get(TOLD))
+
+
+def _fall_silent() -> None:
+    _SILENT.set()
+    if not _is_offline():  # which its processes know from the variable of the hub's client
+        os.environ[TOLD] = "1"
+
+
+def _is_offline() -> bool:
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE)
+
+
+@contextlib.contextmanager
+def without_retries() -> Iterator[None]:
+    """The hub's client goes by its cache alone in this block, where the hub is known not to answer.
+
+    Its own way is to try each file six times, with pauses that double: 70 s for a model that is not in the cache.
+    """
+    from huggingface_hub import constants
+
+    if not is_silent() or constants.HF_HUB_OFFLINE:
+        yield
+        return
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = False
+
+
+def ask_once(name: str) -> None:
+    """Ask the hub for a repository's config.json, so that a hub that does not answer is known before it is loaded."""
+    if name.startswith("hf-hub:"):
+        _part(name, ["config.json"], True)
 
 
 def weight_files(name: str | None = None) -> Sequence[str]:
@@ -65,7 +110,7 @@ def _part(name: str, files: Sequence[str], ask: bool) -> str:
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 
     repository, _, revision = name.removeprefix("hf-hub:").partition("@")
-    for file in files if ask and not _SILENT.is_set() else ():
+    for file in files if ask and not is_silent() else ():
         try:
             found = get_hf_file_metadata(hf_hub_url(repository, file, revision=revision or None)).etag
         except EntryNotFoundError:
@@ -73,7 +118,7 @@ def _part(name: str, files: Sequence[str], ask: bool) -> str:
         except HfHubHTTPError:  # an answer: no such model, or no right; loading will say so
             break
         except Exception:  # no network, of which each client library has its own error
-            _SILENT.set()
+            _fall_silent()
             break
         return found or ""
     for file in files:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ..errors import BadInput, Missing, first_line
 from .factories import made_by_factory
 from .feature_layer import REFUSALS, cut, refused, tapped
-from .hub import HUB, HUB_NAMES, LOCAL, RANDOM, hub_name
+from .hub import HUB, HUB_NAMES, LOCAL, RANDOM, hub_name, without_retries
 from .spec import ModelSpec
 from .timm_configs import pretrained_config
 from .weights import checkpoint_name, load_weights
@@ -110,7 +110,8 @@ def _constructed(spec: ModelSpec) -> nn.Module:
     from_hub = spec.weights.startswith(HUB)
     try:
         # exportable: six families export only with plain attention, and both regimes shall run the same graph.
-        return timm.create_model(spec.architecture, pretrained=from_hub, exportable=True, **dict(spec.kwargs))
+        with without_retries():
+            return timm.create_model(spec.architecture, pretrained=from_hub, exportable=True, **dict(spec.kwargs))
     except (TypeError, AssertionError) as error:
         raise BadInput(f"{spec.name}: timm refuses these arguments ({first_line(error)}); check `kwargs`") from error
     except Exception as error:  # the hub's client, pickle and safetensors each raise their own

@@ -40,3 +40,6 @@ def require_device(device: str) -> None:
     kind = device_kind(device)
     if kind == "cuda" and not torch.cuda.is_available():
         raise Missing("no CUDA device is usable by torch on this machine; choose --device cpu")
+    index = torch.device(device).index
+    if kind == "cuda" and index is not None and index >= (count := torch.cuda.device_count()):
+        raise Missing(f"device {device} found, this machine has cuda:0 to cuda:{count - 1}; choose one of these")

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from featune.engine.errors import BadInput
-from featune.engine.models import HUB_NAMES, LOCAL, ModelSpec, View, checkpoint_name, spec_and_origin
+from featune.engine.models import HUB_NAMES, LOCAL, ModelSpec, View, checkpoint_name, source_of_name, spec_and_origin
 from featune.engine.store import cache_dir, digest, written_whole
 
 from ..gate import Sample, folder_sample, own_sample
@@ -32,6 +32,7 @@ def spec_of_model(
     view: parts of an entry that go before what the model says of itself, as `entry_of` gives them. say: is told which
     view was taken and from where; where it was assumed, that is a warning.
     """
+    model = source_of_name(model)
     key = "factory" if ":" in model and not model.startswith(HUB_NAMES) else "architecture"
     given = dict(view or {})
     entry: dict[str, Any] = {key: model, "pretrained": not untrained, **given}

@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 
 from featune.engine.errors import BadInput, nearest
+from featune.engine.models import current_name, say_renamed
 
 RESULTS = Path(__file__).with_name("timm_results.csv")
 ZOO = Path(__file__).with_name("zoo.csv")  # written by benchmarks/zoo.py
@@ -32,12 +33,16 @@ class TimmModel:
 
 
 def timm_models_like(pattern: str = "*", macs: bool = False) -> list[TimmModel]:
-    """timm's pretrained models that match a pattern, such as `resnet50*`, in timm's order.
+    """timm's pretrained models that match a pattern, such as `resnet50*`, in timm's order; an old name's new ones.
 
     Raises BadInput with the nearest names where none matches.
     """
     import timm
 
+    new = current_name(pattern)
+    if new != pattern and timm.is_model(new):
+        say_renamed(pattern, new)
+        pattern = new
     names = timm.list_models(pattern, pretrained=True) or timm.list_models(f"*{pattern}*", pretrained=True)
     if not names:
         raise BadInput(f"no timm model matches {pattern!r}{nearest(pattern, timm.list_models())}")

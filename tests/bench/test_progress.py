@@ -1,4 +1,5 @@
 import io
+import threading
 
 import pytest
 
@@ -39,3 +40,20 @@ def test_progress_goes_to_the_stderr_of_its_call(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("sys.stderr", stream)
     progress_for(quiet=False).say("here")
     assert stream.getvalue() == "here\n"
+
+
+def test_a_stage_that_knows_better_says_what_is_left_itself() -> None:
+    stream = io.StringIO()
+    with Lines(stream, every=10, clock=clock(0, 20, 40)).stage("cells") as advance:  # type: ignore[arg-type]
+        advance(1, 8, "running a b; about 3 min left")
+    assert stream.getvalue() == "cells: 1/8, running a b; about 3 min left\ncells: done in 40 s\n"
+
+
+def test_a_log_hears_of_a_stage_that_takes_long() -> None:
+    stream, said = io.StringIO(), threading.Event()
+    lines = Lines(stream, silence=0.001)
+    lines.say = lambda text: (stream.write(f"{text}\n"), said.set())  # type: ignore[assignment]
+    with lines.stage("export"):
+        assert said.wait(60)
+    assert stream.getvalue().startswith("export, at work for ")
+    assert stream.getvalue().splitlines()[-1].startswith("export: done in")

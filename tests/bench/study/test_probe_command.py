@@ -86,16 +86,56 @@ def test_few_shots_are_drawn_by_the_seed(stored: Path) -> None:
     [
         ([MODEL], "no task given"),
         ([MODEL, "nowhere", "--untrained"], "nowhere: no such folder"),
-        (["STORED", "--metric", "auc"], "no metric named 'auc'"),
-        (["STORED", "--regime", "finetune"], "trains the network"),
+        (["STORED", "--metric", "aucc"], "no metric named 'aucc'"),
+        (["STORED", "--regime", "finetune"], "finetune trains the network; `featune probe` fits heads"),
+        (
+            ["STORED", "--regime", "lp"],
+            "no regime named 'lp'; `featune probe` fits heads on frozen features: probe, knn, ",
+        ),
+        (["STORED", "--regime", "scrach"], "no regime named 'scrach'; `featune probe` fits heads"),
+        (["STORED", "--seed", "-1"], "greater than or equal to 0"),
+        ([MODEL, "nowhere", "--untrained", "--device", "cuda:99"], "no CUDA device is usable"),
+        (["gone.onnx", "nowhere", "--untrained"], "has its own weights, --untrained given; leave --untrained out"),
+        (
+            ["gone.onnx", "nowhere", "--backend", "torch"],
+            "its backend is onnxruntime, --backend torch asked for; leave",
+        ),
+        (["gone.onnx", "nowhere"], "gone.onnx"),
+        ([MODEL + ".py:net", "nowhere"], "no such file"),
         (["STORED", "--regime", "knn", "--shots", "2"], "regime probe"),
         (["STORED", "--regime", "prob"], "no regime named 'prob'"),
     ],
 )
 def test_a_wrong_word_is_named_with_the_remedy(stored: Path, arguments: list[str], words: str) -> None:
     result = run("probe", *[str(stored) if text == "STORED" else text for text in arguments])
-    assert result.exit_code == 2
-    assert words in result.stderr
+    assert result.exit_code == (4 if "CUDA" in words else 2)
+    assert words in " ".join(result.stderr.split())
+    if "fits heads" in words:  # only what is not refused is offered
+        assert result.stderr.rstrip().endswith("probe, knn, ridge, means")
+
+
+@pytest.mark.parametrize("name", ["accuracy", "Top-1", "acc@1"])
+def test_another_librarys_name_of_a_metric_is_taken_and_the_own_one_said(
+    stored: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert probed(stored, "--metric", name)["metric"] == "top1"
+    assert caplog.messages == [f"metric {name} is called top1 here"]
+
+
+def test_an_exported_file_gives_its_models_score(image_folder: Callable[..., Path], tmp_path: Path) -> None:
+    folder, file = image_folder(), tmp_path / "net.onnx"
+    assert run("export", MODEL, "--untrained", "--data", folder, "--out", file, "-q").exit_code == 0
+    by_model, by_file = (probed(*words) for words in ((MODEL, folder, "--untrained"), (file, folder)))
+    for field in ("model", "value", "low", "high", "n"):
+        assert by_model[field] == by_file[field]
+    result = run("probe", file, folder, "--in-chans", "1")
+    assert (result.exit_code, "has in_chans 3, images of 1 channel" in result.stderr) == (2, True)
+
+
+def test_the_list_of_features_names_the_split(image_folder: Callable[..., Path], tmp_path: Path) -> None:
+    run("probe", MODEL, image_folder("shades"), "--untrained", "-q")
+    listed = json.loads(run("features", "list", "--json").stdout)
+    assert {each["data"] for each in listed} >= {"shades/train", "shades/val", "shades/test"}
 
 
 @pytest.mark.parametrize("name", ["test", "train"])

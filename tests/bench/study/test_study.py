@@ -13,7 +13,7 @@ from featune.bench.results import Cell, Row, RunStore
 from featune.bench.study import Study, finished, known_speeds, processes, run_whole
 from featune.bench.study.executors import in_process
 from featune.bench.study.measuring import measure
-from featune.bench.study.running import run
+from featune.bench.study.running import Outlook, brief, run
 from featune.engine.errors import BadInput
 from featune.engine.finetune import Recipe
 from featune.engine.images import Augmentation
@@ -152,6 +152,63 @@ def test_a_whole_run_measures_each_models_speed_on_both_backends(study: Study) -
     ]
     assert all(s.images_per_second > 0 and s.scope == "a" for s in speeds)
     assert known_speeds(probe_only) == speeds
+
+
+def test_a_study_of_a_gpu_is_reported_on_a_machine_without_one(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert known_speeds(dataclasses.replace(study, device="cuda")) == []
+
+
+class Told(Silent):
+    """Progress that keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def test_a_failed_cell_is_told_when_it_fails_and_running_cells_are_named(study: Study) -> None:
+    told = Told()
+    study.tasks[0].load("test").file(0).write_bytes(b"no image")
+    two = dataclasses.replace(study, regimes={"probe": REGIMES["probe"]})
+    seen: list[int] = []
+
+    def one_by_one(function: Callable[[Cell], Row], items: list[Cell]) -> object:
+        for item in items:
+            seen.append(len(told.lines))
+            yield item, function(item)
+
+    run_whole(two, one_by_one, told)  # type: ignore[arg-type]
+    assert told.lines[0] == (
+        "cells: 2 to measure, running colours net0 probe; time left not known before a cell of probe is done"
+    )
+    assert [
+        line.startswith(f"failed: colours net{at} probe: 1 file is not a") for at, line in enumerate(told.lines[1:])
+    ]
+    assert seen[-1] == 2  # the first cell's failure was said before the second began
+
+
+def test_the_time_left_goes_by_regime_and_model(study: Study) -> None:
+    outlook = Outlook(study, 2)
+    first, *_ = study.cells()
+    assert outlook.about().startswith("running colours net0 probe, colours net0 finetune; time left not known before")
+    for cell in study.cells():
+        if cell.model == "net0":  # 1 s of probe, 20 s of training
+            outlook.add(Row(cell, "top1", 0.5, 15, seconds=1.0 if cell.regime == "probe" else 20.0))
+    assert outlook.about() == "running colours net1 probe, colours net1 finetune; about 20 s left"
+    outlook.add(Row(next(cell for cell in study.cells() if cell.model == "net1"), "top1", None, 15, error="x"))
+    assert outlook.about() == "running colours net1 finetune, colours net1 scratch; about 20 s left"
+    assert outlook.seconds(first) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [("one: bad\n  two", "one: bad"), ("Traceback (most recent call last):\n  x\nValueError: y\n", "ValueError: y")],
+)
+def test_an_error_is_one_line(error: str, line: str) -> None:
+    assert brief(error) == line
 
 
 def test_a_row_survives_its_file(tmp_path: Path) -> None:

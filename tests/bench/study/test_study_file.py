@@ -95,7 +95,7 @@ def test_every_problem_is_listed_at_once(write: Callable[[str], Path], tmp_path:
         "tasks[1]:", "no images found",
         "tasks[2]: no metric named 'top2'; nearest: top",
         "regimes.proby: no regime named 'proby'; nearest: probe",
-        "regimes.finetune: unknown key 'epoch'; nearest: epochs",
+        "regimes.finetune.epoch: unknown key; nearest: epochs",
         "backend: no backend named 'tensort'",
     ):  # fmt: skip
         assert part in text
@@ -108,7 +108,7 @@ def test_every_problem_is_listed_at_once(write: Callable[[str], Path], tmp_path:
         (("seeds:", "qqq:"), "qqq: unknown key; one of backend, device, estimators, models, "),
         (("folder: colours", "foldr: colours"), "tasks[0].foldr: unknown key; nearest: folder"),
         (("side: 32,", "sidee: 32,"), "models[0].sidee: unknown key; nearest: side"),
-        (("imagenet_top1: 0.5", "imagenet_top1: 50"), "imagenet_top1: Input should be less than 1"),
+        (("imagenet_top1: 0.5", "imagenet_top1: 50"), "imagenet_top1: expected a number below 1, found 50"),
         (("architecture: test_resnet, ", ""), "give either architecture (a timm name) or factory"),
         (("name: small", "nam: small"), "name: is missing"),
         (("name: vit}", "name: test_resnet.r160_in1k}"), "named twice"),

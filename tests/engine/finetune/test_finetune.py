@@ -149,3 +149,8 @@ def test_an_untrained_start_gives_the_pretrained_features(spec: ModelSpec, items
     model = fresh_classifier(spec, 3, 0).eval()
     model[-1] = nn.Identity()
     assert np.array_equal(predict(model, items, spec.view), predict(feature_model(spec), items, spec.view))
+
+
+def test_sgd_without_momentum_trains(spec: ModelSpec, items: Labelled) -> None:
+    plain = dataclasses.replace(RECIPE, optimizer="sgd", momentum=0.0, steps=1)
+    finetune(spec, TrainVal(items, items, 3), lambda scores: 0.0, plain, seed=0)

@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ from safetensors.torch import save_file
 
 from featune.engine.errors import BadInput, Missing
 from featune.engine.models import classifier, spec_from_entry, spec_from_string
-from featune.engine.models.hub import weights_now
+from featune.engine.models.hub import TOLD, weights_now, without_retries
 
 PART = """
 import json, sys
@@ -132,9 +133,43 @@ def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", silent)
     monkeypatch.setattr("featune.engine.models.hub._SILENT", threading.Event())
+    monkeypatch.setenv(TOLD, "")  # and so put back afterwards
     for name in ("timm/one", "timm/two"):
         assert weights_now({"hub": name, "hub_files": ["model.safetensors", "pytorch_model.bin"]}) == ""
     assert len(asked) == 1
+
+
+def test_a_hub_that_breaks_off_is_asked_once_and_never_again_for_the_weights(tmp_path: Path) -> None:
+    """The hub's client alone would try six times for each file, with pauses of 23 s in all."""
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def hang_up() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    call, _ = server.accept()
+                    asked.append(call.recv(1000))
+                    call.close()
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
+        ((weights, _, said),) = loaded(endpoint, tmp_path, "test_resnet.r160_in1k")
+    assert weights == "hub:timm/test_resnet.r160_in1k"
+    assert "could not be fetched" in str(said)
+    assert len([each for each in asked if each.startswith((b"HEAD /timm", b"GET /timm"))]) == 1
+
+
+def test_a_process_knows_from_the_one_that_started_it_that_the_hub_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr("featune.engine.models.hub._SILENT", threading.Event())
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", lambda url: pytest.fail("asked"))
+    monkeypatch.setenv(TOLD, "1")
+    assert weights_now({"hub": "timm/one", "hub_files": ["model.safetensors"]}) == ""
+    with without_retries():
+        assert constants.HF_HUB_OFFLINE
+    assert not constants.HF_HUB_OFFLINE
 
 
 def test_a_folder_of_a_model_is_named_by_its_bytes_and_not_by_its_place(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ import dataclasses
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,10 +14,13 @@ from featune.engine.models import (
     ModelSpec,
     Normalise,
     classifier,
+    current_name,
     feature_model,
     feature_width,
     fresh_classifier,
+    say_renamed,
     source_model,
+    source_of_name,
     sources_digest,
     spec_from_entry,
     spec_from_string,
@@ -24,6 +28,7 @@ from featune.engine.models import (
 )
 from featune.engine.models.factories import _module
 from featune.engine.models.modules import body
+from featune.engine.models.timm_configs import pretrained_config
 from featune.engine.store import digest, file_digest
 
 FACTORY = """
@@ -262,3 +267,74 @@ def test_of_several_sets_of_weights_the_one_that_timm_takes_is_taken_and_told(
     assert "one.pth" not in caplog.text
     assert both.weights == f"{file_digest(tmp_path / 'both.pth')}#{averaged}"
     assert one.weights == file_digest(tmp_path / "one.pth")
+
+
+# --- Names that timm has replaced: https://github.com/huggingface/pytorch-image-models/issues/2086
+
+
+def test_every_name_that_timm_has_replaced_is_the_model_that_timm_makes_of_it() -> None:
+    from timm.models import get_deprecated_models, get_pretrained_cfg, is_model_pretrained, model_entrypoint
+
+    old = get_deprecated_models()
+    assert len(old) > 200
+    for name, new in old.items():
+        assert new is not None
+        found = current_name(name)
+        assert found == new or (found.startswith(f"{new}_") and not is_model_pretrained(new))
+        made = pretrained_config(name)
+        wanted = get_pretrained_cfg(found, allow_unregistered=False)
+        assert made["resolved_name"] == f"{found.partition('.')[0]}.{wanted.tag}"
+        assert made["hub"] == (wanted.hf_hub_id or wanted.url)
+        assert made["family"] == model_entrypoint(found.partition(".")[0]).__module__.rpartition(".")[2]
+
+
+def test_an_old_name_with_a_tag_has_that_tag_and_the_new_name_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    say_renamed.cache_clear()
+    for _ in range(2):
+        spec = spec_from_entry({"architecture": "tv_resnet50.a1_in1k", "pretrained": False})
+        assert (spec.architecture, spec.name) == ("resnet50.a1_in1k", "resnet50.a1_in1k")
+    assert [record.getMessage().partition(" by timm")[0] for record in caplog.records] == [
+        "tv_resnet50.a1_in1k is called resnet50.a1_in1k"
+    ]
+    with pytest.raises(BadInput, match=r"resnet50 has no weights tagged 'a0_in1k'; nearest: resnet50\."):
+        spec_from_entry({"architecture": "tv_resnet50.a0_in1k", "pretrained": False})
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("timm/test_vit.r160_in1k", "test_vit.r160_in1k"),
+        ("timm/tv_resnet50", "tv_resnet50"),
+        ("hf_hub:owner/net@main", "hf-hub:owner/net@main"),
+        ("HF-Hub:owner/net", "hf-hub:owner/net"),
+        ("LOCAL-DIR:A/b", "local-dir:A/b"),
+        ("hf-hub:timm/test_vit", "hf-hub:timm/test_vit"),
+        ("file.py:build", "file.py:build"),
+        ("resnet50", "resnet50"),
+    ],
+)
+def test_a_source_is_written_as_timm_takes_it(written: str, name: str) -> None:
+    assert source_of_name(written) == name
+
+
+def test_the_hubs_spelling_of_timms_weights_is_timms_name() -> None:
+    assert spec_from_entry({"architecture": "timm/tv_resnet34", "pretrained": False}).architecture == "resnet34.tv_in1k"
+    with pytest.raises(BadInput, match="no timm model named 'resnet34x'; nearest: resnet34"):
+        spec_from_entry({"architecture": "timm/resnet34x", "pretrained": False})
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"kwargs": {"img_size": [96, 160]}},
+        {"kwargs": {"img_size": {"height": 96}}},
+        {"kwargs": {"in_chans": [3]}},
+        {"side": "224"},
+        {"side": 96.5},
+        {"in_chans": True},
+    ],
+)
+def test_a_view_of_two_numbers_or_none_is_refused(entry: dict[str, Any]) -> None:
+    # https://github.com/torchgeo/terratorch/issues/188
+    with pytest.raises(BadInput, match="expected one whole number, for views are squares, found"):
+        spec_from_entry({"architecture": "test_vit", "pretrained": False, **entry})

@@ -142,7 +142,7 @@ def test_a_model_made_for_another_size_and_other_channels_than_its_records_says_
 @pytest.mark.parametrize(
     ("given", "found"),
     [
-        ({"side": 12.5}, "one whole number of pixels"),
+        ({"side": 12.5}, "expected one whole number"),
         ({"kwargs": {"img_size": [96, 128]}}, "views are square"),
         ({"crop_pct": 87.5}, "a share above 0 and at most 1"),
         ({"crop_mode": "centre"}, "nearest: center; one of center, squash, border"),

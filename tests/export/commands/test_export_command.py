@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from featune.bench.cli.app import app
 from featune.bench.cli.export_commands import phases
-from featune.engine.errors import BadInput
+from featune.engine.errors import BadInput, FeatuneError
 from featune.engine.models import ModelSpec, classifier, fresh_classifier, state_digest
 from featune.export.backends import opening as export_backends
 from featune.export.commands import spec_of_model, timm_models_like
@@ -233,3 +233,13 @@ def test_multiply_adds_are_counted_without_weights() -> None:
     (found,) = timm_models_like("resnet18.a1_in1k", macs=True)
     assert found.gmacs == pytest.approx(1.82, abs=0.02)  # 1.8 in the paper, He et al. 2015, table 1
     assert found.million_parameters == pytest.approx(11.69, abs=0.01)
+
+
+@pytest.mark.parametrize("old", ["tf_efficientnet_b0_ns", "timm/tf_efficientnet_b0.ns_jft_in1k"])
+def test_models_are_listed_by_a_name_that_timm_has_replaced(old: str) -> None:
+    assert [found.model for found in timm_models_like(old)] == ["tf_efficientnet_b0.ns_jft_in1k"]
+
+
+def test_the_older_spelling_of_the_hubs_prefix_is_no_factory() -> None:
+    with pytest.raises(FeatuneError, match=r"hf-hub:nobody/net.*check the name and network"):
+        spec_of_model("hf_hub:nobody/net", untrained=True)

@@ -1,0 +1,15 @@
+"""What a study file (YAML) may say: its text, the type and bounds of every key, and how faults are told to the user."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .entries import ModelEntry, StudyEntry, TaskEntry
+    from .faults import Faults
+    from .reading import Parsed, parsed
+    from .settings import SETTINGS
+else:
+    from featune.engine.doors import lazy_exports
+
+    __getattr__, __dir__ = lazy_exports(__name__)
+
+__all__ = ["SETTINGS", "Faults", "ModelEntry", "Parsed", "StudyEntry", "TaskEntry", "parsed"]

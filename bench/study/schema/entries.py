@@ -1,0 +1,134 @@
+"""The types and bounds of a study file's own keys, and of its models and tasks."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from ...estimators import ESTIMATORS
+from .settings import MOST, Strict
+
+
+def _path(value: Any) -> Any:
+    return Path(value) if isinstance(value, str) and value else value
+
+
+def _views_are_square(value: Any) -> Any:
+    if isinstance(value, (list, dict)):
+        raise ValueError(
+            f"expected a whole number, found {value}: a view is a square; give its side, or leave img_size out"
+        )
+    return value
+
+
+Text = Annotated[str, Field(min_length=1, max_length=1_000)]
+Place = Annotated[Path, BeforeValidator(_path)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Channels = Annotated[int, Field(ge=1, le=4)]
+Side = Annotated[int, Field(ge=8, le=8_192)]
+Mean = Annotated[list[float], Field(min_length=1, max_length=4)]  # of each channel
+Deviation = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1, max_length=4)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+
+
+class _Entry(BaseModel):
+    model_config = Strict
+
+
+class _Arguments(BaseModel):
+    """Of a model's constructor: those that also say which images it sees; the others are the constructor's own."""
+
+    model_config = ConfigDict(**{**Strict, "extra": "allow"})
+    img_size: Annotated[Side, BeforeValidator(_views_are_square)] | None = None
+    in_chans: Channels | None = None
+
+
+class ModelEntry(_Entry):
+    """A timm name, or a local model: see `featune.engine.models.spec_from_entry`."""
+
+    name: Text | None = None
+    architecture: Text | None = None
+    factory: Text | None = None
+    kwargs: _Arguments = _Arguments()
+    checkpoint: Text | None = None
+    pretrained: bool = True
+    side: Side | None = None
+    in_chans: Channels | None = None
+    mean: Mean | None = None
+    std: Deviation | None = None
+    crop_pct: Annotated[float, Field(gt=0, le=1)] | None = None
+    crop_mode: Literal["center", "squash", "border"] | None = None
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"] | None = None
+    tap: Text | None = None
+    family: Text | None = None
+    source_top1: Fraction | None = Field(None, validation_alias=AliasChoices("source_top1", "imagenet_top1"))
+    source_n: Annotated[int, Field(ge=1, le=10**12)] | None = None
+
+    @model_validator(mode="after")
+    def _one_constructor(self) -> "ModelEntry":
+        if (self.architecture is None) == (self.factory is None):
+            raise ValueError("give either architecture (a timm name) or factory (file.py:function)")
+        given = self.kwargs.in_chans
+        if None not in (self.in_chans, given) and self.in_chans != given:
+            raise ValueError(f"in_chans: {self.in_chans} and kwargs: {{in_chans: {given}}} found; keep one of them")
+        return self
+
+
+class TaskEntry(_Entry):
+    """A folder of images, a table of them, or what `featune prepare` wrote; `seed` cuts what has no splits, or `folds`.
+
+    `task: pets` with `data: DIR` means the prepared folder DIR/pets. `images` is a data string (`torch/`, `hfds/`,
+    `wds/`, tars); the fields after it are its options. `in_chans`: as which the images are read, over what a prepared
+    task says.
+    """
+
+    name: Text | None = None
+    folder: Place | None = None
+    csv: Place | None = None
+    parquet: Place | None = None
+    prepared: Place | None = None
+    task: Text | None = None
+    data: Place = Path("data")
+    metric: Text = "top1"
+    seed: Seed = 0
+    duplicates: Literal["warn", "refuse"] = "warn"
+    in_chans: Channels | None = None
+    folds: Annotated[int, Field(ge=2, le=MOST)] | None = None
+    images: Text | None = None
+    splits: dict[Literal["train", "val", "test"], Text] = {}
+    input_key: Text | None = None
+    target_key: str | None = None
+    root: Place | None = None
+    download: bool = False
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "TaskEntry":
+        places = [self.folder, self.csv, self.parquet, self.prepared, self.task, self.images]
+        if sum(place is not None for place in places) != 1:
+            raise ValueError("give either folder or csv (or parquet, prepared, task, images)")
+        options = {"splits", "input_key", "target_key", "root", "download"} & self.model_fields_set
+        if options and not self.images:
+            raise ValueError(f"{', '.join(sorted(options))}: an option of images only")
+        fixed = {"metric", "seed", "duplicates", "folds"} & self.model_fields_set
+        if (self.prepared or self.task) and fixed:
+            raise ValueError(f"{', '.join(sorted(fixed))} of a prepared task cannot be set; prepare it otherwise")
+        return self
+
+
+def _all_are_every_one(value: Any) -> Any:
+    return list(ESTIMATORS) if value == "all" else value
+
+
+class StudyEntry(_Entry):
+    """Models, tasks and regimes are read one by one, so that a fault of one does not hide those of another."""
+
+    name: Text
+    models: Annotated[list[Any], Field(min_length=1, max_length=MOST)]
+    tasks: Annotated[list[Any], Field(min_length=1, max_length=MOST)]
+    regimes: Any = None
+    seeds: Annotated[list[Seed], Field(min_length=1, max_length=MOST)] = [0]
+    backend: Text = "onnxruntime"
+    device: Text = "cpu"
+    source: Text = "ImageNet"
+    notes: Annotated[list[Text], Field(max_length=MOST)] = []
+    estimators: Annotated[list[Text], Field(max_length=MOST), BeforeValidator(_all_are_every_one)] = []

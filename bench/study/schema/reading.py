@@ -1,0 +1,73 @@
+"""A study file to its entries, each read on its own, with all that is wrong with them."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from featune.engine.errors import BadInput
+
+from ...regimes import Setting
+from .entries import ModelEntry, StudyEntry, TaskEntry
+from .faults import Faults, expected
+from .settings import read_regimes
+from .yaml_text import Refused, values_of
+
+Entry = TypeVar("Entry", bound=BaseModel)
+USUAL = ["probe", "finetune"]  # regimes of a file that names none
+
+
+@dataclasses.dataclass(frozen=True)
+class Parsed:
+    """A file's entries. models, tasks: (number in the file, entry) of those that can be looked at further.
+
+    faults: what was found so far; more may be added.
+    """
+
+    study: StudyEntry
+    models: list[tuple[int, ModelEntry]]
+    tasks: list[tuple[int, TaskEntry]]
+    regimes: dict[str, tuple[str, Setting]]
+    faults: Faults
+
+
+def parsed(path: Path) -> Parsed:
+    """The file as it stands, its keys and types checked. Raises BadInput for what is no mapping of a study."""
+    values, repeated = _mapping(path)
+    faults = Faults(path, repeated)
+    study = faults.read(StudyEntry, values, (), {"name": "study", "models": [None], "tasks": [None]})
+    assert study is not None, "every other key has a default"
+    models = _entries(ModelEntry, "models", values, faults)
+    tasks = _entries(TaskEntry, "tasks", values, faults)
+    return Parsed(study, models, tasks, read_regimes(values.get("regimes", USUAL), faults), faults)
+
+
+def _entries(kind: type[Entry], key: str, values: dict[Any, Any], faults: Faults) -> list[tuple[int, Entry]]:
+    found = []
+    given = values.get(key)
+    for at, each in enumerate(given if isinstance(given, list) else []):
+        if key == "models" and isinstance(each, str):
+            each = {"architecture": each}  # a bare timm name
+        if not isinstance(each, dict):
+            faults.problems.append(f"{key}[{at}]: {expected('keys and values', each)}")
+        elif entry := faults.read(kind, each, (key, at), {}):
+            found.append((at, entry))
+    return found
+
+
+def _mapping(path: Path) -> tuple[dict[Any, Any], list[str]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}; give the path of a study file") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path} is not YAML: {error}; write it in UTF-8") from error
+    try:
+        value, repeated = values_of(text)
+    except Refused as refused:
+        joint = " " if str(refused).startswith("is not") else ": "
+        raise BadInput(f"{path}{joint}{refused}") from refused
+    if not isinstance(value, dict):
+        raise BadInput(f"{path}: expected a mapping with name, models and tasks, found {type(value).__name__}")
+    return value, repeated
