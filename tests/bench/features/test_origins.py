@@ -76,7 +76,7 @@ def test_rows_of_which_nothing_is_known_are_not_exported(tmp_path: Path) -> None
     note_origin(tmp_path, [key_of("a")], data("ours", 0, 1))
     (items,) = tmp_path.glob("*.items.json")
     items.write_text("{")
-    with pytest.raises(BadInput, match="damaged or gone; extract ours again"):
+    with pytest.raises(BadInput, match="damaged or missing; extract ours again"):
         export_features(tmp_path, name, tmp_path / "rows.npz")
 
 
