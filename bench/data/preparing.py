@@ -94,7 +94,8 @@ def prepare(source: Source, out: Path, progress: Progress | None = None) -> Task
     layout = look(source, progress)
     if source.prepared:
         task = load_task(source.prepared)
-        return dataclasses.replace(task, name=source.name, channels=source.channels or task.channels)
+        notes = (*task.notes, *_told_of_order(task))
+        return dataclasses.replace(task, name=source.name, channels=source.channels or task.channels, notes=notes)
     folder = out / source.name
     check_images(folder, layout.splits.values(), progress)
     notes = describe_shared(shared_images(layout.splits))
@@ -138,6 +139,17 @@ def _read_prepared(folder: Path) -> Layout:
     for items in splits.values():
         require_files(items)
     return Layout(splits, task.classes, task.source, task.multilabel)
+
+
+def _told_of_order(task: Task) -> tuple[str, ...]:
+    """A note on an ordinal metric of a task whose classes may have got their order from the alphabet, before that was
+    refused."""
+    try:
+        check_metric(task.metric, task.multilabel, task.classes)
+    except BadInput:
+        order = " < ".join(task.classes[:5])
+        return (f"{task.metric} takes {order} for the order of grades, as the task was prepared",)
+    return ()
 
 
 def _check_ignored(source: Source, layout: Layout) -> None:

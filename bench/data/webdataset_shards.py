@@ -89,7 +89,7 @@ def _of_no_split(request: Request, base: Path) -> list[str]:
     """A note on shards whose names have no word of a split, where a split is taken by its word."""
     if request.split in (None, ALL) or ".tar" in str(request.split) or _info_splits(base):
         return []
-    wordless = [path.name for path in sorted(base.glob("*.tar")) if not _words(path.stem)]
+    wordless = [name for name in _tars(base) if not _words(name.removesuffix(".tar"))]
     wordless = [name for name in wordless if not _word(str(request.split)).search(name.removesuffix(".tar"))]
     if not wordless:
         return []
@@ -146,7 +146,7 @@ def wds_splits(request: Request, progress: Progress) -> list[str]:
         return []
     if named := list(_info_splits(folder)):
         return named
-    of_shard = {path.name: _words(path.stem) for path in sorted(folder.glob("*.tar"))}
+    of_shard = {name: _words(name.removesuffix(".tar")) for name in _tars(folder)}
     several = next((name for name, words in of_shard.items() if len(words) > 1), None)
     if several:
         raise BadInput(
@@ -154,6 +154,11 @@ def wds_splits(request: Request, progress: Progress) -> list[str]:
             "which are which in _info.json"
         )
     return [word for word in USUAL if [word] in of_shard.values()]
+
+
+def _tars(folder: Path) -> list[str]:
+    """The names of a folder's tars, without hidden ones such as macOS leaves."""
+    return sorted(path.name for path in folder.glob("*.tar") if not is_hidden(path.name))
 
 
 def _words(stem: str) -> list[str]:
@@ -170,7 +175,7 @@ def _word(split: str) -> re.Pattern[str]:
 
 
 def _of_folder(request: Request, folder: Path) -> list[str]:
-    there = sorted(path.name for path in folder.glob("*.tar"))
+    there = _tars(folder)
     splits = _info_splits(folder)
     if request.split and (".tar" in request.split or ".." in request.split):
         return _expanded(request.split.partition("|")[0])  # timm's `pattern|number of samples`

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from featune.engine.errors import BadInput
-from featune.engine.images import Labelled
+from featune.engine.images import Labelled, is_hidden
 
 from ..tasks import class_folders, folder_items, labelled_files, stratified_split
 from .list_files import AGAIN, fields_of, json_of, lines_of, mat, need, whole
@@ -73,7 +73,7 @@ def validation(root: Path) -> tuple[Labelled, tuple[str, ...]]:
         items = folder_items(root, folder, wnids)
         order = sorted(range(len(items)), key=lambda i: validation_number(items.paths[i]))
         return items.take(order), wnids
-    paths = sorted(path.name for path in folder.glob("*.JPEG"))
+    paths = sorted(path.name for path in folder.glob("*.JPEG") if not is_hidden(path.name))
     if not paths:
         raise BadInput(f"{folder}: ILSVRC2012_val_*.JPEG or <wnid>/*.JPEG expected, neither found; unpack the tar")
     label, classes = _labels_of_list(root / "val.txt") if (root / "val.txt").exists() else _labels_of_devkit(root)

@@ -75,7 +75,7 @@ def folder_layout(folder: Path, seed: int) -> Layout:
     classes = class_order(name for path in present.values() for name in class_folders(path))
     splits = {split: folder_items(folder, path, classes, left_out) for split, path in present.items()}
     for split, items in splits.items():
-        _require_images(folder / split, items)
+        _require_images(present[split], items)
     note = f"{folder}: its own splits"
     if "val" not in splits:
         splits, cut = cut_val(splits, seed, str(folder))
@@ -219,9 +219,14 @@ def read_folder_split(folder: Path, split: str) -> Labelled:
 
 
 def _require_images(folder: Path, items: Labelled) -> None:
-    if not len(items):
-        suffixes = " ".join(IMAGE_SUFFIXES)
-        raise BadInput(f"{folder}: no images found; expected <class>/<image> files ending in {suffixes}")
+    if len(items):
+        return
+    flat = images_lie_in(folder) if folder.is_dir() else 0
+    found = f"{flat} images in no class folder found" if flat else "no images found"
+    raise BadInput(
+        f"{folder}: {found}; expected <class>/<image> files ending in {' '.join(IMAGE_SUFFIXES)}; for labels in a list, "
+        "give a table with the columns path and label"
+    )
 
 
 def _shares(fractions: Mapping[str, float]) -> str:

@@ -141,3 +141,12 @@ def test_shards_without_the_word_of_a_split_are_told(tmp_path: Path) -> None:
     data = open_data(Request("wds/w", root=tmp_path, split="train"))
     assert len(data.items) == 2
     assert data.notes == ("1 shards whose names have no word of a split are left out: airplane-0.tar",)
+
+
+def test_hidden_shards_and_tars_are_left_alone(tmp_path: Path) -> None:
+    pytest.importorskip("webdataset", reason="webdataset is not installed")
+    for name in ("a", "b"):
+        tar(tmp_path / "w" / f"{name}.tar", ["0.png"])
+        (tmp_path / "w" / f"._{name}.tar").write_bytes(bytes(20))
+    for text in ("wds/w", str(tmp_path / "w")):
+        assert len(open_data(Request(text, root=tmp_path)).items) == 2

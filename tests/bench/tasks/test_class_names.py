@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from make_layouts import picture
 
-from featune.bench.data import Source, look
+from featune.bench.data import Source, look, prepare
 from featune.bench.tasks import check_metric, class_folders, class_order, is_order_of_grades
 from featune.engine.errors import BadInput
 
@@ -119,3 +119,12 @@ def test_a_file_whose_name_is_of_another_unicode_form_is_told(tmp_path: Path) ->
     (tmp_path / "t.csv").write_text("path,label\né.png,a\n", encoding="utf-8")
     with pytest.raises(BadInput, match=r"another Unicode form \(NFD\)"):
         look(Source("t", csv=tmp_path / "t.csv"))
+
+
+def test_a_prepared_task_of_an_alphabetical_order_says_which_order_its_metric_takes(tmp_path: Path) -> None:
+    file = graded(tmp_path, dict(enumerate(SEVERITY)))
+    for names, notes in ((SEVERITY, 0), (tuple(sorted(SEVERITY)), 1)):
+        made = prepare(Source("t", csv=file, metric="quadratic_kappa", classes=names), tmp_path / "out")
+        again = prepare(Source("t", prepared=Path(made.folder)), tmp_path / "other")
+        assert (again.digest, len(again.notes)) == (made.digest, notes)
+    assert "takes mild < moderate < none < severe for the order of grades" in again.notes[0]

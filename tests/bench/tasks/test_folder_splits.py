@@ -119,3 +119,22 @@ def test_a_file_that_is_no_data_is_not_called_missing(name: str, remedy: str, tm
     for read in (lambda: open_data(Request(str(tmp_path / name))), lambda: folder_layout(tmp_path / name, 0)):
         with pytest.raises(BadInput, match=f"a file that is no data by its suffix; expected a folder.*{remedy}"):
             read()
+
+
+def test_a_test_folder_without_class_folders_is_told_so(tmp_path: Path) -> None:
+    fill(tmp_path, "train/a", "train/b", "Test")
+    with pytest.raises(BadInput, match=r"Test: 5 images in no class folder found; expected <class>/<image>"):
+        folder_layout(tmp_path, 0)
+
+
+def test_folders_behind_links_are_splits_and_classes_too(tmp_path: Path) -> None:
+    fill(tmp_path / "far", "a", "b", "train", "bus")
+    (tmp_path / "near").mkdir()
+    for split in ("train", "test"):
+        (tmp_path / "near" / split).mkdir()
+        for name in "ab":
+            (tmp_path / "near" / split / name).symlink_to(tmp_path / "far" / name)
+    (tmp_path / "near" / "extra").symlink_to(tmp_path / "far")
+    layout = folder_layout(tmp_path / "near", 0)
+    assert {split: len(items) for split, items in layout.splits.items()} == {"train": 8, "val": 2, "test": 10}
+    assert layout.note.endswith("left out: extra")
