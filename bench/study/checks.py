@@ -1,5 +1,6 @@
 """What can be known before any work of a study: whether the device is there, and whether each model can be built."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import torch
@@ -11,6 +12,7 @@ from featune.engine.runners import device_kind, library, require_device
 from featune.export.backends import check_backend
 
 from ..estimators import ESTIMATORS
+from .definition import Study
 from .estimates import require_source_classes
 
 SHOWN = 24  # layers that are listed
@@ -79,6 +81,29 @@ def _layers(spec: ModelSpec) -> str:
 def _near(model: nn.Module) -> list[tuple[str, nn.Module]]:
     """Layers, and layers in these."""
     return [(name, layer) for name, layer in model.named_modules() if name.count(".") < 2]
+
+
+def check_settings(study: Study) -> None:
+    """Raises BadInput for what a task cannot meet: more shots than a class has, more neighbours than images."""
+    found = []
+    for task in study.tasks:
+        train = task.load("train")
+        sizes = Counter(label for labels in train.labels for label in labels)
+        rare = min(range(len(task.classes)), key=lambda at: sizes[at])
+        for name, (_, setting) in study.regimes.items():
+            shots, counts = getattr(setting, "shots", None), getattr(setting, "counts", ())
+            if shots and task.multilabel:
+                found.append(
+                    f"{name}: shots of {task.name} are not defined where an image has several labels; leave out"
+                )
+            elif shots and sizes[rare] < shots:
+                has = f"{task.name} has {sizes[rare]} training images of class {task.classes[rare]}"
+                found.append(f"{name}: {shots} shots asked for, {has}; lower shots or add images")
+            if counts and min(counts) > len(train):
+                has = f"{task.name} has {len(train)} training images"
+                found.append(f"{name}: counts of {min(counts)} and more found, {has}; give smaller counts")
+    if found:
+        raise BadInput("\n  ".join(found))
 
 
 def check_estimators(names: Sequence[str], models: Sequence[ModelSpec]) -> list[str]:

@@ -167,7 +167,7 @@ def source_logits(
 def _asked(study: Study) -> list[Estimate]:
     """What the study asks for, without values; where an estimator is not defined, with the reason."""
     return [
-        Estimate(task.name, spec.name, name, _inputs(study, spec, task, name), error=_undefined(task, name))
+        Estimate(task.name, spec.name, name, _inputs(study, spec, task, name), error=_undefined(spec, task, name))
         for spec in study.models
         for task in study.tasks
         for name in study.estimators
@@ -184,7 +184,12 @@ def _inputs(study: Study, spec: ModelSpec, task: Task, name: str) -> str:
     return digest([with_channels(spec, task.channels).digest, task.digest, name, study.backend, study.device])
 
 
-def _undefined(task: Task, name: str) -> str | None:
+def _undefined(spec: ModelSpec, task: Task, name: str) -> str | None:
+    if ESTIMATORS[name].needs == "source":
+        try:
+            require_source_classes(spec)
+        except BadInput as error:
+            return str(error)
     if task.multilabel and not ESTIMATORS[name].several_labels:
         return f"{ESTIMATORS[name].title} is not defined where an image has several labels"
     return None

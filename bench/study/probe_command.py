@@ -23,6 +23,7 @@ from ..progress import Progress
 from ..regimes import REGIMES, FrozenData, RegimeKind, Setting, metric_options
 from ..stats import interval
 from ..tasks import PARQUET, VAL_OF_TRAIN, check_metric
+from .checks import check_settings
 from .definition import Study
 from .measuring import measured
 
@@ -118,6 +119,7 @@ def probe_model(
     frozen_regime(regime)
     task = prepare(source, Path(study.out), progress)
     study = dataclasses.replace(study, models=(spec,), tasks=(task,), regimes={regime: (regime, setting)})
+    check_settings(study)
     row, _ = measured(study, study.cells()[0])
     assert row.value is not None
     assert row.low is not None

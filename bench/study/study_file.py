@@ -13,7 +13,7 @@ from featune.export.backends import check_backend
 from ..data import Request, Source, library_of, look, prepare, task_name
 from ..estimators import ESTIMATORS, estimator
 from ..progress import Progress, Silent
-from .checks import check_estimators, check_model, check_place
+from .checks import check_estimators, check_model, check_place, check_settings
 from .definition import Study
 from .probe_command import metric_meant
 from .schema import ModelEntry, Parsed, TaskEntry, parsed
@@ -78,11 +78,12 @@ def read_study(
 def prepared(study: Study, sources: list[Source], progress: Progress | None = None) -> Study:
     """The study with its tasks' CSVs written and every image checked.
 
-    Raises BadInput for a model whose `in_chans` is not a task's.
+    Raises BadInput for a model whose `in_chans` is not a task's, and for settings that a task cannot meet.
     """
     tasks = tuple(prepare(source, Path(study.out, "tasks"), progress) for source in sources)
     study = dataclasses.replace(study, tasks=tasks)
     study.cells()  # meets every model with every task
+    check_settings(study)
     return study
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from featune.bench.progress import Silent
-from featune.bench.study import read_study
-from featune.bench.study.checks import check_estimators, check_model, check_place
+from featune.bench.study import prepared, read_study
+from featune.bench.study.checks import check_estimators, check_model, check_place, check_settings
 from featune.engine.errors import BadInput, FeatuneError, Missing
 from featune.engine.models import spec_from_entry
 
@@ -136,3 +136,29 @@ def test_a_study_without_its_gpu_is_missing_something_and_all_faults_of_the_file
     path.write_text(f"{text}seed: 3\ndevice: cuda\n")
     with pytest.raises(BadInput, match=r"(?s)3 problems.*seed: unknown key.*models\[0\].*device: no CUDA device"):
         read_study(path, work=True)
+
+
+@pytest.mark.parametrize(
+    ("regime", "says"),
+    [
+        ("{probe: {shots: 9}}", "probe: 9 shots asked for, colours has 8 training images of class blue; lower shots"),
+        ("{few: {kind: probe, shots: 100}}", "few: 100 shots asked for, colours has 8"),
+        ("{knn: {counts: [25, 50]}}", "knn: counts of 25 and more found, colours has 24 training images; give smaller"),
+    ],
+)
+def test_settings_that_a_task_cannot_meet_are_told_before_work(
+    regime: str, says: str, image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    image_folder("colours")
+    path = tmp_path / "study.yaml"
+    model = "{architecture: test_resnet, pretrained: false, side: 32}"
+    path.write_text(f"name: s\nmodels: [{model}]\ntasks: [{{folder: colours}}]\nregimes: {regime}\n")
+    with pytest.raises(BadInput, match=says):
+        prepared(*read_study(path, tmp_path / "out"))
+    path.write_text(path.read_text().replace("9", "8").replace("100", "8").replace("25", "24"))
+    prepared(*read_study(path, tmp_path / "out"))
+    study = prepared(*read_study(path, tmp_path / "out"))
+    several = dataclasses.replace(study, tasks=(dataclasses.replace(study.tasks[0], multilabel=True),))
+    if "shots" in regime:
+        with pytest.raises(BadInput, match="8 shots asked for, images of colours have several labels; leave shots out"):
+            check_settings(several)
