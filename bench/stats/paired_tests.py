@@ -12,7 +12,7 @@ from featune.engine.errors import BadInput
 from featune.engine.metrics import Array
 
 from .intervals import RESAMPLES, Interval, chunks, tail_of
-from .study_values import pair
+from .study_values import ROUNDING, pair
 
 PERMUTATIONS = 100_000  # Chen et al. 2020 (SimCLR)
 
@@ -156,7 +156,9 @@ def across_tasks(a: npt.ArrayLike, b: npt.ArrayLike, *, level: float = 0.95) -> 
     apart, tasks, tail = a - b, len(a), tail_of(level)
     if tasks < 1:
         raise BadInput("a and b: at least one task expected")
-    mean = float(apart.mean())
+    if np.ptp(apart) <= ROUNDING * max(abs(a).max(), abs(b).max()):
+        apart = np.full(tasks, apart[0])
+    mean = float(apart[0] if np.ptp(apart) == 0 else apart.mean())
     if tasks < 2 or np.ptp(apart) == 0:
         p = 1.0 if tasks > 1 and mean == 0 else np.nan
         return TasksTest(p, mean, np.nan, np.nan, np.nan, tasks, level)
