@@ -31,10 +31,10 @@ from .speed_figure import throughput_figure
 
 
 def report_figures(
-    results: Results, found: Sequence[Transfer], speeds: Sequence[Speed], source_name: str, seed: int
+    results: Results, found: Sequence[Transfer], speeds: Sequence[Speed], source_name: str
 ) -> list[Figure]:
     drawn = [
-        _transfer_figure(results, found, source_name, seed),
+        _transfer_figure(results, found, source_name),
         _task_figure(results, source_name),
         _regime_figure(results),
         throughput_figure(speeds, results),
@@ -45,7 +45,7 @@ def report_figures(
 # --- Transfer against source accuracy
 
 
-def _transfer_figure(results: Results, found: Sequence[Transfer], source_name: str, seed: int) -> Figure | None:
+def _transfer_figure(results: Results, found: Sequence[Transfer], source_name: str) -> Figure | None:
     means = [one for one in found if not one.task]
     if not means:
         return None
@@ -58,7 +58,7 @@ def _transfer_figure(results: Results, found: Sequence[Transfer], source_name: s
             low, high = mean_interval([results.entries[task, model, one.regime] for task in one.tasks])
             _, left, right = source_log_odds(results, model)
             marks.append(Mark(names[model], shapes[results.family.get(model, "")], x, y, low, high, left, right))
-        series.append(Series(one.regime, styles[one.regime][0], tuple(marks), _line(one, seed)))
+        series.append(Series(one.regime, styles[one.regime][0], tuple(marks), _line(one)))
     across = limits_of([x for one in series for x in sides(one.marks)], 0.12)
     # Every panel is as many log odds tall, so that slopes compare; regimes side by side are another figure.
     tall = max(high - low for low, high in (limits_of(ends(one.marks)) for one in series))
@@ -91,10 +91,10 @@ def _transfer_panel(name: str, one: Transfer, series: Series, source_name: str, 
     )
 
 
-def _line(one: Transfer, seed: int) -> Line | None:
+def _line(one: Transfer) -> Line | None:
     if one.slope is None:
         return None
-    fit = fit_line(one.x, one.y, np.linspace(one.x.min(), one.x.max(), 40), seed=seed)
+    fit = fit_line(one.x, one.y, np.linspace(one.x.min(), one.x.max(), 40))
     known = bool(np.isfinite(fit.low).all())
     return Line(fit.at, fit.line, fit.low if known else None, fit.high if known else None)
 
@@ -110,7 +110,7 @@ def _transfer_caption(results: Results, means: Sequence[Transfer], source_name: 
     if len(means) > 1:
         parts.append("Panels differ in where their vertical axis starts, not in its scale.")
     if any(one.r is not None for one in means):
-        parts.append("Line: least squares; band: 95\u00a0%, from drawing models with replacement.")
+        parts.append("Line: least squares; band: 95\u00a0%, Student’s.")
     if "scratch" in results.regimes:
         parts.append(
             f"From scratch is the control: those weights never saw {source_name}, so what correlation is "
