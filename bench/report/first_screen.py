@@ -44,11 +44,11 @@ MOST_NAMED = 5  # models
 def answer(
     results: Results, found: Sequence[Transfer], source_name: str, ahead: Sequence[Lead] = ()
 ) -> dict[str, Any]:
-    """The page's first words. lead: the answer in a paragraph; regimes: (name, text) each; close: how sure."""
+    """The page's first words. lead: the answer in a paragraph; trouble: what went
+    wrong; regimes: (name, text) each; close: how sure."""
     means = [one for one in found if not one.task]
     lead = _verdicts(means, source_name) if means else [_no_correlation(results, source_name)]
     lead += _regime_comparisons(results)
-    lead += trouble(results)
     regimes = []
     for regime in results.regimes:
         judged = [one for one in means if one.regime == regime and verdict(one) != "none"]
@@ -56,7 +56,7 @@ def answer(
         text = " ".join([*(capital(text) for text in of), _best(results, regime)]).strip()
         if text:
             regimes.append((capital(label(regime)), text))
-    return {"lead": " ".join(lead), "regimes": regimes, "close": _separation(ahead)}
+    return {"lead": " ".join(lead), "trouble": trouble(results), "regimes": regimes, "close": _separation(ahead)}
 
 
 # --- Does transfer follow source accuracy?
