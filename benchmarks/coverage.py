@@ -2,11 +2,12 @@
 
     python benchmarks/coverage.py [--studies 2000] [--judged 300] [--seed 0] > benchmarks/coverage.md
 
-Of correlations: x is normal, or heavy-tailed (Student's with 3 degrees of freedom; exponential; normal times a scale that
-x and y share, Student's with 5), y is r x + sqrt(1 - r^2) e with e normal. Counted by the very functions of the report:
-the interval of `correlation_interval`, beside Fisher's alone and the percentile bootstrap of 1,000 resamples that it took
-the place of, and `verdict`. Of estimators: six scores, source accuracy and time on the models of `judged`, any false claim
-of a study counts once. Exit code 1 where more than 5 % of verdicts are false, within twice the simulation's error.
+Of correlations: x is normal, or heavy-tailed (Student's with 3 degrees of freedom; exponential; normal times a scale
+that x and y share, Student's with 5), y is r x + sqrt(1 - r^2) e with e normal. Counted by the very functions of the
+report: the interval of `correlation_interval`, beside Fisher's alone and the percentile bootstrap of 1,000 resamples
+that it took the place of, and `verdict`. Of estimators: six scores, source accuracy and time on the models of `judged`,
+any false claim of a study counts once. Exit code 1 where more than 5 % of verdicts are false, within twice the
+simulation's error.
 """
 
 import argparse
@@ -28,6 +29,24 @@ KINDS = {
     "exponential": "exponential x",
     "t5 both": "x and y of Student's t together, 5 degrees of freedom",
 }
+
+OF_CORRELATIONS = """## Correlation over models
+
+Share of intervals that hold the true r: as reported / Fisher's z alone / percentile bootstrap. Slope: share of
+`fit_line`'s ranges that hold the true slope. Verdicts: share of studies with a verdict (at r = 0 a false one).
+
+| x | true r | models | reported | Fisher | bootstrap | slope | verdicts |
+|---|---:|---:|---:|---:|---:|---:|---:|"""
+OF_ESTIMATORS = """
+## Estimators, judged together
+
+Six scores, source accuracy and time in two regimes; share of {studies} studies in which any false claim is made.
+False: nothing predicts: any claim. Source accuracy predicts, the scores know nothing: that a score beats chance,
+or ranks better than source accuracy. All predict alike: that a score ranks better or worse. Last column: true
+claims, the share of scores that are settled to beat chance.
+
+| truth | models | tasks | false | scores settled |
+|---|---:|---:|---:|---:|"""
 
 
 def drawn(kind: str, models: int, r: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -54,10 +73,7 @@ def bootstrapped(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> tupl
 
 def correlations(studies: int, seed: int) -> float:
     """Prints the table; the largest share of false verdicts."""
-    print("## Correlation over models\n")
-    print("Share of intervals that hold the true r: as reported / Fisher's z alone / percentile bootstrap. Slope: share of")
-    print("`fit_line`'s ranges that hold the true slope. Verdicts: share of studies with a verdict (at r = 0 a false one).\n")
-    print("| x | true r | models | reported | Fisher | bootstrap | slope | verdicts |\n|---|---:|---:|---:|---:|---:|---:|---:|")
+    print(OF_CORRELATIONS)
     worst = 0.0
     for kind, says in KINDS.items():
         for r in (0.0, 0.5, 0.9):
@@ -83,14 +99,13 @@ def correlations(studies: int, seed: int) -> float:
 
 def estimators(studies: int, seed: int) -> float:
     """Prints the table; the largest share of studies with a false claim."""
-    print("\n## Estimators, judged together\n")
-    print(f"Six scores, source accuracy and time in two regimes; share of {studies} studies in which any false claim is made.")
-    print("False: nothing predicts: any claim. Source accuracy predicts, the scores know nothing: that a score beats chance,")
-    print("or ranks better than source accuracy. All predict alike: that a score ranks better or worse. Last column: true")
-    print("claims, the share of scores that are settled to beat chance.\n")
-    print("| truth | models | tasks | false | scores settled |\n|---|---:|---:|---:|---:|")
+    print(OF_ESTIMATORS.format(studies=studies))
     worst = 0.0
-    truths = {"nothing predicts": (0.0, 0.0), "source accuracy alone predicts": (0.9, 0.0), "all predict alike": (0.9, 0.9)}
+    truths = {
+        "nothing predicts": (0.0, 0.0),
+        "source accuracy alone predicts": (0.9, 0.0),
+        "all predict alike": (0.9, 0.9),
+    }
     for says, (source, score) in truths.items():
         for models in (4, 5, 6, 8, 12):
             for tasks in (1, 3):
@@ -126,7 +141,9 @@ def study(models: int, tasks: int, source: float, score: float, rng: np.random.G
         own = blurred(ability, score, rng)
         for task in range(tasks):
             values = own + 0.3 * rng.normal(size=models)
-            estimates += [Estimate(f"t{task}", of, name, "0", float(one)) for of, one in zip(names, values, strict=True)]
+            estimates += [
+                Estimate(f"t{task}", of, name, "0", float(one)) for of, one in zip(names, values, strict=True)
+            ]
     speeds = [Speed(name, "torch", "fp32", "cpu", 1, 1, "a", 1.0, float(one), 1.0, 1)
               for name, one in zip(names, np.exp(blurred(ability, 0.0, rng)), strict=True)]  # fmt: skip
     return judged(collect(rows), estimates, speeds, seed=int(rng.integers(1 << 30)))
@@ -143,9 +160,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     print("# Intervals over models: do they cover, and how often is a verdict false?\n")
-    print(f"`python benchmarks/coverage.py --studies {given.studies} --judged {given.judged} --seed {given.seed}`; ", end="")
-    error = 0.5 / np.sqrt(given.studies)
-    print(f"a share of 0.95 is known to +-{2 * error * 0.436:.3f}. Numpy {np.__version__}.\n")
+    print(
+        f"`python benchmarks/coverage.py --studies {given.studies} --judged {given.judged} --seed {given.seed}`; ",
+        end="",
+    )
+    print(f"a share of 0.95 is known to +-{2 * np.sqrt(0.0475 / given.studies):.3f}. Numpy {np.__version__}.\n")
     of_verdicts, of_claims = correlations(given.studies, given.seed), estimators(given.judged, given.seed)
     print(f"\nLargest share of false verdicts: {of_verdicts:.3f}; of studies with a false claim: {of_claims:.3f}.")
     bound = [0.05 + 2 * np.sqrt(0.05 * 0.95 / n) for n in (given.studies, given.judged)]

@@ -115,10 +115,10 @@ def _reach(found: Sequence[Judged]) -> str:
     on = "this task" if tasks == 1 else f"these {tasks} tasks"
     return (
         f"What this can show is whether a score ranks these {models} models on {on} better than chance: all claims "
-        "here are judged together by exchanging models, so that at no effect any of them is false in at most 5\u00a0% of "
-        f"studies; none is made of fewer than {FEWEST_JUDGED} models. It cannot show which of {scores} scores is the best, "
-        "nor how any of them ranks models of other families, or other tasks: intervals are over models, with the "
-        "tasks as they are, each for itself."
+        "here are judged together by exchanging models, so that at no effect any of them is false in at most 5\u00a0% "
+        f"of studies; none is made of fewer than {FEWEST_JUDGED} models. It cannot show which of {scores} scores is "
+        "the best, nor how any of them ranks models of other families, or other tasks: intervals are over models, "
+        "with the tasks as they are, each for itself."
     )
 
 

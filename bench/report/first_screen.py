@@ -41,9 +41,7 @@ MOST_LEADS = 4  # named
 MOST_NAMED = 5  # models
 
 
-def answer(
-    results: Results, found: Sequence[Transfer], source_name: str, ahead: Sequence[Lead] = ()
-) -> dict[str, Any]:
+def answer(results: Results, found: Sequence[Transfer], source_name: str, ahead: Sequence[Lead] = ()) -> dict[str, Any]:
     """The page's first words. lead: the answer in a paragraph; trouble: what went
     wrong; regimes: (name, text) each; close: how sure."""
     means = [one for one in found if not one.task]
@@ -102,8 +100,8 @@ def _verdicts(means: Sequence[Transfer], source_name: str) -> list[str]:
         "no": f"Models with higher {source_name} accuracy transfer worse {{}}.",
         "open": f"Whether models with higher {source_name} accuracy transfer better {{}} is not settled: "
         "what was found may be chance.",
-        "none": f"Too few models to say whether those with higher {source_name} accuracy transfer better {{}}: a verdict "
-        f"needs {FEWEST_JUDGED}.",
+        "none": f"Too few models to say whether those with higher {source_name} accuracy transfer better {{}}: a "
+        f"verdict needs {FEWEST_JUDGED}.",
     }
     sentences = [words[kind].replace("{}", joined(groups[kind])) for kind in words if kind in groups]
     control = next((verdict(one) for one in means if one.regime == "scratch"), "none")
@@ -156,19 +154,24 @@ def trouble(results: Results) -> list[str]:
     collapsed = _named(results, lambda entry: entry.collapsed > 0)
     if collapsed:
         sentences.append(
-            f"Collapsed, predicting one class for all images, so that the number says nothing of the model: {collapsed}."
+            "Collapsed, predicting one class for all images, so that the number says nothing of the model: "
+            f"{collapsed}."
         )
     short = {
         regime: sum(any(_is_short(fault) for fault in entry.faults) for _, entry in of)
         for regime in results.regimes
-        if (of := [(key, entry) for key, entry in results.entries.items() if key[2] == regime and entry.value is not None])
+        if (
+            of := [
+                (key, entry) for key, entry in results.entries.items() if key[2] == regime and entry.value is not None
+            ]
+        )
     }
     for regime, count in short.items():
         total = sum(key[2] == regime and entry.value is not None for key, entry in results.entries.items())
         if count:
             sentences.append(
-                f"{capital(label(regime))}: {count} of {counted(total, 'cell')} may be short of what the regime can reach "
-                "(see how training went)."
+                f"{capital(label(regime))}: {count} of {counted(total, 'cell')} may be short of what the regime can "
+                "reach (see how training went)."
             )
     return sentences
 

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Heading:
-    """What the reader is told beside the numbers. notes: to know before believing one. seed: of the drawn orders of models."""
+    """What the reader is told beside the numbers.
+
+    notes: to know before believing one. seed: of the drawn orders of models.
+    """
 
     title: str
     notes: Sequence[str] = ()

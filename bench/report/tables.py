@@ -108,7 +108,9 @@ def _rate(row: Row) -> str:
     rate, tried = row.details.get("learning_rate"), row.details.get("rates") or list(row.details.get("tried") or {})
     if rate is None:
         return "–"
-    return f"{rate:g}" + (f" of {', '.join(f'{float(one):g}' for one in sorted(map(float, tried)))}" if len(tried) > 1 else "")
+    return f"{rate:g}" + (
+        f" of {', '.join(f'{float(one):g}' for one in sorted(map(float, tried)))}" if len(tried) > 1 else ""
+    )
 
 
 def _percent(share: float | None) -> str:

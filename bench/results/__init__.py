@@ -3,10 +3,21 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .paired_leads import Lead, Right, leads
     from .outcome import Outcome, class_facts, collapsed, faults, is_training, outcomes
+    from .paired_leads import Lead, Right, leads
     from .rows import Cell, Estimate, Row, RunStore, Speed
-    from .table import FROZEN, Entry, Results, clear_lead, collect, complete_block, gains, ranking, row_order, without_holes
+    from .table import (
+        FROZEN,
+        Entry,
+        Results,
+        clear_lead,
+        collect,
+        complete_block,
+        gains,
+        ranking,
+        row_order,
+        without_holes,
+    )
     from .transfer import (
         Transfer,
         Without,

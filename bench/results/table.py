@@ -152,8 +152,10 @@ def ranking(results: Results, task: str, regime: str) -> list[str]:
     """Models that have a number, best first; a model that predicts one class for all images is no best one."""
     sign = -1 if results.higher_is_better(task) else 1
     found = [(results.entries.get((task, model, regime)), model) for model in results.models]
-    known = [(entry, model) for entry, model in found if entry is not None and entry.value is not None]
-    return [model for _, model in sorted((sign * entry.value, model) for entry, model in known if not entry.collapsed)]
+    known = [
+        (entry.value, model) for entry, model in found if entry and entry.value is not None and not entry.collapsed
+    ]
+    return [model for _, model in sorted((sign * value, model) for value, model in known)]
 
 
 def clear_lead(results: Results, task: str, regime: str, order: Sequence[str]) -> bool | None:

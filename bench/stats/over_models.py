@@ -91,9 +91,7 @@ def correlation_bounds(
     tail, edge = tail_of(level), min(most, float(np.nextafter(1.0, 0.0)))
     others = np.nan_to_num(np.asarray(without, dtype=np.float64))  # constant without one model: nothing is left of r
     error = jackknife_error(np.arctanh(np.clip(others, -edge, edge)))
-    half = max(
-        float(norm.ppf(1 - tail)) * math.sqrt(variance), float(t.ppf(1 - tail, max(1, len(others) - 2))) * error
-    )
+    half = max(float(norm.ppf(1 - tail)) * math.sqrt(variance), float(t.ppf(1 - tail, max(1, len(others) - 2))) * error)
     z = math.atanh(min(max(value, -edge), edge))
     low = -1.0 if value <= -edge else math.tanh(z - half)
     high = 1.0 if value >= edge else math.tanh(z + half)

@@ -60,7 +60,8 @@ def permutation_test(
 ) -> PairedTest:
     """How often does exchanging the two models' predictions at random, image by image, part them as far?
 
-    right_a, right_b: as in `mcnemar`, or shares of several seeds, from 0 to 1. classes: labels [n], for the difference of mean per-class accuracy
+    right_a, right_b: as in `mcnemar`, or shares of several seeds, from 0 to 1. classes: labels [n], for the
+    difference of mean per-class accuracy
     instead of accuracy. p is (1 + as extreme) / (1 + samples), two-sided, so never 0. The recipe of Chen et
     al. 2020 (SimCLR, appendix on transfer learning), after Kornblith et al. 2019.
 

@@ -1,6 +1,7 @@
 """Measure one cell.
 
-`measured` is the one function in the project that opens a test split for a number, after the regime has made its choice.
+`measured` is the one function in the project that opens a test split for a number, after the regime has made its
+choice; `rights` reads its labels again, beside scores that are kept.
 """
 
 import contextlib

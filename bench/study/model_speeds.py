@@ -12,9 +12,8 @@ from featune.engine.store import digest, read_json, write_json
 from featune.export.backends import open_runner
 
 from ..results import Speed
-from ..throughput import LoadWatch
+from ..throughput import LoadWatch, speed
 from ..throughput import measure as measure_speed
-from ..throughput import speed
 from .definition import Study
 from .measuring import _sampler
 from .provenance import environment
@@ -22,9 +21,7 @@ from .provenance import environment
 SPEED_BATCH = 32
 
 
-def speeds(
-    study: Study, *, on_speed: Callable[[int, int], None] | None = None, remeasure: bool = False
-) -> list[Speed]:
+def speeds(study: Study, *, on_speed: Callable[[int, int], None] | None = None, remeasure: bool = False) -> list[Speed]:
     """Each model's throughput on each backend, on the first task's train images and channels; measured once, kept.
 
     To be run while nothing else does. One that was measured under load is measured again by every run, and the faster
@@ -66,9 +63,11 @@ def _speed_path(study: Study, spec: ModelSpec, backend: str) -> Path:
 def _speed(study: Study, spec: ModelSpec, backend: str, sample: Labelled) -> Speed:
     images = _sampler(sample, spec)
     batch = images()[:SPEED_BATCH].to(study.device)
-    with open_runner(
-        spec, backend, device=study.device, cache=Path(study.cache), sample=images, threads=study.threads
-    ) as runner:
-        with LoadWatch() as watch:
-            samples = measure_speed(runner, batch)
+    with (
+        open_runner(
+            spec, backend, device=study.device, cache=Path(study.cache), sample=images, threads=study.threads
+        ) as runner,
+        LoadWatch() as watch,
+    ):
+        samples = measure_speed(runner, batch)
     return speed(spec.name, backend, study.device, study.threads or 0, batch, samples, watch=watch)

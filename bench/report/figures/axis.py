@@ -19,8 +19,8 @@ def percent_ticks(limits: Limits, pixels: float, gap: float) -> list[tuple[float
     """(log odds, text) for round percentages inside the limits, at least `gap` px apart.
 
     Even steps where they fit all along the axis, about five of them. Otherwise, as near 0 and 100 %, uneven
-    ones: coarse grids come first, a finer one fills holes, and only until there are four ticks. Where the outermost tick
-    lies far from the axis' end, where points may be, one more stands between them.
+    ones: coarse grids come first, a finer one fills holes, and only until there are four ticks. Where the outermost
+    tick lies far from the axis' end, where points may be, one more stands between them.
     """
     scale = pixels / (limits[1] - limits[0])
     grids = [{percent: _logit(percent) for percent in grid} for grid in _even_grids(limits, most=40)]

@@ -28,7 +28,8 @@ def scatter_panel(
 ) -> Panel:
     """Points with error bars and fitted lines on two log-odds axes with ticks in percent.
 
-    named: write each mark's label beside it, or beside the highest of those that share it. note: a line under the title. powers: x is log10 of a count.
+    named: write each mark's label beside it, or beside the highest of those that share it. note: a line
+    under the title. powers: x is log10 of a count.
     """
 
     def draw(axes: Any) -> None:

@@ -146,8 +146,8 @@ def _task_figure(results: Results, source_name: str) -> Figure | None:
             panels.append(_task_panel(results, task, series, source_name, f"task-{len(panels)}"))
     caption = (
         f"Each task by itself: {source_name} accuracy against the task’s metric, both in log odds, one point "
-        "per model and regime, regimes a little apart, named at its highest; bars: 95\u00a0% intervals. The vertical axes "
-        "differ."
+        "per model and regime, regimes a little apart, named at its highest; bars: 95\u00a0% intervals. The "
+        "vertical axes differ."
     )
     return Figure("tasks", caption, tuple(panels), (regime_key(results), *number_key(results)))
 
