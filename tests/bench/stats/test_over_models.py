@@ -5,8 +5,16 @@ import itertools
 import numpy as np
 import pytest
 
-from featune.bench.stats import correlation_bounds, holm, jackknife_error, judged_together, orders, shuffled_tau, tied
-from featune.bench.stats import weighted_tau
+from featune.bench.stats import (
+    correlation_bounds,
+    holm,
+    jackknife_error,
+    judged_together,
+    orders,
+    shuffled_tau,
+    tied,
+    weighted_tau,
+)
 from featune.engine.errors import BadInput
 
 
