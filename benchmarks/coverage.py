@@ -19,8 +19,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
 from featune.bench.estimators import CHANCE, ESTIMATORS, judged
+from featune.bench.estimators.judge import TAU_VARIANCE, mean_over_tasks, rank_interval
 from featune.bench.results import Cell, Estimate, Row, Speed, Transfer, collect, verdict
-from featune.bench.stats import correlation_interval, fit_line
+from featune.bench.stats import correlation_interval, fit_line, weighted_tau
 
 MODELS = (4, 5, 6, 7, 8, 10, 12, 16, 20)
 KINDS = {
@@ -37,6 +38,14 @@ Share of intervals that hold the true r: as reported / Fisher's z alone / percen
 
 | x | true r | models | reported | Fisher | bootstrap | slope | verdicts |
 |---|---:|---:|---:|---:|---:|---:|---:|"""
+OF_RANKS = """
+## Weighted tau of a score
+
+Share of the jackknife's intervals of the mean weighted tau that hold its mean over all these studies; r is the
+correlation of the abilities that score and transfer know of.
+
+| r | models | 1 task | 3 tasks |
+|---:|---:|---:|---:|"""
 OF_ESTIMATORS = """
 ## Estimators, judged together
 
@@ -125,6 +134,26 @@ def estimators(studies: int, seed: int) -> float:
     return worst
 
 
+def rank_correlations(studies: int, seed: int) -> None:
+    """Prints the table."""
+    print(OF_RANKS)
+    for r in (0.0, 0.5, 0.9):
+        for models in (6, 8, 10, 12, 20):
+            cells = []
+            for tasks in (1, 3):
+                rng, found = np.random.default_rng([seed, models, tasks, int(10 * r)]), []
+                for _ in range(studies):
+                    ability = rng.normal(size=models)
+                    truth, score = (
+                        of[:, None] + 0.3 * rng.normal(size=(models, tasks))
+                        for of in (ability, blurred(ability, r, rng))
+                    )
+                    found.append(rank_interval(mean_over_tasks(weighted_tau, score, truth), models, TAU_VARIANCE))
+                mean = np.mean([one.value for one in found])
+                cells.append(f"{np.mean([one.low <= mean <= one.high for one in found]):.3f}")
+            print(f"| {r:g} | {models} | {' | '.join(cells)} |", flush=True)
+
+
 def study(models: int, tasks: int, source: float, score: float, rng: np.random.Generator) -> list:
     """The judgement of one study whose transfer is an ability of the models that source accuracy and scores know of by
     these correlations, and that tasks and regimes share."""
@@ -166,6 +195,7 @@ def main() -> int:
     )
     print(f"a share of 0.95 is known to +-{2 * np.sqrt(0.0475 / given.studies):.3f}. Numpy {np.__version__}.\n")
     of_verdicts, of_claims = correlations(given.studies, given.seed), estimators(given.judged, given.seed)
+    rank_correlations(given.studies, given.seed)
     print(f"\nLargest share of false verdicts: {of_verdicts:.3f}; of studies with a false claim: {of_claims:.3f}.")
     bound = [0.05 + 2 * np.sqrt(0.05 * 0.95 / n) for n in (given.studies, given.judged)]
     return int(of_verdicts > bound[0] or of_claims > bound[1])

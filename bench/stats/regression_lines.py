@@ -36,8 +36,7 @@ def fit_line(x: npt.ArrayLike, y: npt.ArrayLike, at: npt.ArrayLike, *, level: fl
     """The least-squares line of y [m] on x [m], with the band that holds the true line at each of `at`.
 
     Band and slope are Student's with m - 2 degrees of freedom: exact where points scatter normally about the line,
-    whatever x is (a bootstrap over six points holds the truth in about 85 %). Fewer than three points, or a constant
-    x, give NaN throughout; three points give a line but no band.
+    whatever x is. Fewer than three points, or a constant x, give NaN throughout; three points give a line but no band.
     """
     from scipy.stats import t
 
