@@ -1,8 +1,8 @@
-"""How long the transferability estimators take, and how often a score that knows nothing is called better than chance.
+"""How long the transferability estimators take; how often noise is called better than chance is in coverage.py.
 
 `python benchmarks/estimators.py time [IMAGES WIDTH CLASSES]`: rows are made up, with a spectrum that falls as that of
 real features does and classes that lie apart; the time hardly depends on the values, but for N-LEEP's, whose mixture
-takes up to 100 steps. `python benchmarks/estimators.py chance`: simulated studies. One thread.
+takes up to 100 steps. One thread.
 """
 
 import os
@@ -14,10 +14,6 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 
 from featune.bench.estimators import ESTIMATORS, softmax
-from featune.bench.estimators.judge import mean_over_tasks
-from featune.bench.stats import bootstrap, weighted_tau
-
-STUDIES = 400
 
 
 def times(n: int = 3680, width: int = 2048, classes: int = 37, sources: int = 1000) -> None:
@@ -34,22 +30,5 @@ def times(n: int = 3680, width: int = 2048, classes: int = 37, sources: int = 10
         print(f"{name:10} {wall:7.2f} s wall {processor:7.2f} s processor   value {value:.4f}", flush=True)
 
 
-def chance() -> None:
-    """Models have an ability that tasks share; the score is of another ability that tasks share."""
-    rng = np.random.default_rng(0)
-    print(f"share of {STUDIES} studies in which the 95 % interval of the mean weighted tau lies above, below zero")
-    for models in (5, 7, 10, 20, 40):
-        for tasks in (1, 3):
-            above = below = 0
-            for seed in range(STUDIES):
-                truth, score = (rng.normal(size=(models, 1)) + 0.3 * rng.normal(size=(models, tasks)) for _ in "ab")
-                found = bootstrap(mean_over_tasks(weighted_tau, score, truth), models, resamples=1000, seed=seed)
-                above, below = above + (found.low > 0), below + (found.high < 0)
-            print(f"{models:2} models, {tasks} tasks: {above / STUDIES:.3f} {below / STUDIES:.3f}", flush=True)
-
-
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["chance"]:
-        chance()
-    else:
-        times(*map(int, sys.argv[2:]))
+    times(*map(int, sys.argv[2:]))

@@ -67,6 +67,9 @@ def study_run(
     out: Out = None,
     jobs: Jobs = None,
     device: Device = None,
+    remeasure_speed: Annotated[
+        bool, typer.Option("--remeasure-speed", help="Measure all throughput again, on a machine that is quiet now.")
+    ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -84,7 +87,7 @@ def study_run(
             progress.say(f"{task.name}: {len(task.classes)} classes, {counts(task.counts)}; {task.source}")
             for note in task.notes:
                 progress.say(f"{task.name}: {note}")
-        rows, speeds = run_whole(study, executor(jobs), progress)
+        rows, speeds = run_whole(study, executor(jobs), progress, remeasure_speed=remeasure_speed)
         run_estimates(study, executor(jobs), progress)
         _finish(
             study,
@@ -162,13 +165,13 @@ def _finish(
     """Write the report, print the table or JSON, and leave with 1 if a cell failed."""
     from featune.engine.store import plain
 
-    from ..report import correlation_lines, estimator_lines, results_table, write_report
-    from ..study import known_estimates
+    from ..report import correlation_lines, estimator_lines, results_table, speed_lines, write_report
+    from ..study import known_estimates, rights
 
     estimates = known_estimates(study)
     report = write_report(
         Path(study.out), study.name, rows, speeds, estimates,
-        notes=study.notes, source_name=study.source_name, command=command, seed=seed,
+        notes=study.notes, source_name=study.source_name, command=command, seed=seed, right=rights(study, rows),
     )  # fmt: skip
     if as_json:
         measured = {"rows": plain(rows), "speeds": plain(speeds), "estimates": plain(estimates)}
@@ -179,7 +182,7 @@ def _finish(
         console = Console(width=None if sys.stdout.isatty() else 120)
         console.print(results_table(rows))
         lines = correlation_lines(rows, study.source_name, seed)
-        for line in [*lines, *estimator_lines(rows, estimates, speeds, study.source_name, seed)]:
+        for line in [*lines, *estimator_lines(rows, estimates, speeds, study.source_name, seed), *speed_lines(speeds)]:
             console.print(line, highlight=False, markup=False)
         console.print(f"report: {report}", highlight=False, markup=False, soft_wrap=True)
     failed = [row for row in rows if row.error]

@@ -11,12 +11,28 @@ import numpy as np
 from featune.engine.metrics import Array, Statistic
 
 from ..results import Estimate, Results, Speed, without_holes
-from ..stats import FEWEST_RANKED, Interval, bootstrap, weighted_spearman, weighted_tau
+from ..stats import (
+    ERROR,
+    FEWEST_JUDGED,
+    FEWEST_RANKED,
+    Interval,
+    correlation_bounds,
+    jackknife_error,
+    judged_together,
+    orders,
+    shuffled_tau,
+    tied,
+    weighted_spearman,
+    weighted_tau,
+)
 from .table import ESTIMATORS
 
 # What every estimator has to beat, beside the estimators' own names.
 SOURCE, TIME, CHANCE = "source_accuracy", "time_per_image", "chance"
 Scores = Mapping[tuple[str, str], float]  # (model, task) -> value, the higher the better
+# Variances of atanh of the two rank correlations where nothing is to be found, times models - 3: of the weighted tau
+# on one task as simulated (0.7 to 0.9 for 6 to 20 models), of Spearman's rho after Fieller et al. 1957.
+TAU_VARIANCE, RHO_VARIANCE = 0.8, 1.06
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +56,9 @@ class Judged:
     """How well one score predicts one regime's transfer over models; all numbers are means over tasks.
 
     tau: Kendall's weighted tau; rho: Spearman's; ahead: the tau less that of source accuracy on the same models.
-    Each has a 95 % bootstrap interval over models, NaN for fewer than four, and is None where it says nothing.
+    Each has a 95 % interval over models, the jackknife's, NaN for fewer than four, and is None where it says nothing.
+    p: of no relation between score and transfer, against a positive one; ahead_p: of no difference to source
+    accuracy. Both are judged together with those of every other score and regime; None for fewer than six models.
     left_out: models that have a result and the score on some task, but not on all.
     """
 
@@ -52,6 +70,19 @@ class Judged:
     ahead: Interval | None
     by_task: tuple[OnTask, ...]
     left_out: int
+    p: float | None = None
+    ahead_p: float | None = None
+
+    @property
+    def beats_chance(self) -> bool:
+        return self.p is not None and self.p <= ERROR
+
+    @property
+    def settled_ahead(self) -> int:
+        """1 where it ranks models better than source accuracy, -1 where worse, 0 where that is not settled."""
+        if self.ahead is None or self.ahead_p is None or self.ahead_p > ERROR:
+            return 0
+        return int(np.sign(self.ahead.value))
 
     @property
     def regret(self) -> float:
@@ -73,13 +104,17 @@ def judged(
     if not any(one.value is not None for one in estimates):
         return []
     scores = all_scores(results, estimates, speeds)
+    rows = orders(len(results.models), seed)
     found: list[Judged] = []
+    claims: list[Claims] = []
     for regime in results.regimes:
         if regime != "scratch" and " [" not in regime:  # no source weights there; published numbers
-            of_regime = [_judge(results, regime, name, values, seed) for name, values in scores.items()]
+            of_regime = [_judge(results, regime, name, values, rows) for name, values in scores.items()]
             known = [one for one in of_regime if one is not None]
-            found += sorted(known, key=lambda one: -one.tau.value if one.tau else math.inf)
-    return found
+            order = sorted(known, key=lambda one: -one[0].tau.value if one[0].tau else math.inf)
+            found += [one for one, _ in order]
+            claims += [of for _, of in order]
+    return _with_p(found, claims)
 
 
 def all_scores(results: Results, estimates: Sequence[Estimate], speeds: Sequence[Speed]) -> dict[str, Scores]:
@@ -109,7 +144,12 @@ def _times(speeds: Sequence[Speed]) -> Mapping[str, float]:
 # --- One score in one regime
 
 
-def _judge(results: Results, regime: str, name: str, values: Scores, seed: int) -> Judged | None:
+Claims = tuple[Array | None, Array | None]  # tau, and the size of what it is ahead, in every order of the models [r]
+
+
+def _judge(results: Results, regime: str, name: str, values: Scores, rows: Array) -> tuple[Judged, Claims] | None:
+    """rows: orders of all models [r, models], by which those of the score are shuffled."""
+
     def missing(model: str, task: str) -> bool:
         return (model, task) not in values or results.value(task, model, regime) is None
 
@@ -118,23 +158,48 @@ def _judge(results: Results, regime: str, name: str, values: Scores, seed: int) 
     models, tasks = without_holes(known, tasks, missing)
     if len(models) < 2 or not tasks:
         return None
-    truth = np.array([[results.value(task, model, regime) for task in tasks] for model in models], dtype=np.float64)
-    score = np.array([[values[model, task] for task in tasks] for model in models])
-    tau, ahead = mean_over_tasks(weighted_tau, score, truth), None
+    truth = _columns([[results.value(task, model, regime) for task in tasks] for model in models])
+    score = _columns([[values[model, task] for task in tasks] for model in models])
+    tau, ahead, source = mean_over_tasks(weighted_tau, score, truth), None, None
     if name not in (SOURCE, CHANCE) and all(model in results.source_top1 for model in models):
-        source = np.array([[results.source_top1[model]] * len(tasks) for model in models])
+        source = _columns([[results.source_top1[model]] * len(tasks) for model in models])
         of_source = mean_over_tasks(weighted_tau, source, truth)
-        ahead = _interval(lambda counts: tau(counts) - of_source(counts), len(models), seed)
-    return Judged(
+        ahead = _difference(lambda counts: tau(counts) - of_source(counts), len(models))
+    judged = Judged(
         regime=regime,
         score=name,
         models=tuple(models),
-        tau=_interval(tau, len(models), seed),
-        rho=_interval(mean_over_tasks(weighted_spearman, score, truth), len(models), seed),
+        tau=rank_interval(tau, len(models), TAU_VARIANCE),
+        rho=rank_interval(mean_over_tasks(weighted_spearman, score, truth), len(models), RHO_VARIANCE),
         ahead=ahead,
         by_task=tuple(_on_task(models, task, score[:, at], truth[:, at]) for at, task in enumerate(tasks)),
         left_out=len(known) - len(models),
     )
+    if len(models) < FEWEST_JUDGED or judged.tau is None:
+        return judged, (None, None)
+    # An order of all models is one of any of them: as they stand in it.
+    own = np.argsort(np.argsort(rows[:, [results.models.index(model) for model in models]], axis=1), axis=1)
+    taus = _shuffled(score, truth, own)
+    return judged, (taus, None if ahead is None or source is None else abs(taus - _shuffled(source, truth, own)))
+
+
+def _with_p(found: Sequence[Judged], claims: Sequence[Claims]) -> list[Judged]:
+    """All claims of the report judged together: that any of them is false has a chance of at most ERROR."""
+    made = [(at, which) for at, of in enumerate(claims) for which in (0, 1) if of[which] is not None]
+    if not made:
+        return list(found)
+    statistics = np.stack([claim for at, which in made if (claim := claims[at][which]) is not None])
+    p = dict(zip(made, judged_together(statistics).tolist(), strict=True))
+    return [dataclasses.replace(one, p=p.get((at, 0)), ahead_p=p.get((at, 1))) for at, one in enumerate(found)]
+
+
+def _columns(values: Sequence[Sequence[float | None]]) -> Array:
+    """[models, tasks]; numbers that differ by rounding alone are ties."""
+    return np.apply_along_axis(tied, 0, np.array(values, dtype=np.float64))
+
+
+def _shuffled(score: Array, truth: Array, rows: Array) -> Array:
+    return np.mean([shuffled_tau(x, y, rows) for x, y in zip(score.T, truth.T, strict=True)], axis=0)
 
 
 def mean_over_tasks(rank_correlation: Callable[[Array, Array, Array], Array], score: Array, truth: Array) -> Statistic:
@@ -147,13 +212,39 @@ def mean_over_tasks(rank_correlation: Callable[[Array, Array, Array], Array], sc
     return statistic
 
 
-def _interval(statistic: Statistic, models: int, seed: int) -> Interval | None:
-    value = float(statistic(np.ones((models, 1)))[0])
+def rank_interval(statistic: Statistic, models: int, variance: float) -> Interval | None:
+    """A mean rank correlation with its interval over models; None where it says nothing.
+
+    variance: of its atanh where nothing is to be found, times models - 3.
+    """
+    value, without = _with_and_without(statistic, models)
     if math.isnan(value):
         return None
     if models <= FEWEST_RANKED:
         return Interval(value, math.nan, math.nan, models, 0.95, "none")
-    return bootstrap(statistic, models, value=value, seed=seed)
+    # One pair of models in the other order is the least that could be found, so that 1 is taken for half of that.
+    most = 1 - 2 / (models * (models - 1))
+    low, high = correlation_bounds(value, without, variance / (models - 3), most=most)
+    return Interval(value, low, high, models, 0.95, "jackknife")
+
+
+def _difference(statistic: Statistic, models: int) -> Interval | None:
+    """Of two mean taus on the same models."""
+    from scipy.stats import t
+
+    value, without = _with_and_without(statistic, models)
+    if math.isnan(value):
+        return None
+    if models <= FEWEST_RANKED:
+        return Interval(value, math.nan, math.nan, models, 0.95, "none")
+    half = float(t.ppf(0.975, models - 2)) * jackknife_error(np.nan_to_num(without))
+    return Interval(value, max(-2.0, value - half), min(2.0, value + half), models, 0.95, "jackknife")
+
+
+def _with_and_without(statistic: Statistic, models: int) -> tuple[float, Array]:
+    """The statistic of all models, and without each of them [models]."""
+    found = statistic(np.concatenate([np.ones((models, 1)), 1 - np.eye(models)], axis=1))
+    return float(found[0]), found[1:]
 
 
 def _on_task(models: Sequence[str], task: str, score: Array, truth: Array) -> OnTask:

@@ -10,10 +10,8 @@ import numpy as np
 
 from ..estimators import CHANCE, ESTIMATORS, SOURCE, TIME, Judged
 from ..results import Estimate, capital, counted, joined, label, signed
-from ..stats import Interval
-from .tables import csv_text
-
-ROUGH_BELOW = 10  # models
+from ..stats import FEWEST_JUDGED, Interval
+from .tables import csv_text, p_text
 
 
 def judgement(found: Sequence[Judged], estimates: Sequence[Estimate], source_name: str) -> dict[str, Any] | None:
@@ -70,28 +68,26 @@ def _first(first: Judged, source_name: str) -> str:
 
 
 def _settled(ranked: Sequence[Judged], source_name: str) -> str:
-    judged = [one for one in ranked if one.tau is not None and not math.isnan(one.tau.low)]
-    above = [title(one.score, source_name) for one in judged if one.tau is not None and one.tau.low > 0]
+    judged = [one for one in ranked if one.p is not None]
+    above = [title(one.score, source_name) for one in judged if one.beats_chance]
     if not judged:
-        return "With fewer than four models there is no interval, so that may be chance."
+        return f"With fewer than {FEWEST_JUDGED} models nothing is settled: that may be chance."
     if not above:
-        those = "its interval does" if len(judged) == 1 else f"the intervals of all {len(judged)} scores do"
-        return f"None is settled to beat chance: {those} not lie above zero."
+        those = "it may be chance" if len(judged) == 1 else f"all {len(judged)} scores may be chance"
+        return f"None is settled to beat chance: judged together, {those}."
     if len(above) == len(judged):
-        return "The interval of every score lies above zero."
-    return f"The intervals of {len(above)} of {len(judged)} scores lie above zero: {joined(above)}."
+        return "Judged together, every score beats chance."
+    return f"Judged together, {len(above)} of {len(judged)} scores beat chance: {joined(above)}."
 
 
 def _ahead(ranked: Sequence[Judged], source_name: str) -> str:
-    compared = [(one.score, one.ahead) for one in ranked if one.ahead is not None and not math.isnan(one.ahead.low)]
+    compared = [one for one in ranked if one.ahead_p is not None]
     if not compared:
         return ""
-    ahead = [title(score, source_name) for score, gain in compared if gain.low > 0]
-    behind = [title(score, source_name) for score, gain in compared if gain.high < 0]
     said = [
         f"{joined(names)} {'is' if len(names) == 1 else 'are'} settled to rank them {how} than {source_name} accuracy"
-        for names, how in ((ahead, "better"), (behind, "worse"))
-        if names
+        for sign, how in ((1, "better"), (-1, "worse"))
+        if (names := [title(one.score, source_name) for one in compared if one.settled_ahead == sign])
     ]
     if not said:
         return f"No score is settled to rank them better or worse than {source_name} accuracy does."
@@ -116,13 +112,13 @@ def _reach(found: Sequence[Judged]) -> str:
     models = max(len(one.models) for one in found)
     scores = len({one.score for one in found} - {CHANCE})
     tasks = max(len(one.by_task) for one in found)
-    rough = f"With {models} models an interval over models is itself rough. " if models < ROUGH_BELOW else ""
     on = "this task" if tasks == 1 else f"these {tasks} tasks"
     return (
-        f"{rough}What this can show is whether a score ranks these {models} models on {on} better than chance. It "
-        f"cannot show which score is the best, as {scores} are compared at once and their intervals overlap, nor how "
-        "any of them ranks models of other families, or other tasks: intervals are over models, with the tasks as "
-        "they are."
+        f"What this can show is whether a score ranks these {models} models on {on} better than chance: all claims "
+        "here are judged together by exchanging models, so that at no effect any of them is false in at most 5\u00a0% "
+        f"of studies; none is made of fewer than {FEWEST_JUDGED} models. It cannot show which of {scores} scores is "
+        "the best, nor how any of them ranks models of other families, or other tasks: intervals are over models, "
+        "with the tasks as they are, each for itself."
     )
 
 
@@ -139,8 +135,10 @@ def _table(of_regime: Sequence[Judged], estimates: Sequence[Estimate], source_na
             "score": title(one.score, source_name),
             "baseline": one.score not in ESTIMATORS,
             "tau": _cell(one.tau),
+            "p": p_text(one.p),
             "rho": _cell(one.rho),
             "ahead": _cell(one.ahead),
+            "ahead_p": p_text(one.ahead_p),
             "regret": f"{one.regret:.1f}",
             "worst": f"{one.worst.regret:.1f} {one.worst.task}" if len(one.by_task) > 1 else "",
             "seconds": _short(seconds[one.score]) if one.score in seconds else "–",
@@ -189,17 +187,17 @@ def estimators_csv(found: Sequence[Judged]) -> str:
     columns = (
         *("regime", "score", "task", "models", "tasks", "weighted_tau", "weighted_tau_low", "weighted_tau_high"),
         *("spearman", "spearman_low", "spearman_high", "less_source", "less_source_low", "less_source_high"),
-        *("regret_points", "chosen", "best", "models_left_out"),
+        *("regret_points", "chosen", "best", "models_left_out", "p", "less_source_p"),
     )
     lines: list[list[Any]] = []
     for one in found:
         numbers = [number for interval in (one.tau, one.rho, one.ahead) for number in _numbers(interval)]
         head = [one.regime, one.score, "(mean of tasks)", len(one.models), len(one.by_task)]
-        lines.append([*head, *numbers, one.regret, None, None, one.left_out])
+        lines.append([*head, *numbers, one.regret, None, None, one.left_out, one.p, one.ahead_p])
         for on in one.by_task:
             alone = [on.tau, None, None, on.rho, None, None, None, None, None]
             lines.append([one.regime, one.score, on.task, len(one.models), 1, *alone, on.regret,
-                          " ".join(on.chosen), on.best, one.left_out])  # fmt: skip
+                          " ".join(on.chosen), on.best, one.left_out, None, None])  # fmt: skip
     return csv_text(columns, lines)
 
 

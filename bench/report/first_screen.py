@@ -1,26 +1,32 @@
 """The report's first words: does transfer follow source accuracy, which model is best, and how sure is that?"""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..results import (
     FROZEN,
+    Entry,
+    Lead,
     Results,
     Transfer,
     capital,
-    clear_lead,
+    carrier,
     counted,
     gains,
     joined,
     label,
     ranking,
+    short_label,
     signed,
     signed_points,
     value_text,
     verdict,
 )
+from ..stats import ERROR, FEWEST_JUDGED
+from .tables import p_text
 
 WITH = {
     "probe": "with a linear probe on frozen features",
@@ -28,11 +34,16 @@ WITH = {
     "finetune": "with fine-tuning",
     "scratch": "trained from scratch",
 }
-ROUGH_BELOW = 10
+
+FEW = 20  # models, up to which the reader is told how little they can show
+WORTH_CARRYING = 0.5  # of r: of a weaker one there is nothing to carry
+MOST_LEADS = 4  # named
+MOST_NAMED = 5  # models
 
 
-def answer(results: Results, found: Sequence[Transfer], source_name: str) -> dict[str, Any]:
-    """The page's first words. lead: the answer in a paragraph; regimes: (name, text) each; close: how sure."""
+def answer(results: Results, found: Sequence[Transfer], source_name: str, ahead: Sequence[Lead] = ()) -> dict[str, Any]:
+    """The page's first words. lead: the answer in a paragraph; trouble: what went
+    wrong; regimes: (name, text) each; close: how sure."""
     means = [one for one in found if not one.task]
     lead = _verdicts(means, source_name) if means else [_no_correlation(results, source_name)]
     lead += _regime_comparisons(results)
@@ -43,7 +54,7 @@ def answer(results: Results, found: Sequence[Transfer], source_name: str) -> dic
         text = " ".join([*(capital(text) for text in of), _best(results, regime)]).strip()
         if text:
             regimes.append((capital(label(regime)), text))
-    return {"lead": " ".join(lead), "regimes": regimes, "close": _separation(results)}
+    return {"lead": " ".join(lead), "trouble": trouble(results), "regimes": regimes, "close": _separation(ahead)}
 
 
 # --- Does transfer follow source accuracy?
@@ -58,13 +69,24 @@ def sentence(one: Transfer, source_name: str) -> str:
         "open": f"whether better {source_name} models score higher is not settled",
         "none": f"too few models to say whether better {source_name} models score higher",
     }[verdict(one)]
-    return f"{name}: {says} ({_numbers(one)}{over})."
+    return f"{name}: {says} ({_numbers(one)}{over}).{_carried(one)}"
 
 
 def _numbers(one: Transfer) -> str:
     if one.r is None or one.low is None or one.high is None:
         return ""
-    return f"r\u00a0=\u00a0{signed(one.r)}, 95\u00a0% interval {signed(one.low)} to {signed(one.high)}; "
+    sign = "" if one.p is None or one.p < 0.001 else "=\u00a0"
+    p = "" if one.p is None else f", p\u00a0{sign}{p_text(one.p)}"
+    return f"r\u00a0=\u00a0{signed(one.r)}, 95\u00a0% interval {signed(one.low)} to {signed(one.high)}{p}; "
+
+
+def _carried(one: Transfer) -> str:
+    """What is left of a correlation that one model or one family carries."""
+    left = carrier(one)
+    if left is None or one.r is None or abs(one.r) < WORTH_CARRYING or verdict(one) == "none":
+        return ""
+    kind = "family" if left.family else "model"
+    return f" One {kind} carries this: without {left.name} r\u00a0=\u00a0{signed(left.r)}."
 
 
 def _verdicts(means: Sequence[Transfer], source_name: str) -> list[str]:
@@ -77,8 +99,9 @@ def _verdicts(means: Sequence[Transfer], source_name: str) -> list[str]:
         "yes": f"Models with higher {source_name} accuracy transfer better {{}}.",
         "no": f"Models with higher {source_name} accuracy transfer worse {{}}.",
         "open": f"Whether models with higher {source_name} accuracy transfer better {{}} is not settled: "
-        "the interval of the correlation holds zero.",
-        "none": f"Too few models to say whether those with higher {source_name} accuracy transfer better {{}}.",
+        "what was found may be chance.",
+        "none": f"Too few models to say whether those with higher {source_name} accuracy transfer better {{}}: a "
+        f"verdict needs {FEWEST_JUDGED}.",
     }
     sentences = [words[kind].replace("{}", joined(groups[kind])) for kind in words if kind in groups]
     control = next((verdict(one) for one in means if one.regime == "scratch"), "none")
@@ -90,12 +113,20 @@ def _verdicts(means: Sequence[Transfer], source_name: str) -> list[str]:
     elif control in ("open", "no"):
         sentences.append("Trained from scratch (the control), the same architectures show no such settled link.")
     counts = [len(one.models) for one in means if verdict(one) != "none"]
-    if counts and min(counts) < ROUGH_BELOW:
+    if counts and min(counts) < FEW:
         sentences.append(
-            f"With {counted(min(counts), 'model')} an interval over models is itself rough: "
-            "read it as a sketch, not a test."
+            f"With {min(counts)} models only a correlation of about {signed(_least_seen(min(counts)))} or more can be "
+            "told from chance."
         )
     return sentences
+
+
+def _least_seen(models: int) -> float:
+    """The correlation that Student's test finds at 0.05, which permutation tests agree with but for chance."""
+    from scipy.stats import t
+
+    quantile = float(t.ppf(1 - ERROR / 2, models - 2))
+    return quantile / math.sqrt(models - 2 + quantile**2)
 
 
 def _no_correlation(results: Results, source_name: str) -> str:
@@ -106,6 +137,68 @@ def _no_correlation(results: Results, source_name: str) -> str:
     if not results.source_top1:
         return f"No model’s {source_name} accuracy is known, so nothing is said about how transfer follows it."
     return f"No task’s metric can be compared with {source_name} accuracy in log odds."
+
+
+# --- What went wrong
+
+
+def trouble(results: Results) -> list[str]:
+    """Failed and collapsed cells, by name where they are few; and trainings that may be short."""
+    sentences = []
+    failed = _named(results, lambda entry: entry.value is None)
+    if failed:
+        sentences.append(f"Without a number, as it failed: {failed}.")
+    part = _named(results, lambda entry: entry.value is not None and bool(entry.errors))
+    if part:
+        sentences.append(f"Some seeds failed: {part}.")
+    collapsed = _named(results, lambda entry: entry.collapsed > 0)
+    if collapsed:
+        sentences.append(
+            "Collapsed, predicting one class for all images, so that the number says nothing of the model: "
+            f"{collapsed}."
+        )
+    short = {
+        regime: sum(any(_is_short(fault) for fault in entry.faults) for _, entry in of)
+        for regime in results.regimes
+        if (
+            of := [
+                (key, entry) for key, entry in results.entries.items() if key[2] == regime and entry.value is not None
+            ]
+        )
+    }
+    for regime, count in short.items():
+        total = sum(key[2] == regime and entry.value is not None for key, entry in results.entries.items())
+        if count:
+            sentences.append(
+                f"{capital(label(regime))}: {count} of {counted(total, 'cell')} may be short of what the regime can "
+                "reach (see how training went)."
+            )
+    return sentences
+
+
+def _is_short(fault: str) -> bool:
+    return "converge" in fault or "edge" in fault or "no better than" in fault
+
+
+def _named(results: Results, holds: Callable[[Entry], bool]) -> str:
+    """Models with the regimes and tasks in which it holds of them; a count of tasks where those are many."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for model in results.models:
+        for regime in results.regimes:
+            for task in results.tasks:
+                entry = results.entries.get((task, model, regime))
+                if entry is not None and holds(entry):
+                    found.setdefault(model, {}).setdefault(regime, []).append(task)
+    said = []
+    for model, regimes in list(found.items())[:MOST_NAMED]:
+        where = [
+            f"{short_label(regime)} on {joined(tasks) if len(tasks) <= 3 else counted(len(tasks), 'task')}"
+            for regime, tasks in regimes.items()
+        ]
+        said.append(f"{model} ({'; '.join(where)})")
+    if len(found) > MOST_NAMED:
+        said.append(f"{counted(len(found) - MOST_NAMED, 'other model')}")
+    return joined(said) if said else ""
 
 
 # --- Which model, and which regime?
@@ -131,23 +224,29 @@ def _best(results: Results, regime: str) -> str:
     return f"Best, of {count} tasks: {joined(counts + ([f'others on {rest}'] if rest else []))}."
 
 
-def _separation(results: Results) -> str:
-    """In how many places the first two can be told apart."""
-    leads = [
-        clear_lead(results, task, regime, order)
-        for regime in results.regimes
-        for task in results.tasks
-        if len(order := ranking(results, task, regime)) > 1
-    ]
-    clear, overlapping = leads.count(True), leads.count(False)
-    if not clear + overlapping:
+def _separation(found: Sequence[Lead]) -> str:
+    """In how many places the first two can be told apart, by paired tests where the scores were kept."""
+    judged = [one for one in found if one.settled is not None]
+    if not judged:
         return ""
-    both = clear + overlapping
-    if not clear:
-        many = "the one place" if both == 1 else f"all {both} places"
-        return f"In {many} where a model is best, its interval overlaps the runner-up’s: no lead is settled."
-    rest = f"; in the other {overlapping} they overlap, so the lead is not settled there" if overlapping else ""
-    return f"In {clear} of {both} places the best model’s interval lies clear of the runner-up’s{rest}."
+    settled = [one for one in judged if one.settled]
+    paired = [one for one in judged if one.p is not None]
+    where = "the one place" if len(judged) == 1 else f"{len(judged)} places"
+    how = []
+    if paired:
+        exact = f" over these {len(paired)}, after Holm" if len(paired) > 1 else ""
+        how.append(f"paired tests on the same test images, p at most 0.05{exact}")
+    if len(paired) < len(judged):
+        rest = "" if not paired else f" in {len(judged) - len(paired)} of them"
+        how.append(f"intervals that lie clear of each other{rest}")
+    by = f" (by {'; by '.join(how)})"
+    if not settled:
+        return f"Of {where} where a model is best, its lead over the runner-up is settled in none{by}."
+    if len(judged) == 1:
+        return f"The best model’s lead over the runner-up is settled{by}."
+    lead = [f"{one.first} over {one.second} on {one.task}, {short_label(one.regime)}" for one in settled]
+    named = f": {'; '.join(lead)}" if len(lead) <= MOST_LEADS else ""
+    return f"Of {where} where a model is best, its lead over the runner-up is settled in {len(settled)}{by}{named}."
 
 
 def _regime_comparisons(results: Results) -> list[str]:
@@ -171,5 +270,6 @@ def _comparison(results: Results, one: str, other: str, name: str, than: str) ->
     higher, mean = sum(gain > 0 for gain in points), float(np.mean(points))
     return (
         f"{name} beats {than} in {higher} of {len(points)} pairs of model and task; the mean difference is "
-        f"{signed_points(mean)} points ({signed_points(min(points))} to {signed_points(max(points))})."
+        f"{signed_points(mean)} points, and single pairs range from {signed_points(min(points))} to "
+        f"{signed_points(max(points))}."
     )

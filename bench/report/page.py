@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from featune.engine.metrics import METRICS
 
-from ..results import Results, Row, Speed, Transfer, metric_name, printable, row_order, short_label
+from ..results import Lead, Results, Row, Speed, Transfer, metric_name, printable, row_order, short_label
 from .figures import Figure, key_svg, svg
 from .first_screen import answer
-from .tables import task_table, throughput_table, transfer_table
+from .tables import recipes, task_table, throughput_table, training_table, transfer_table
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Heading:
-    """What the reader is told beside the numbers. notes: to know before believing one. seed: of the bootstrap."""
+    """What the reader is told beside the numbers.
+
+    notes: to know before believing one. seed: of the drawn orders of models.
+    """
 
     title: str
     notes: Sequence[str] = ()
@@ -38,6 +41,7 @@ def page_html(
     found: Sequence[Transfer],
     drawn: Sequence[Figure],
     scored: Mapping[str, Any] | None = None,
+    ahead: Sequence[Lead] = (),
 ) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
@@ -62,13 +66,16 @@ def page_html(
     ]
     return environment.get_template("report.html.j2").render(
         title=heading.title,
-        answer=answer(results, found, heading.source_name),
+        answer=answer(results, found, heading.source_name, ahead),
         notes=heading.notes,
         figures=pictures,
         regimes=[short_label(regime) for regime in results.regimes],
         tables=[task_table(results, task) for task in results.tasks],
         correlations=transfer_table(found, results),
+        trainings=training_table(rows),
+        recipes=recipes(rows),
         throughput=throughput_table(speeds),
+        busy=[one for one in speeds if one.loaded],
         failures=[row for row in sorted(rows, key=row_order) if row.error is not None],
         label=short_label,
         made=_how_made(rows, results, heading.command, heading.seed),
@@ -110,7 +117,7 @@ def _how_made(rows: Sequence[Row], results: Results, command: str, seed: int) ->
     published = sorted({row.source for row in rows} - {"measured"})
     if published:
         facts.append(("Numbers not measured here", ", ".join(published)))
-    facts.append(("Bootstrap", f"10,000 resamples, seed {seed}"))
+    facts.append(("Drawn orders of models", f"all of up to 7 models, 2,000 of more, seed {seed}"))
     if command:
         facts.append(("Command", command))
     return facts

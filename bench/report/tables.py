@@ -3,7 +3,7 @@
 import csv
 import dataclasses
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..results import (
@@ -12,10 +12,12 @@ from ..results import (
     Speed,
     Transfer,
     counted,
+    faults,
     interval_text,
     label,
     metric_name,
     number_text,
+    outcomes,
     printable,
     ranking,
     row_order,
@@ -29,7 +31,7 @@ from ..results import (
 def table_cell(results: Results, task: str, model: str, regime: str) -> dict[str, Any]:
     """What a table shows of an entry; a failed one is a word, one that is not there yet a dash."""
     entry = results.entries.get((task, model, regime))
-    cell = {"value": "–", "interval": "", "note": "", "best": False, "failed": False}
+    cell = {"value": "–", "interval": "", "note": "", "fault": "", "best": False, "failed": False}
     if entry is None:
         return cell
     if entry.value is None:
@@ -41,11 +43,13 @@ def table_cell(results: Results, task: str, model: str, regime: str) -> dict[str
         notes.append(f"{entry.seeds} seeds: {ends}")
     if entry.errors:
         notes.append(f"{counted(len(entry.errors), 'seed')} failed")
-    best = len(order) > 1 and entry.value == results.value(task, order[0], regime)
+    fault = next((one for one in entry.faults if entry.collapsed), (*entry.faults, "")[0].partition(":")[0])
+    best = len(order) > 1 and not entry.collapsed and entry.value == results.value(task, order[0], regime)
     return cell | {
         "value": number_text(entry.value, results, task),
         "interval": interval_text(entry, results, task),
         "note": "; ".join(notes),
+        "fault": fault,
         "best": best,
     }
 
@@ -80,6 +84,59 @@ def task_table(results: Results, task: str) -> dict[str, Any]:
     }
 
 
+def training_table(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """How the trained regimes went, and the probes that did not converge: a line for each finished cell."""
+    return [
+        {
+            "regime": label(one.row.cell.regime),
+            "task": one.row.cell.task,
+            "model": one.row.cell.model,
+            "seed": one.row.cell.seed,
+            "train": _percent(one.row.details.get("train_top1", one.row.details.get("train_label_accuracy"))),
+            "test": "–" if one.row.value is None else f"{100 * one.row.value:.1f}",
+            "majority": f"{_percent(one.row.details.get('majority_test'))} / "
+            f"{_percent(one.row.details.get('majority_train'))}",
+            "rate": _rate(one.row),
+            "faults": "; ".join(one.faults),
+        }
+        for one in sorted(outcomes(rows), key=lambda one: (one.row.cell.regime, row_order(one.row)))
+    ]
+
+
+def _rate(row: Row) -> str:
+    """The learning rate, and those that it was chosen from."""
+    rate, tried = row.details.get("learning_rate"), row.details.get("rates") or list(row.details.get("tried") or {})
+    if rate is None:
+        return "–"
+    return f"{rate:g}" + (
+        f" of {', '.join(f'{float(one):g}' for one in sorted(map(float, tried)))}" if len(tried) > 1 else ""
+    )
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f}"
+
+
+def recipes(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """(regime, its recipe in words) of the trained regimes whose rows tell it."""
+    found: dict[tuple[str, str], None] = {}
+    for row in sorted(rows, key=row_order):
+        recipe = row.details.get("recipe")
+        if row.error is None and isinstance(recipe, Mapping):
+            said = ", ".join(f"{name.replace('_', ' ')} {_setting(value)}" for name, value in recipe.items()
+                             if value is not None)  # fmt: skip
+            found[label(row.cell.regime), said] = None
+    return list(found)
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "(" + ", ".join(f"{name} {_setting(of)}" for name, of in value.items()) + ")"
+    if isinstance(value, (list, tuple)):
+        return " or ".join(_setting(one) for one in value) if len(value) != 2 else " and ".join(map(_setting, value))
+    return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def transfer_table(found: Sequence[Transfer], results: Results) -> list[dict[str, Any]]:
     """The mean over tasks and, where there are several, each task; nothing where no r exists."""
     if all(one.r is None for one in found):
@@ -93,11 +150,23 @@ def transfer_table(found: Sequence[Transfer], results: Results) -> list[dict[str
             "tasks": len(one.tasks),
             "r": "–" if one.r is None else signed(one.r),
             "interval": "–" if one.low is None or one.high is None else f"{signed(one.low)} to {signed(one.high)}",
+            "p": p_text(one.p),
+            "without": _range_without(one),
             "slope": "–" if one.slope is None else signed(one.slope),
         }
         for one in found
         if not one.task or len(results.fraction_tasks) > 1
     ]
+
+
+def p_text(p: float | None) -> str:
+    return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def _range_without(one: Transfer) -> str:
+    """The least and the largest r without one model."""
+    found = [left.r for left in one.without if not left.family]
+    return f"{signed(min(found))} to {signed(max(found))}" if len(found) > 3 else "–"
 
 
 def throughput_table(speeds: Sequence[Speed]) -> list[Speed]:
@@ -112,10 +181,12 @@ def results_csv(rows: Iterable[Row]) -> str:
     columns = (
         *("task", "model", "family", "source_top1", "source_n", "regime", "seed"),
         *("metric", "value", "low", "high", "n", "seconds", "error", "source", "inputs", "scores_digest"),
+        *("train_top1", "majority_test", "majority_train", "learning_rate", "faults"),
     )
     found = []
     for row in sorted(rows, key=row_order):
         values = {**{name: getattr(row, name, None) for name in columns}, **dataclasses.asdict(row.cell)}
+        values |= {name: row.details.get(name) for name in columns[-5:-1]} | {"faults": "; ".join(faults(row))}
         if row.error is not None:
             values |= {"value": None, "low": None, "high": None}
         found.append([values[name] for name in columns])
@@ -123,6 +194,9 @@ def results_csv(rows: Iterable[Row]) -> str:
 
 
 def correlations_csv(found: Iterable[Transfer]) -> str:
+    def alone(one: Transfer) -> list[float]:
+        return [left.r for left in one.without if not left.family]
+
     columns = (
         "regime",
         "task",
@@ -134,10 +208,13 @@ def correlations_csv(found: Iterable[Transfer]) -> str:
         "slope",
         "intercept",
         "models_left_out",
+        "p",
+        "least_r_without_one",
+        "largest_r_without_one",
     )
     return csv_text(columns, (
         [one.regime, one.task or "(mean of tasks)", len(one.models), len(one.tasks), one.r, one.low, one.high,
-         one.slope, one.intercept, one.left_out]
+         one.slope, one.intercept, one.left_out, one.p, min(alone(one), default=None), max(alone(one), default=None)]
         for one in found
     ))  # fmt: skip
 

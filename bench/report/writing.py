@@ -3,7 +3,7 @@
 Everything here is a pure function of the rows; the same rows in any order give the same bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +11,22 @@ from featune.engine.errors import BadInput
 from featune.engine.store import write_text
 
 from ..estimators import judged
-from ..results import Estimate, Results, Row, Speed, collect, correlations, printable, short_label
+from ..results import (
+    Cell,
+    Estimate,
+    Results,
+    Right,
+    Row,
+    Speed,
+    collect,
+    correlations,
+    leads,
+    printable,
+    short_label,
+)
 from .estimator_section import estimates_csv, estimators_csv, judged_lines, judgement
 from .figures import report_figures, write_png
-from .first_screen import sentence
+from .first_screen import sentence, trouble
 from .page import Heading, page_html
 from .tables import correlations_csv, results_csv, sizes, table_cell, throughput_csv
 
@@ -33,11 +45,13 @@ def write_report(
     source_name: str = "ImageNet",
     command: str = "",
     seed: int = 0,
+    right: Mapping[Cell, Right] | None = None,
 ) -> Path:
     """The path of `report.html`, written under `out` with figures/*.png, results.csv and correlations.csv,
     with throughput.csv of the speeds, and with estimates.csv and estimators.csv of the estimates.
 
-    notes: what a reader must know before believing a number. seed: of the bootstrap.
+    notes: what a reader must know before believing a number. seed: of the drawn orders of models. right: which test
+    images the cells got right, where known, so that leads are judged by paired tests; by intervals otherwise.
     Raises BadInput where there is neither a row nor a speed, or `out` cannot be written.
     """
     out = Path(out)
@@ -45,7 +59,7 @@ def write_report(
         raise BadInput(f"no results for {out}; run the study first")
     results = collect(rows)
     found = correlations(results, seed)
-    drawn = report_figures(results, found, speeds, source_name, seed)
+    drawn = report_figures(results, found, speeds, source_name)
     write_text(out / "results.csv", results_csv(rows))
     write_text(out / "correlations.csv", correlations_csv(found))
     scored = judged(results, estimates, speeds, seed)
@@ -58,7 +72,7 @@ def write_report(
         write_png(out / "figures" / f"{one.name}.png", one.panels, one.keys)
     said = judgement(scored, estimates, source_name)
     heading = Heading(title, notes, source_name, command, seed)
-    page = page_html(heading, rows, speeds, results, found, drawn, said)
+    page = page_html(heading, rows, speeds, results, found, drawn, said, leads(results, right or {}))
     write_text(out / "report.html", page)
     return out / "report.html"
 
@@ -72,9 +86,20 @@ def _write_or_remove(path: Path, text: str | None) -> None:
 
 
 def correlation_lines(results: Results | Sequence[Row], source_name: str = "ImageNet", seed: int = 0) -> list[str]:
-    """One sentence per regime, for the terminal."""
+    """One sentence per regime, and what failed, collapsed or fell short, for the terminal."""
     table = results if isinstance(results, Results) else collect(results)
-    return [sentence(one, source_name) for one in correlations(table, seed) if not one.task]
+    said = [sentence(one, source_name) for one in correlations(table, seed) if not one.task]
+    return [*said, *trouble(table)]
+
+
+def speed_lines(speeds: Sequence[Speed]) -> list[str]:
+    """What is to be said of the speeds, for the terminal: nothing, where the machine was quiet."""
+    busy = [one for one in speeds if one.loaded]
+    if not busy:
+        return []
+    names = ", ".join(dict.fromkeys(printable(one.model) for one in busy))
+    return [f"{len(busy)} of {len(speeds)} speeds were measured under load ({names}) and are too low; measure "
+            "them again on a quiet machine: featune study run STUDY.yaml --remeasure-speed"]  # fmt: skip
 
 
 def estimator_lines(
@@ -108,7 +133,8 @@ def results_table(rows: Sequence[Row]) -> "Table":
                 sizes(results, task) if at == 0 else "",
                 Text(printable(model)),
                 "–" if known is None else f"{100 * known:.1f}",
-                *(Text(cell["value"] + (f" [{cell['interval']}]" if cell["interval"] else ""),
+                *(Text(cell["value"] + (f" [{cell['interval']}]" if cell["interval"] else "")
+                       + (f" {cell['fault']}" if cell["fault"] else ""),
                        style="bold" if cell["best"] else "red" if cell["failed"] else "") for cell in cells),
                 end_section=model == results.models[-1],
             )  # fmt: skip

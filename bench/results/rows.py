@@ -64,6 +64,8 @@ class Speed:
     """How fast one model ran with one backend.
 
     scope: what the clock included: (a) kernel only, data resident; (b) with host-device copies; (c) from files.
+    loaded: whether other work took the machine's time meanwhile, so that the rate is too low. others_busy: processors
+    that other processes kept busy; None for speeds of before this was watched.
     """
 
     model: str
@@ -77,6 +79,8 @@ class Speed:
     median_ms: float
     p95_ms: float
     iterations: int
+    loaded: bool = False
+    others_busy: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)

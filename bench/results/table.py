@@ -10,7 +10,8 @@ import numpy as np
 
 from featune.engine.metrics import METRICS
 
-from .rows import Row
+from .outcome import collapsed, faults
+from .rows import Cell, Row
 
 REGIMES = {
     "probe": "frozen features, linear probe",
@@ -26,7 +27,8 @@ class Entry:
     """A model on a task in a regime: the mean over its seeds.
 
     value, low, high: means over the seeds that finished; the interval is the test split's, so more seeds do
-    not narrow it. lowest, highest: the seeds' extremes. n: test images. errors: of the seeds that failed.
+    not narrow it. lowest, highest: the seeds' extremes. n: test images. errors: of the seeds that failed. collapsed:
+    seeds that predict one class for all images. faults: what is to be known of the seeds, each once, in words.
     """
 
     value: float | None
@@ -37,13 +39,16 @@ class Entry:
     n: int
     seeds: int
     errors: tuple[str, ...]
+    collapsed: int = 0
+    faults: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Results:
     """The rows as one table. models: best source accuracy first, unknown ones last.
 
-    source_n: the images behind each source accuracy; empty unless they are known for all of them.
+    source_n: the images behind each source accuracy; empty unless they are known for all of them. cells: the finished
+    ones behind each entry.
     """
 
     models: tuple[str, ...]
@@ -54,6 +59,7 @@ class Results:
     source_top1: Mapping[str, float]
     source_n: Mapping[str, int]
     family: Mapping[str, str]
+    cells: Mapping[tuple[str, str, str], tuple[Cell, ...]] = dataclasses.field(default_factory=dict)
 
     def value(self, task: str, model: str, regime: str) -> float | None:
         entry = self.entries.get((task, model, regime))
@@ -104,11 +110,16 @@ def collect(rows: Iterable[Row]) -> Results:
     entries = {key: _entry(found) for key, found in cells.items()}
     tasks = tuple(sorted(metric))
     sizes = source_n if source_n.keys() == source_top1.keys() else {}
-    return Results(tuple(models), tasks, tuple(regimes), entries, metric, source_top1, sizes, family)
+    done = {key: tuple(row.cell for row in found if _finished(row)) for key, found in cells.items()}
+    return Results(tuple(models), tasks, tuple(regimes), entries, metric, source_top1, sizes, family, done)
+
+
+def _finished(row: Row) -> bool:
+    return row.error is None and row.value is not None and math.isfinite(row.value)
 
 
 def _entry(rows: Sequence[Row]) -> Entry:
-    done = [row for row in rows if row.error is None and row.value is not None and math.isfinite(row.value)]
+    done = [row for row in rows if _finished(row)]
     values = [row.value for row in done if row.value is not None]
     lows = [row.low for row in done if row.low is not None]
     highs = [row.high for row in done if row.high is not None]
@@ -123,6 +134,8 @@ def _entry(rows: Sequence[Row]) -> Entry:
         n=max(1, *(row.n for row in done or rows)),
         seeds=len(done),
         errors=errors,
+        collapsed=sum(collapsed(row) for row in done),
+        faults=tuple(dict.fromkeys(fault for row in done for fault in faults(row))),
     )
 
 
@@ -136,10 +149,13 @@ def row_order(row: Row) -> tuple[Any, ...]:
 
 
 def ranking(results: Results, task: str, regime: str) -> list[str]:
-    """Models that have a number, best first."""
+    """Models that have a number, best first; a model that predicts one class for all images is no best one."""
     sign = -1 if results.higher_is_better(task) else 1
-    found = [(results.value(task, model, regime), model) for model in results.models]
-    return [model for _, model in sorted((sign * value, model) for value, model in found if value is not None)]
+    found = [(results.entries.get((task, model, regime)), model) for model in results.models]
+    known = [
+        (entry.value, model) for entry, model in found if entry and entry.value is not None and not entry.collapsed
+    ]
+    return [model for _, model in sorted((sign * value, model) for value, model in known)]
 
 
 def clear_lead(results: Results, task: str, regime: str, order: Sequence[str]) -> bool | None:

@@ -7,18 +7,31 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..stats import clopper_pearson, log_odds, mean_log_odds, transfer_correlation
+from ..stats import ERROR, clopper_pearson, leave_one_family_out, log_odds, mean_log_odds, transfer_correlation
 from .table import Entry, Results, complete_block
 
 Array = NDArray[np.float64]
+
+
+CARRIED = 0.5  # of r, which less than that is left of
+
+
+@dataclasses.dataclass(frozen=True)
+class Without:
+    """The correlation without one model, or without one family of several."""
+
+    name: str
+    family: bool
+    r: float
 
 
 @dataclasses.dataclass(frozen=True)
 class Transfer:
     """How one regime's transfer follows source accuracy, over models; task is empty for the mean over tasks.
 
-    r: Pearson's, between log odds; low, high: 95 % bootstrap interval; None where there are too few models.
-    x, y: log odds of the source and of the transfer accuracy [models]. left_out: models that miss a task.
+    r: Pearson's, between log odds; low, high: its 95 % interval; p: of a permutation test of no correlation; None
+    where there are too few models. x, y: log odds of the source and of the transfer accuracy [models]. left_out:
+    models that miss a task. without: r without each model, and without each family of several, in turn.
     """
 
     regime: str
@@ -30,9 +43,11 @@ class Transfer:
     r: float | None = None
     low: float | None = None
     high: float | None = None
+    p: float | None = None
     slope: float | None = None
     intercept: float | None = None
     left_out: int = 0
+    without: tuple[Without, ...] = ()
 
 
 def correlations(results: Results, seed: int = 0) -> list[Transfer]:
@@ -77,8 +92,21 @@ def _transfer(
         mean_log_odds(values, n),
         left_out=left_out,
     )
-    r, low, high, slope, intercept = map(_finite, (fit.r, fit.low, fit.high, fit.slope, fit.intercept))
-    return dataclasses.replace(bare, r=r, low=low, high=high, slope=slope, intercept=intercept)
+    r, low, high, p, slope, intercept = map(_finite, (fit.r, fit.low, fit.high, fit.p, fit.slope, fit.intercept))
+    return dataclasses.replace(
+        bare, r=r, low=low, high=high, p=p, slope=slope, intercept=intercept, without=_without(results, bare, seed)
+    )
+
+
+def _without(results: Results, one: Transfer, seed: int) -> tuple[Without, ...]:
+    families = [results.family.get(model, "") or model for model in one.models]
+    several = {name for name in families if 1 < families.count(name) < len(families)}
+    alone = leave_one_family_out(one.x, one.y, one.models, seed=seed)
+    together = leave_one_family_out(one.x, one.y, families, seed=seed) if several else {}
+    return (
+        *(Without(name, False, fit.r) for name, fit in alone.items() if math.isfinite(fit.r)),
+        *(Without(name, True, fit.r) for name, fit in together.items() if name in several and math.isfinite(fit.r)),
+    )
 
 
 def _finite(value: float) -> float | None:
@@ -86,10 +114,25 @@ def _finite(value: float) -> float | None:
 
 
 def verdict(one: Transfer) -> str:
-    """Does transfer follow source accuracy: yes, no, open (the interval holds 0) or none (no interval)."""
-    if one.low is None or one.high is None:
+    """Does transfer follow source accuracy: yes, no, open (it may be chance) or none (fewer than six models).
+
+    Yes and no want a permutation test at 0.05 and an interval without 0, so that at no correlation at most one verdict
+    in twenty is false, whatever the distribution of the accuracies (measured in benchmarks/coverage.md).
+    """
+    if one.r is None or one.low is None or one.high is None or one.p is None:
         return "none"
-    return "yes" if one.low > 0 else "no" if one.high < 0 else "open"
+    if one.p > ERROR or one.low <= 0 <= one.high:
+        return "open"
+    return "yes" if one.r > 0 else "no"
+
+
+def carrier(one: Transfer) -> Without | None:
+    """The model or family without which less than half of the correlation is left, or one of the other sign."""
+    if one.r is None or not one.without:
+        return None
+    sign = math.copysign(1.0, one.r)
+    least = min(one.without, key=lambda left: (sign * left.r, left.family))
+    return least if sign * least.r < CARRIED * abs(one.r) else None
 
 
 # --- Log odds of the results

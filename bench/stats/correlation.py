@@ -1,9 +1,10 @@
 """Correlations over models: of two columns, and of source accuracy with transfer accuracy in log odds.
 
-What has no value (a correlation of two models, or of constant numbers) is NaN, never a warning. Whatever is
-drawn at random is drawn from `seed`.
+What has no value (a correlation of two models, or of numbers that are constant but for rounding) is NaN, never a
+warning. Whatever is drawn at random is drawn from `seed`.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,30 +14,30 @@ import numpy.typing as npt
 from featune.engine.errors import BadInput
 from featune.engine.metrics import Array
 
-from .intervals import RESAMPLES, tail_of
-from .regression_lines import FEWEST, distinct, least_squares, point_draws
+from .intervals import chunks
+from .over_models import FEWEST_JUDGED, correlation_bounds, orders, p_values
+from .regression_lines import FEWEST, least_squares
 from .study_values import fractions, log_odds, mean_log_odds, pair, table
 
 
 @dataclass(frozen=True)
 class Correlation:
-    """A correlation over models, with a bootstrap interval and the slope of the least-squares line.
+    """A correlation over models, with its interval, its test and the slope of the least-squares line.
 
-    tasks: how many were averaged, 0 for a plain pair of columns. undefined: resamples left out for having
-    fewer than three different models or constant numbers. low and high are NaN for fewer than four models.
+    tasks: how many were averaged, 0 for a plain pair of columns. low and high are NaN for fewer than four models.
+    p: two-sided, of a permutation test of no correlation; NaN for fewer than six models, of which nothing is said.
     """
 
     r: float
     low: float
     high: float
+    p: float
     models: int
     tasks: int
     kind: str
     level: float
     slope: float
     intercept: float
-    resamples: int
-    undefined: int
 
 
 # --- A number
@@ -94,25 +95,18 @@ def _kendall_rows(x: Array, y: Array) -> Array:
 
 
 def correlation_interval(
-    x: npt.ArrayLike,
-    y: npt.ArrayLike,
-    *,
-    kind: str = "pearson",
-    level: float = 0.95,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    x: npt.ArrayLike, y: npt.ArrayLike, *, kind: str = "pearson", level: float = 0.95, seed: int = 0
 ) -> Correlation:
-    """Correlation of x [m] and y [m] with a percentile bootstrap interval over the m models.
+    """Correlation of x [m] and y [m] over m models, with an interval and a permutation test.
 
-    A resample with fewer than three different models, or with constant numbers, has no correlation and is
-    left out; `undefined` counts them. With fewer than four models there is no interval: low and high are NaN.
+    The interval is Fisher's on the scale of atanh(r), or the jackknife's on that scale where it is wider; with fewer
+    than four models there is none. Variances of rank correlations: Bonett and Wright 2000 for Spearman's rho,
+    Fieller et al. 1957 for Kendall's tau. The test counts how often an order of the models gives as large a
+    correlation: exact for any distribution, and of up to seven models over all orders. Measured in
+    `benchmarks/coverage.md`: intervals hold the truth in 92 % of studies or more of 4 to 20 models, with heavy tails
+    too; at no correlation p is at most 0.05 and the interval lies clear of zero in at most 5 %.
     """
-    x, y = pair(x, y)
-
-    def models_only(rows: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-        return x[rows], y[rows]
-
-    return _correlation(x, y, models_only, 0, kind=kind, level=level, resamples=resamples, seed=seed)
+    return _correlation(*pair(x, y), 0, kind=kind, level=level, seed=seed)
 
 
 def transfer_correlation(
@@ -123,9 +117,7 @@ def transfer_correlation(
     source_n: npt.ArrayLike | None = None,
     kind: str = "pearson",
     level: float = 0.95,
-    resamples: int = RESAMPLES,
     seed: int = 0,
-    resample_examples: bool = True,
 ) -> Correlation:
     """Correlation of logit(source accuracy) with the mean over tasks of the log odds of transfer accuracy.
 
@@ -133,30 +125,14 @@ def transfer_correlation(
     source_n: those of the source, one number or [models]. Without n the plain logit is taken. After Kornblith et
     al. 2019.
 
-    The interval is a percentile bootstrap over models. Where n (or source_n) is given and resample_examples
-    holds, each resample also draws its accuracies anew as binomial counts of n: the noise of finite test sets
-    comes on top of what the measured numbers hold of it already, so with small test sets the interval leans
-    towards 0. Draws are independent between models although they share test images, which errs on the wide
-    side; and binomial also for metrics that are no proportions, which is an approximation.
+    Interval and test are those of `correlation_interval`, over models: of the accuracies as they were measured, whose
+    noise, from finite test sets, is part of their scatter.
     """
     source, values = fractions(source), table(fractions(values))
     if source.shape != values.shape[:1]:
         raise BadInput(f"source: one value per model expected ({len(values)}), {source.shape} found")
-    x, y = log_odds(source, source_n), mean_log_odds(values, n)
-    sizes = None if n is None else np.broadcast_to(np.asarray(n), values.shape)
-    source_sizes = None if source_n is None else np.broadcast_to(np.asarray(source_n), source.shape)
-
-    def draw(rows: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-        noisy_source, noisy = source[rows], values[rows]
-        drawn_source_n = None if source_sizes is None else source_sizes[rows]
-        if drawn_source_n is not None and resample_examples:
-            noisy_source = rng.binomial(drawn_source_n, noisy_source) / drawn_source_n
-        if sizes is not None and resample_examples:
-            noisy = rng.binomial(sizes[rows], noisy) / sizes[rows]
-        drawn_n = None if sizes is None else sizes[rows]
-        return log_odds(noisy_source, drawn_source_n), log_odds(noisy, drawn_n).mean(axis=2)
-
-    return _correlation(x, y, draw, values.shape[1], kind=kind, level=level, resamples=resamples, seed=seed)
+    x, y = pair(log_odds(source, source_n), mean_log_odds(values, n))
+    return _correlation(x, y, values.shape[1], kind=kind, level=level, seed=seed)
 
 
 def leave_one_family_out(
@@ -166,60 +142,56 @@ def leave_one_family_out(
     *,
     kind: str = "pearson",
     level: float = 0.95,
-    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Correlation]:
     """The correlation without each family of models in turn: does one of them carry it?
 
-    x, y: [models], log odds as a rule; families: one name per model.
+    x, y: [models], log odds as a rule; families: one name per model, or each model's own name.
     """
     x, y = pair(x, y)
     if len(families) != len(x):
         raise BadInput(f"families: one per model expected ({len(x)}), {len(families)} found")
     names = np.asarray(families)
     return {
-        str(left): correlation_interval(
-            x[names != left], y[names != left], kind=kind, level=level, resamples=resamples, seed=seed
-        )
+        str(left): correlation_interval(x[names != left], y[names != left], kind=kind, level=level, seed=seed)
         for left in dict.fromkeys(families)
     }
 
 
-def _correlation(
-    x: Array,
-    y: Array,
-    draw: Callable[[Array, np.random.Generator], tuple[Array, Array]],
-    tasks: int,
-    *,
-    kind: str,
-    level: float,
-    resamples: int,
-    seed: int,
-) -> Correlation:
-    """draw: rows of models [r, m] -> x and y [r, m] of a resample."""
-    rowwise, rng, tail = _rowwise(kind), np.random.default_rng(seed), tail_of(level)
-    models, low, high, undefined = len(x), np.nan, np.nan, 0
+def _correlation(x: Array, y: Array, tasks: int, *, kind: str, level: float, seed: int) -> Correlation:
+    rowwise, models = _rowwise(kind), len(x)
     slope, intercept = least_squares(x[None], y[None])
-    if models > FEWEST:
-        # Kendall's pairs of models and the tasks are what a chunk has to hold.
-        drawn = [
-            np.where(distinct(rows) >= FEWEST, rowwise(*draw(rows, rng)), np.nan)
-            for rows in point_draws(models, resamples, models * max(models, tasks), rng)
-        ]
-        r = np.concatenate(drawn)
-        undefined = int(np.isnan(r).sum())
-        if undefined < resamples:
-            low, high = np.quantile(r[~np.isnan(r)], [tail, 1 - tail])
+    r, low, high, p = _correlate(kind, x, y), np.nan, np.nan, np.nan
+    if models > FEWEST and not math.isnan(r):
+        rest = np.array([np.delete(np.arange(models), at) for at in range(models)])
+        low, high = correlation_bounds(r, rowwise(x[rest], y[rest]), _variance(kind, r, models), level=level)
+    if models >= FEWEST_JUDGED and not math.isnan(r):
+        p = _permutation_p(rowwise, x, y, seed)
     return Correlation(
-        r=_correlate(kind, x, y),
-        low=float(low),
-        high=float(high),
+        r=r,
+        low=low,
+        high=high,
+        p=p,
         models=models,
         tasks=tasks,
         kind=kind,
         level=level,
         slope=float(slope[0]),
         intercept=float(intercept[0]),
-        resamples=resamples if models > FEWEST else 0,
-        undefined=undefined,
     )
+
+
+def _variance(kind: str, r: float, models: int) -> float:
+    """Of atanh(r)."""
+    if kind == "kendall":
+        return 0.437 / (models - 4) if models > 4 else math.inf
+    return (1 + r**2 / 2 if kind == "spearman" else 1.0) / (models - 3)
+
+
+def _permutation_p(rowwise: Callable[[Array, Array], Array], x: Array, y: Array, seed: int) -> float:
+    shuffled, start, found = y[orders(len(y), seed)], 0, []
+    for size in chunks(len(shuffled), len(y) ** 2):  # of which Kendall's tau makes pairs
+        rows = shuffled[start : start + size]
+        found.append(abs(rowwise(np.broadcast_to(x, rows.shape), rows)))
+        start += size
+    return float(p_values(np.concatenate(found))[0])

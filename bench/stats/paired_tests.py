@@ -12,7 +12,7 @@ from featune.engine.errors import BadInput
 from featune.engine.metrics import Array
 
 from .intervals import RESAMPLES, Interval, chunks, tail_of
-from .study_values import pair
+from .study_values import ROUNDING, pair, tied
 
 PERMUTATIONS = 100_000  # Chen et al. 2020 (SimCLR)
 
@@ -60,17 +60,18 @@ def permutation_test(
 ) -> PairedTest:
     """How often does exchanging the two models' predictions at random, image by image, part them as far?
 
-    right_a, right_b: as in `mcnemar`. classes: labels [n], for the difference of mean per-class accuracy
+    right_a, right_b: as in `mcnemar`, or shares of several seeds, from 0 to 1. classes: labels [n], for the
+    difference of mean per-class accuracy
     instead of accuracy. p is (1 + as extreme) / (1 + samples), two-sided, so never 0. The recipe of Chen et
     al. 2020 (SimCLR, appendix on transfer learning), after Kornblith et al. 2019.
 
     An exchange flips the sign of an image's difference, and images whose differences have the same size flip
     as one binomial count: the sum is drawn exactly without drawing an image.
     """
-    a, b = _both_right(right_a, right_b)
+    a, b = _both_right(right_a, right_b, shares=True)
     share = np.full(len(a), 1 / len(a)) if classes is None else _class_shares(classes, right_a, right_b)
     differences = (a - b) * share
-    sizes, flips = np.unique(abs(differences[differences != 0]), return_counts=True)
+    sizes, flips = np.unique(tied(abs(differences[differences != 0])), return_counts=True)
     rng = np.random.default_rng(seed)
     observed, extreme = abs(differences.sum()), 0
     for size in chunks(samples, max(1, len(sizes))):
@@ -117,14 +118,15 @@ def paired_difference(
     return Interval(float((a - b).mean()), float(low), float(high), len(a), level, "percentile", resamples)
 
 
-def _both_right(right_a: npt.ArrayLike, right_b: npt.ArrayLike) -> tuple[Array, Array]:
+def _both_right(right_a: npt.ArrayLike, right_b: npt.ArrayLike, shares: bool = False) -> tuple[Array, Array]:
     a, b = np.asarray(right_a, dtype=np.float64), np.asarray(right_b, dtype=np.float64)
     if a.ndim != 1 or a.shape != b.shape:
         raise BadInput(f"correctness: the same examples expected of both models, {a.shape} and {b.shape} found")
     if (np.isnan(a) != np.isnan(b)).any():
         raise BadInput("correctness: the same examples have to count for both models; NaN differs")
     a, b = a[~np.isnan(a)], b[~np.isnan(b)]
-    if not len(a) or not np.isin(a, (0, 1)).all() or not np.isin(b, (0, 1)).all():
+    whole = shares or (np.isin(a, (0, 1)).all() and np.isin(b, (0, 1)).all())
+    if not len(a) or not whole or min(a.min(), b.min()) < 0 or max(a.max(), b.max()) > 1:
         raise BadInput("correctness: 0 or 1 for at least one example expected")
     return a, b
 
@@ -156,7 +158,9 @@ def across_tasks(a: npt.ArrayLike, b: npt.ArrayLike, *, level: float = 0.95) -> 
     apart, tasks, tail = a - b, len(a), tail_of(level)
     if tasks < 1:
         raise BadInput("a and b: at least one task expected")
-    mean = float(apart.mean())
+    if np.ptp(apart) <= ROUNDING * max(abs(a).max(), abs(b).max()):
+        apart = np.full(tasks, apart[0])
+    mean = float(apart[0] if np.ptp(apart) == 0 else apart.mean())
     if tasks < 2 or np.ptp(apart) == 0:
         p = 1.0 if tasks > 1 and mean == 0 else np.nan
         return TasksTest(p, mean, np.nan, np.nan, np.nan, tasks, level)

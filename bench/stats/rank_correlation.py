@@ -6,8 +6,11 @@ entries occur or a column is constant: such a correlation says nothing.
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from featune.engine.metrics import Array
+
+from .intervals import chunks
 
 FEWEST_RANKED = 3
 
@@ -35,6 +38,44 @@ def _tau_ranked_by(x: Array, y: Array, counts: Array) -> Array:
         return (weights * (signs @ counts)).sum(axis=0)
 
     return _quotient(product(up * across), product(up**2), product(across**2), counts)
+
+
+def shuffled_tau(x: Array, y: Array, rows: NDArray[np.int64]) -> Array:
+    """The weighted tau of x [m] with y [m] in each of many orders of the models, rows [r, m]: [r]."""
+    found, start = [], 0
+    of = _tau_of_distinct if len(set(x)) == len(x) and len(set(y)) == len(y) else _tau_with_ties
+    for size in chunks(len(rows), len(x) ** 2, 1 << 18):
+        found.append(of(x, y, rows[start : start + size]))
+        start += size
+    tau = np.concatenate(found)
+    return tau if len(x) >= FEWEST_RANKED else np.full(len(tau), np.nan)
+
+
+def _tau_of_distinct(x: Array, y: Array, rows: NDArray[np.int64]) -> Array:
+    """Each number's weight, a row of the table of all pairs, moves with it: a product of matrices serves all orders."""
+    m = len(x)
+    up, across = np.sign(x[:, None] - x), np.sign(y[:, None] - y)
+    by_x, by_y = (1.0 / (1 + np.argsort(np.argsort(-column))) for column in (x, y))
+    cells = (rows[:, :, None] * m + rows[:, None]).reshape(len(rows), m * m)
+    shared = across.ravel()[cells] @ (by_x[:, None] * up).ravel() + (by_y[:, None] * across).ravel()[cells] @ up.ravel()
+    return np.asarray(shared / (2 * (m - 1) * by_x.sum()))
+
+
+def _tau_with_ties(x: Array, y: Array, rows: NDArray[np.int64]) -> Array:
+    shuffled = y[rows]
+    x = np.broadcast_to(x, shuffled.shape)
+    return (_tau_by_rows(x, shuffled) + _tau_by_rows(shuffled, x)) / 2
+
+
+def _tau_by_rows(ranked: Array, other: Array) -> Array:
+    """Tau of each row of `ranked` [r, m] with that of `other`, pairs weighted by the ranks of the first, ties ranked by
+    the other."""
+    place = np.argsort(np.lexsort((-other, -ranked), axis=-1), axis=-1)
+    weights = 1.0 / (1 + place)
+    up, across = (np.sign(column[:, :, None] - column[:, None]) for column in (ranked, other))
+    shared, one, both = (np.einsum("rm,rm->r", weights, of.sum(axis=-1)) for of in (up * across, up**2, across**2))
+    defined = (one > 0) & (both > 0)
+    return np.where(defined, np.clip(shared / np.sqrt(np.where(defined, one * both, 1.0)), -1, 1), np.nan)
 
 
 def weighted_spearman(x: Array, y: Array, counts: Array) -> Array:

@@ -1,9 +1,8 @@
-"""Least-squares lines over models, with bootstrap bands and ranges of their slopes.
+"""Least-squares lines over models, with the bands and the ranges of their slopes that Student's t gives.
 
-Models are resampled as points. What has no value (a line through two points, or over a constant) is NaN.
+What has no value (a line through two points, or over a constant) is NaN.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,15 +10,15 @@ import numpy.typing as npt
 
 from featune.engine.metrics import Array
 
-from .intervals import RESAMPLES, chunks, tail_of
-from .study_values import fractions, pair
+from .intervals import tail_of
+from .study_values import ROUNDING, fractions, pair
 
 FEWEST = 3  # points with which a correlation or a slope means something
 
 
 @dataclass(frozen=True)
 class Line:
-    """A least-squares line with a bootstrap band: line, low, high at `at`; n points."""
+    """A least-squares line with its band: line, low, high at `at`; n points."""
 
     at: Array
     line: Array
@@ -31,79 +30,51 @@ class Line:
     intercept: float
     n: int
     level: float
-    resamples: int
-    undefined: int
 
 
-def fit_line(
-    x: npt.ArrayLike,
-    y: npt.ArrayLike,
-    at: npt.ArrayLike,
-    *,
-    level: float = 0.95,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Line:
-    """The least-squares line of y [m] on x [m], with a percentile bootstrap band at the points `at`.
+def fit_line(x: npt.ArrayLike, y: npt.ArrayLike, at: npt.ArrayLike, *, level: float = 0.95) -> Line:
+    """The least-squares line of y [m] on x [m], with the band that holds the true line at each of `at`.
 
-    Points (models) are resampled; resamples with fewer than three different points or a constant x are left
-    out. Fewer than three points, or a constant x, give NaN throughout; three points give a line but no band.
+    Band and slope are Student's with m - 2 degrees of freedom: exact where points scatter normally about the line,
+    whatever x is. Fewer than three points, or a constant x, give NaN throughout; three points give a line but no band.
     """
+    from scipy.stats import t
+
     x, y = pair(x, y)
-    at, tail = np.asarray(at, dtype=np.float64), tail_of(level)
+    at, tail, m = np.asarray(at, dtype=np.float64), tail_of(level), len(x)
     slope, intercept = (float(part[0]) for part in least_squares(x[None], y[None]))
-    slopes, intercepts = np.empty(0), np.empty(0)
-    if len(x) > FEWEST:
-        rng = np.random.default_rng(seed)
-        fits = [
-            np.where(distinct(rows) >= FEWEST, np.stack(least_squares(x[rows], y[rows])), np.nan)
-            for rows in point_draws(len(x), resamples, len(x), rng)
-        ]
-        slopes, intercepts = np.concatenate(fits, axis=1)
-    fitted = ~np.isnan(slopes)
-    shares, none = [tail, 1 - tail], np.full(at.shape, np.nan)
-    band, slope_range = (none, none), (np.nan, np.nan)
-    if fitted.any():
-        band = tuple(np.quantile(intercepts[fitted] + np.multiply.outer(at, slopes[fitted]), shares, axis=-1))
-        slope_range = tuple(np.quantile(slopes[fitted], shares))
+    line, half, slope_half = intercept + slope * at, np.full(at.shape, np.nan), np.nan
+    if m > FEWEST and not np.isnan(slope):
+        apart = x - x.mean()
+        scatter = np.sqrt(((y - intercept - slope * x) ** 2).sum() / (m - 2))
+        quantile = float(t.ppf(1 - tail, m - 2))
+        slope_half = quantile * scatter / np.sqrt((apart**2).sum())
+        half = quantile * scatter * np.sqrt(1 / m + (at - x.mean()) ** 2 / (apart**2).sum())
     return Line(
         at=at,
-        line=intercept + slope * at,
-        low=band[0],
-        high=band[1],
+        line=line,
+        low=line - half,
+        high=line + half,
         slope=slope,
-        slope_low=float(slope_range[0]),
-        slope_high=float(slope_range[1]),
+        slope_low=float(slope - slope_half),
+        slope_high=float(slope + slope_half),
         intercept=intercept,
-        n=len(x),
+        n=m,
         level=level,
-        resamples=len(slopes),
-        undefined=int((~fitted).sum()),
     )
 
 
-def slope_above(
-    source: npt.ArrayLike,
-    values: npt.ArrayLike,
-    threshold: float,
-    *,
-    level: float = 0.95,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Line:
-    """The line of a task's metric on source accuracy over the models above a threshold of it; all fractions.
+def slope_above(source: npt.ArrayLike, values: npt.ArrayLike, threshold: float, *, level: float = 0.95) -> Line:
+    """The line of a task's metric on source accuracy over the models at or above a bound of it; all fractions.
 
-    Fang et al. 2023, Figure 1: points gained on the task per point of ImageNet accuracy, above 70 %. The line
+    Fang et al. 2023, Figure 1: points gained on the task per point of ImageNet accuracy, from 70 % on. The line
     runs from the lowest to the highest of these models; NaN with fewer than three. `n` counts them.
     """
     source, values = pair(fractions(source), values)
-    above = source > threshold
+    above = source >= threshold - ROUNDING
     x = source[above]
     ends = np.array([x.min(), x.max()]) if len(x) else np.full(2, np.nan)
-    return fit_line(x, values[above], ends, level=level, resamples=resamples, seed=seed)
-
-
-# --- Points drawn with replacement
+    return fit_line(x, values[above], ends, level=level)
 
 
 def least_squares(x: Array, y: Array) -> tuple[Array, Array]:
@@ -116,13 +87,3 @@ def least_squares(x: Array, y: Array) -> tuple[Array, Array]:
     shared = (apart * (y - mean[:, None])).sum(axis=1)
     slope = np.divide(shared, spread, out=np.full(len(x), np.nan), where=spread > 0)
     return slope, mean - slope * about
-
-
-def point_draws(models: int, resamples: int, width: int, rng: np.random.Generator) -> Iterator[Array]:
-    for size in chunks(resamples, width):
-        yield rng.integers(0, models, size=(size, models))
-
-
-def distinct(rows: Array) -> Array:
-    """How many different numbers each row of [r, m] holds."""
-    return 1 + (np.diff(np.sort(rows, axis=1), axis=1) > 0).sum(axis=1)

@@ -16,6 +16,8 @@ from featune.engine.metrics import METRICS, Array, Metric
 
 from .intervals import BOOTSTRAP_METHODS, PROPORTION_METHODS, RESAMPLES, Interval, bootstrap
 
+ROUNDING = 1e-13  # of the largest number: what arithmetic alone may part
+
 
 def interval(
     metric: str | Metric,
@@ -77,7 +79,21 @@ def pair(x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Array, Array]:
         raise BadInput(f"x and y: one number each per model expected, {x.shape} and {y.shape} found")
     if not (np.isfinite(x) & np.isfinite(y)).all():
         raise BadInput(f"x and y: finite numbers expected; not so at {np.flatnonzero(~np.isfinite(x + y)).tolist()}")
-    return x, y
+    return tied(x), tied(y)
+
+
+def tied(values: Array) -> Array:
+    """The numbers [m] with those made equal that differ by rounding alone, which no statistic may take for more.
+
+    Rounding: 1e-13 of the largest size, as scipy's `pearsonr` warns of nearly constant numbers.
+    """
+    if not values.size:
+        return values
+    order = np.argsort(values, kind="stable")
+    steps = np.diff(values[order]) > ROUNDING * abs(values).max()
+    group = np.concatenate([[0], np.cumsum(steps)])
+    first = values[order][np.searchsorted(group, np.arange(group[-1] + 1))]
+    return np.asarray(first[group][np.argsort(order, kind="stable")])
 
 
 # --- Log odds

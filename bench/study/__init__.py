@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from .definition import Study
     from .estimates import known_estimates, run_estimates
     from .executors import Executor, default_jobs, processes
-    from .measuring import measured
+    from .measuring import measured, rights
     from .model_speeds import known_speeds
     from .probe_command import (
         BACKEND_OF,
@@ -51,6 +51,7 @@ __all__ = [
     "probe_tables",
     "processes",
     "read_study",
+    "rights",
     "run_estimates",
     "run_whole",
     "source_of",

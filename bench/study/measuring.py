@@ -1,11 +1,13 @@
 """Measure one cell.
 
-`measured` is the one function in the project that opens a test split, after the regime has made its choice.
+`measured` is the one function in the project that opens a test split for a number, after the regime has made its
+choice; `rights` reads its labels again, beside scores that are kept.
 """
 
+import contextlib
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from featune.export.backends import artefact, graph_target
 from featune.export.commands import SAMPLE, sample_images
 
 from ..regimes import REGIMES, Bench, metric_options
-from ..results import Cell, Row
+from ..results import Cell, Right, Row, class_facts
 from ..stats import interval
 from ..tasks import Task
 from .definition import Study
@@ -76,7 +78,33 @@ def _value(study: Study, cell: Cell, spec: ModelSpec, task: Task) -> tuple[float
     options = metric_options(scorer.details)
     value = METRICS[task.metric](truth, scores, **options)
     low, high = interval(task.metric, truth, scores, seed=cell.seed, **options)
-    return value, (low, high), len(test), scores, {"n_train": len(train), "n_val": len(val), **scorer.details}
+    facts = class_facts(train.truth(len(task.classes), task.multilabel, masked=True), truth, scores)
+    details = {"n_train": len(train), "n_val": len(val), **facts, **scorer.details}
+    return value, (low, high), len(test), scores, details
+
+
+def rights(study: Study, rows: Sequence[Row]) -> dict[Cell, Right]:
+    """Which test images each finished cell got right, by the scores that were kept: what paired tests are made of.
+
+    Cells whose scores are missing or are not what their row says have none, nor have those of metrics without a right
+    and a wrong. Nothing is chosen by what is read here of the test split.
+    """
+    found: dict[Cell, Right] = {}
+    truths: dict[str, Any] = {}
+    for row in rows:
+        metric = METRICS.get(row.metric)
+        if row.error or row.scores_digest is None or metric is None or metric.per_example is None:
+            continue
+        task = study.task(row.cell.task)
+        if task.multilabel:
+            continue
+        if task.name not in truths:
+            truths[task.name] = task.load("test").truth(len(task.classes), False)
+        with contextlib.suppress(FeatuneError):
+            scores = study.runs.scores(row)
+            if len(scores) == len(truths[task.name]):
+                found[row.cell] = Right(metric.per_example(truths[task.name], scores), truths[task.name])
+    return found
 
 
 def export_graph(study: Study, pair: tuple[ModelSpec, Task]) -> str | None:

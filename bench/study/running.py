@@ -34,7 +34,9 @@ def run(
     return [described(study, rows[cell]) for cell in cells]
 
 
-def run_whole(study: Study, execute: Executor, progress: Progress) -> tuple[list[Row], list[Speed]]:
+def run_whole(
+    study: Study, execute: Executor, progress: Progress, *, remeasure_speed: bool = False
+) -> tuple[list[Row], list[Speed]]:
     """Checked exports, throughput, and every cell, with progress; a failed export fails its cells, not the study."""
     if study.threads:
         limit_threads(study.threads)  # throughput is measured in this process
@@ -45,7 +47,7 @@ def run_whole(study: Study, execute: Executor, progress: Progress) -> tuple[list
                 progress.say(f"failed: export of {spec.name}: {brief(error)}")
             advance(done, len(graphs))
     with progress.stage("throughput") as advance:
-        found = speeds(study, on_speed=advance)
+        found = speeds(study, on_speed=advance, remeasure=remeasure_speed)
     outlook = Outlook(study, jobs_of(execute))
     with progress.stage("cells") as advance:
         if outlook.waiting:

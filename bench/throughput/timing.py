@@ -11,6 +11,7 @@ from torch import Tensor
 from featune.engine.runners import Runner
 
 from ..results import Speed
+from .load import LoadWatch
 
 SCOPES = {"a": "kernel only, data resident", "b": "with host-device copies", "c": "from files"}
 
@@ -46,8 +47,9 @@ def speed(
     images: Tensor,
     samples: list[float],
     precision: str = "fp32",
+    watch: LoadWatch | None = None,
 ) -> Speed:
-    """The samples as one row of a report, in scope (a)."""
+    """The samples as one row of a report, in scope (a). watch: of the machine while they were taken."""
     median = statistics.median(samples)
     return Speed(
         model=model,
@@ -61,6 +63,8 @@ def speed(
         median_ms=1000 * median,
         p95_ms=1000 * float(np.percentile(samples, 95)),
         iterations=len(samples),
+        loaded=watch is not None and watch.loaded(not images.is_cuda),
+        others_busy=None if watch is None else round(watch.others, 2),
     )
 
 

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from ..images import Labelled
 from ..models import ModelSpec, View, fresh_classifier, with_channels
+from ..store import plain
 from .loop import HERE, Diverged, Run, predict, train
 from .recipe import Recipe
 
+TRAIN_SAMPLE = 1000  # training images on which a trained model is looked at, drawn evenly
 Validation = Callable[[NDArray[np.float32]], float]  # scores [n_val, classes] -> a value, more is better
 
 
@@ -80,5 +82,28 @@ def finetune(
     if run.work:
         for path in run.work.glob("*.pt"):
             path.unlink()
-    details = {"learning_rate": best, "tried": {f"{rate:g}": value for rate, value in tried.items()}}
+    details = {
+        "learning_rate": best,
+        "tried": {f"{rate:g}": value for rate, value in tried.items()},
+        "rates": list(rates),
+        "recipe": plain(recipe),
+        **_train_accuracy(model, data.train, spec.view, run.device, data.truth),
+    }
     return Finetuned(model, spec.view, details, run.device)
+
+
+def _train_accuracy(
+    model: nn.Module, train: Labelled, view: View, device: str, truth: Callable[[Labelled], Tensor]
+) -> dict[str, Any]:
+    """The share of the train images (of `TRAIN_SAMPLE` at most) that the model gets right: did it learn them?
+
+    Of several classes per image, the share of the image's known classes that it tells from the others at 0.
+    """
+    chosen = np.unique(np.linspace(0, len(train) - 1, min(len(train), TRAIN_SAMPLE)).round().astype(np.int64))
+    items = train.take(chosen.tolist())
+    known, scores = truth(items).numpy(), predict(model, items, view, device)
+    if known.ndim == 1:
+        return {"train_top1": float((scores.argmax(axis=1) == known).mean()), "train_images": len(items)}
+    judged = known >= 0
+    right = ((scores > 0) == (known > 0)) & judged
+    return {"train_label_accuracy": float(right.sum() / max(1, judged.sum())), "train_images": len(items)}

@@ -1,7 +1,7 @@
 """Axes in log odds that read in percent: where they end, and the round percentages marked on them."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -19,7 +19,8 @@ def percent_ticks(limits: Limits, pixels: float, gap: float) -> list[tuple[float
     """(log odds, text) for round percentages inside the limits, at least `gap` px apart.
 
     Even steps where they fit all along the axis, about five of them. Otherwise, as near 0 and 100 %, uneven
-    ones: coarse grids come first, a finer one fills holes, and only until there are four ticks.
+    ones: coarse grids come first, a finer one fills holes, and only until there are four ticks. Where the outermost
+    tick lies far from the axis' end, where points may be, one more stands between them.
     """
     scale = pixels / (limits[1] - limits[0])
     grids = [{percent: _logit(percent) for percent in grid} for grid in _even_grids(limits, most=40)]
@@ -30,7 +31,7 @@ def percent_ticks(limits: Limits, pixels: float, gap: float) -> list[tuple[float
             fitting.append(even)
     if fitting:
         best = min(fitting, key=lambda even: abs(len(even) - 5))
-        return [(at, f"{percent:.10g} %") for percent, at in best.items()]
+        return _texts(_to_the_ends(best, limits, scale, gap))
     chosen: dict[float, float] = {}
     for grid in [*_UNEVEN_GRIDS, *grids]:
         for percent in grid:
@@ -40,7 +41,37 @@ def percent_ticks(limits: Limits, pixels: float, gap: float) -> list[tuple[float
                 chosen[percent] = at
         if len(chosen) >= 4:
             break
-    return [(at, f"{percent:.10g} %") for percent, at in sorted(chosen.items())]
+    return _texts(_to_the_ends(chosen, limits, scale, gap))
+
+
+def _texts(ticks: Mapping[float, float]) -> list[tuple[float, str]]:
+    return [(at, f"{percent:.10g} %") for percent, at in sorted(ticks.items())]
+
+
+FAR = 0.15  # of the axis: no outermost tick is farther from the end, where round percentages allow it
+
+
+def _to_the_ends(ticks: Mapping[float, float], limits: Limits, scale: float, gap: float) -> dict[float, float]:
+    """The ticks, with the roundest percentage near an end of the axis that the outermost tick leaves far away."""
+    found = dict(ticks)
+    far = FAR * (limits[1] - limits[0])
+    for end, inward in ((limits[0], 1), (limits[1], -1)):
+        nearest = min((abs(at - end) for at in found.values()), default=math.inf)
+        if nearest <= far:
+            continue
+        for grid in [*_UNEVEN_GRIDS, *_even_grids(limits, most=400)]:
+            clear = {
+                percent: _logit(percent)
+                for percent in grid
+                if limits[0] <= _logit(percent) <= limits[1]
+                and all(abs(_logit(percent) - other) * scale >= gap for other in found.values())
+            }
+            near = [percent for percent, at in clear.items() if 0 <= inward * (at - end) <= far]
+            if near:
+                best = min(near, key=lambda percent: abs(clear[percent] - end))
+                found[best] = clear[best]
+                break
+    return found
 
 
 _UNEVEN_GRIDS = (

@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 WIDTH = 360
 TEXT = 11
-INK, MUTED, RULE = "#1b1f24", "#59636e", "#d8dde3"
+INK, MUTED, RULE, TRACK = "#1b1f24", "#59636e", "#d8dde3", "#aab2bb"
 # Okabe and Ito's palette, without its yellow (too pale for a line on white).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 SHAPES = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .axis import percent_ticks
-from .marks import INK, MUTED, WIDTH, Bar, Limits, Mark, Panel, Series
+from .marks import INK, MUTED, TRACK, WIDTH, Bar, Limits, Mark, Panel, Series
 from .text_labels import shortened, write_labels
 
 SIZES = {"o": 7, "s": 6.5, "D": 6, "P": 8, "X": 8, "^": 8, "v": 8, "<": 8, ">": 8, "*": 10}
@@ -28,7 +28,8 @@ def scatter_panel(
 ) -> Panel:
     """Points with error bars and fitted lines on two log-odds axes with ticks in percent.
 
-    named: write each mark's label beside it. note: a line under the title. powers: x is log10 of a count.
+    named: write each mark's label beside it, or beside the highest of those that share it. note: a line
+    under the title. powers: x is log10 of a count.
     """
 
     def draw(axes: Any) -> None:
@@ -44,7 +45,8 @@ def scatter_panel(
             _draw_series(axes, one)
         if named:
             marks = [mark for one in series for mark in one.marks]
-            write_labels(axes, marks, [one.line for one in series if one.line])
+            highest = {mark.label: mark for mark in sorted(marks, key=lambda mark: mark.y)}
+            write_labels(axes, list(highest.values()), [one.line for one in series if one.line], marks)
 
     return Panel(name, description, height, draw, top=44 if note else 28)
 
@@ -67,7 +69,7 @@ def dot_panel(
             _row_name(axes, text, at, 12)
             found = [mark.x for one in series for mark in one.marks]
             if found:
-                axes.plot([min(found), max(found)], [at + 0.18] * 2, color="#aab2bb", linewidth=1.2, zorder=2)
+                axes.plot([min(found), max(found)], [at + 0.18] * 2, color=TRACK, linewidth=1.2, zorder=2)
             for place, one in enumerate(series):
                 level = at + 0.18 + 0.07 * (place - (len(series) - 1) / 2)
                 for mark in one.marks:

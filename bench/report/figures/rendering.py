@@ -13,7 +13,7 @@ import numpy as np
 
 from featune.engine.store import written_whole
 
-from .marks import INK, MUTED, RULE, TEXT, WIDTH, Key, Panel
+from .marks import COLOURS, INK, MUTED, RULE, TEXT, TRACK, WIDTH, Key, Panel
 from .text_labels import text_width
 
 STYLE: dict[str, Any] = {
@@ -44,6 +44,10 @@ STYLE: dict[str, Any] = {
     "xtick.minor.bottom": False,
     "xtick.major.size": 3,
     "ytick.major.size": 3,
+}
+# Colours that the page gives names to, so that its dark scheme can change them (report.html.j2).
+NAMED = {"#ffffff": "page", INK: "ink", MUTED: "muted", RULE: "rule", TRACK: "track"} | {
+    colour.lower(): f"c{at}" for at, colour in enumerate(COLOURS, 1)
 }
 # What a browser shows; where it has none of these narrower faces, it falls back to the measured one.
 _FACES = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
@@ -76,8 +80,18 @@ def key_svg(colour: str, shape: str) -> str:
     points = " ".join(f"{7 + 10 * x:.2f},{7 - 10 * y:.2f}" for x, y in np.asarray(polygon))
     return (
         f'<svg class="glyph" viewBox="0 0 14 14" width="14" height="14" aria-hidden="true">'
-        f'<polygon points="{points}" fill="{colour}"/></svg>'
+        f'<polygon points="{points}" style="fill: {_named(colour)}"/></svg>'
     )
+
+
+def _named(style: str) -> str:
+    """The style with the page's names for its colours, which stand behind where the page has none."""
+
+    def name(found: re.Match[str]) -> str:
+        colour = found.group().lower()
+        return f"var(--{NAMED[colour]}, {colour})" if colour in NAMED else colour
+
+    return re.sub(r"#[0-9a-fA-F]{6}\b", name, style)
 
 
 def write_png(path: Path, panels: Sequence[Panel], keys: Sequence[Key] = ()) -> None:
@@ -181,4 +195,4 @@ def _detach(root: ElementTree.Element, prefix: str) -> None:
             else:
                 value = value.replace("url(#", f"url(#{prefix}").replace("'DejaVu Sans'", _FACES)
             del element.attrib[name]
-            element.set(plain, value)
+            element.set(plain, _named(value) if plain == "style" else value)

@@ -36,14 +36,17 @@ def shortened(text: str, room: float, bold: bool = False) -> str:
     return text[:1] + "…"
 
 
-def write_labels(axes: Any, marks: Sequence[Mark], lines: Sequence[Line]) -> None:
-    """Each mark's label at the free place nearest to it; greedy, crowded marks first."""
+def write_labels(axes: Any, marks: Sequence[Mark], lines: Sequence[Line], drawn: Sequence[Mark] = ()) -> None:
+    """Each mark's label at the free place nearest to it; greedy, crowded marks first. drawn: marks to keep clear of,
+    where more than the labelled ones."""
     unit = axes.figure.dpi / 72
     points = axes.transData.transform([(mark.x, mark.y) for mark in marks]) / unit
     frame = axes.get_window_extent()
     bounds = (frame.x0 / unit, frame.y0 / unit, frame.x1 / unit, frame.y1 / unit)
-    blocked = [((x - 5, y - 5, x + 5, y + 5), 6.0) for x, y in points]
-    for mark in marks:
+    every = drawn or marks
+    places = axes.transData.transform([(mark.x, mark.y) for mark in every]) / unit
+    blocked = [((x - 5, y - 5, x + 5, y + 5), 6.0) for x, y in places]
+    for mark in every:
         if mark.low is not None and mark.high is not None:
             (x, low), (_, high) = axes.transData.transform([(mark.x, mark.low), (mark.x, mark.high)]) / unit
             blocked.append(((x - 1, low, x + 1, high), 4.0))
@@ -53,8 +56,7 @@ def write_labels(axes: Any, marks: Sequence[Mark], lines: Sequence[Line]) -> Non
     crowd = [int(np.sum(np.hypot(*(points - point).T) < 60)) for point in points]
     for at in sorted(range(len(marks)), key=lambda index: (-crowd[index], points[index][0])):
         text, point = shortened(marks[at].label, 150), points[at]
-        places = [(_cost(box, blocked, bounds, point), box) for box in _candidates(point, text_width(text))]
-        best = min(places)[1]
+        best = min((_cost(box, blocked, bounds, point), box) for box in _candidates(point, text_width(text)))[1]
         blocked.append((best, 20.0))
         _write_label(axes, text, best, point, unit)
 

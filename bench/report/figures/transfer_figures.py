@@ -31,10 +31,10 @@ from .speed_figure import throughput_figure
 
 
 def report_figures(
-    results: Results, found: Sequence[Transfer], speeds: Sequence[Speed], source_name: str, seed: int
+    results: Results, found: Sequence[Transfer], speeds: Sequence[Speed], source_name: str
 ) -> list[Figure]:
     drawn = [
-        _transfer_figure(results, found, source_name, seed),
+        _transfer_figure(results, found, source_name),
         _task_figure(results, source_name),
         _regime_figure(results),
         throughput_figure(speeds, results),
@@ -45,7 +45,7 @@ def report_figures(
 # --- Transfer against source accuracy
 
 
-def _transfer_figure(results: Results, found: Sequence[Transfer], source_name: str, seed: int) -> Figure | None:
+def _transfer_figure(results: Results, found: Sequence[Transfer], source_name: str) -> Figure | None:
     means = [one for one in found if not one.task]
     if not means:
         return None
@@ -58,10 +58,10 @@ def _transfer_figure(results: Results, found: Sequence[Transfer], source_name: s
             low, high = mean_interval([results.entries[task, model, one.regime] for task in one.tasks])
             _, left, right = source_log_odds(results, model)
             marks.append(Mark(names[model], shapes[results.family.get(model, "")], x, y, low, high, left, right))
-        series.append(Series(one.regime, styles[one.regime][0], tuple(marks), _line(one, seed)))
+        series.append(Series(one.regime, styles[one.regime][0], tuple(marks), _line(one)))
     across = limits_of([x for one in series for x in sides(one.marks)], 0.12)
     # Every panel is as many log odds tall, so that slopes compare; regimes side by side are another figure.
-    tall = max(high - low for low, high in (limits_of(ends(one.marks)) for one in series))
+    tall = max(high - low for low, high in map(_limits, series))
     panels = tuple(
         _transfer_panel(f"transfer-{at}", one, drawn, source_name, across, tall)
         for at, (one, drawn) in enumerate(zip(means, series, strict=True))
@@ -76,7 +76,7 @@ def _transfer_panel(name: str, one: Transfer, series: Series, source_name: str, 
         note = f"r\u00a0=\u00a0{signed(one.r)} ({signed(one.low)} to {signed(one.high)}), {note}"
     several = len(one.tasks) > 1
     axis = f"Accuracy, mean over {len(one.tasks)} tasks" if several else f"Accuracy on {printable(one.tasks[0])}"
-    low, high = limits_of(ends(series.marks))
+    low, high = _limits(series)
     middle = (low + high) / 2
     description = f"{capital(label(one.regime))}: {axis.lower()}, against {source_name} accuracy. {note}."
     return scatter_panel(
@@ -91,10 +91,16 @@ def _transfer_panel(name: str, one: Transfer, series: Series, source_name: str, 
     )
 
 
-def _line(one: Transfer, seed: int) -> Line | None:
+def _limits(series: Series) -> Limits:
+    """Ends of the vertical axis, which holds marks and the line."""
+    line = series.line
+    return limits_of([*ends(series.marks), *(() if line is None else (float(line.y[0]), float(line.y[-1])))])
+
+
+def _line(one: Transfer) -> Line | None:
     if one.slope is None:
         return None
-    fit = fit_line(one.x, one.y, np.linspace(one.x.min(), one.x.max(), 40), seed=seed)
+    fit = fit_line(one.x, one.y, np.linspace(one.x.min(), one.x.max(), 40))
     known = bool(np.isfinite(fit.low).all())
     return Line(fit.at, fit.line, fit.low if known else None, fit.high if known else None)
 
@@ -110,7 +116,7 @@ def _transfer_caption(results: Results, means: Sequence[Transfer], source_name: 
     if len(means) > 1:
         parts.append("Panels differ in where their vertical axis starts, not in its scale.")
     if any(one.r is not None for one in means):
-        parts.append("Line: least squares; band: 95\u00a0%, from drawing models with replacement.")
+        parts.append("Line: least squares; band: 95\u00a0%, Student’s.")
     if "scratch" in results.regimes:
         parts.append(
             f"From scratch is the control: those weights never saw {source_name}, so what correlation is "
@@ -140,20 +146,21 @@ def _task_figure(results: Results, source_name: str) -> Figure | None:
             panels.append(_task_panel(results, task, series, source_name, f"task-{len(panels)}"))
     caption = (
         f"Each task by itself: {source_name} accuracy against the task’s metric, both in log odds, one point "
-        "per model and regime, regimes a little apart; bars: 95\u00a0% intervals. The vertical axes differ."
+        "per model and regime, regimes a little apart, named at its highest; bars: 95\u00a0% intervals. The "
+        "vertical axes differ."
     )
-    return Figure("tasks", caption, tuple(panels), (regime_key(results),))
+    return Figure("tasks", caption, tuple(panels), (regime_key(results), *number_key(results)))
 
 
 def _task_series(results: Results, task: str) -> list[Series]:
-    styles, found = regime_styles(results), []
+    styles, names, found = regime_styles(results), point_names(results), []
     for at, regime in enumerate(results.regimes):
         marks = []
         for model in results.source_top1:
             entry = results.entries.get((task, model, regime))
             if entry is not None and entry.value is not None:
                 x, _, _ = source_log_odds(results, model)
-                marks.append(Mark(model, styles[regime][1], x, *entry_log_odds(entry)))
+                marks.append(Mark(names[model], styles[regime][1], x, *entry_log_odds(entry)))
         shift = 4 * (at - (len(results.regimes) - 1) / 2)
         if marks:
             found.append(Series(regime, styles[regime][0], tuple(marks), shift=shift))
@@ -173,7 +180,8 @@ def _task_panel(results: Results, task: str, series: Sequence[Series], source_na
             limits_of([mark.x for mark in marks], 0.1),
             limits_of(ends(marks)),
         ),
-        height=270,
+        named=True,
+        height=300,
     )
 
 

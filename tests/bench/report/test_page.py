@@ -4,11 +4,12 @@ import dataclasses
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from report_rows import REGIMES, failed, lines_of, page, row, speed, speeds, study, table_cells
 
-from featune.bench.report import correlation_lines, write_report
-from featune.bench.results import Row
+from featune.bench.report import correlation_lines, speed_lines, write_report
+from featune.bench.results import Right, Row
 
 # --- Words and cells
 
@@ -42,17 +43,86 @@ def test_seeds_are_averaged_and_said(tmp_path: Path) -> None:
     assert "means over seeds" in html
 
 
-def test_few_models_are_called_few(tmp_path: Path) -> None:
-    assert "read it as a sketch" in page(tmp_path / "few", study(6, 1, ("probe",)))
-    assert "read it as a sketch" not in page(tmp_path / "many", study(12, 1, ("probe",)))
-    assert all("too few models" in line for line in correlation_lines(study(3)))
+def test_few_models_are_told_what_they_can_show_and_five_have_no_verdict(tmp_path: Path) -> None:
+    assert "With 6 models only a correlation of about 0.81 or more" in page(tmp_path / "few", study(6, 1, ("probe",)))
+    assert "only a correlation of about" not in page(tmp_path / "many", study(20, 1, ("probe",)))
+    for models in (3, 4, 5):
+        assert all("too few models" in line for line in correlation_lines(study(models)))
+        html = page(tmp_path / str(models), study(models))
+        assert "a verdict needs 6" in html
+        assert "Models with higher ImageNet accuracy" not in html
 
 
-def test_a_lead_counts_only_where_intervals_are_apart(tmp_path: Path) -> None:
+def test_without_scores_a_lead_counts_where_intervals_are_apart(tmp_path: Path) -> None:
     apart = [row("a", "digits", right=100), row("b", "digits", right=300)]
-    assert "lies clear of the runner-up" in page(tmp_path / "apart", apart)
+    assert "is settled (by intervals that lie clear of each other)" in page(tmp_path / "apart", apart)
     close = [row("a", "digits", right=298), row("b", "digits", right=300)]
-    assert "no lead is settled" in page(tmp_path / "close", close)
+    assert "settled in none (by intervals" in page(tmp_path / "close", close)
+
+
+def test_with_scores_a_lead_is_judged_by_a_paired_test(tmp_path: Path) -> None:
+    rows = [row("nfnet", "photographs", right=150), row("byobnet", "photographs", right=135)]
+    b = np.arange(360) < 135
+    a = (np.arange(360) < 150) & (np.arange(360) != 3)  # 15 images that b gets wrong, one that it gets right
+    right = {one.cell: Right(which.astype(float), np.zeros(360, int)) for one, which in zip(rows, (a, b), strict=True)}
+    assert "settled in none (by intervals" in page(tmp_path / "intervals", rows)
+    html = page(tmp_path / "paired", rows, right=right)
+    assert "is settled (by paired tests on the same test images, p at most 0.05)" in html
+
+
+def test_a_range_of_pairs_is_called_one(tmp_path: Path) -> None:
+    assert "points, and single pairs range from" in page(tmp_path, study(6))
+
+
+def test_failed_and_collapsed_models_are_named_in_the_opening(tmp_path: Path) -> None:
+    facts = {
+        "test_classes": 10,
+        "majority_test": 0.14,
+        "majority_train": 0.12,
+        "train_top1": 0.12,
+        "learning_rate": 5e-4,
+    }
+    rows = [
+        failed(row("broken", "digits", "finetune")),
+        row("flat", "digits", "finetune", right=52, details=facts | {"predicted_classes": 1}),
+        row("short", "digits", "finetune", right=50, details=facts | {"predicted_classes": 4, "recipe": {"epochs": 1}}),
+    ]
+    html = page(tmp_path, rows)
+    opening = html.partition('aria-label="Answer"')[2].partition("</section>")[0]
+    assert "as it failed: broken (fine-tuned on digits)" in opening
+    assert "says nothing of the model: flat (fine-tuned on digits)" in opening
+    assert "Best: short" in opening  # the flat one has more, and no merit in it
+    cells = table_cells(html)
+    assert any("collapsed: predicts one class" in text for text in cells)
+    assert "14.0 / 12.0" in cells
+    assert "no better than the most frequent class" in html
+    assert "epochs 1" in html
+    lines = {line["model"]: line for line in lines_of(tmp_path / "results.csv")}
+    assert (lines["flat"]["train_top1"], lines["flat"]["majority_test"]) == ("0.12", "0.14")
+    assert lines["flat"]["faults"].startswith("collapsed")
+    said = " ".join(correlation_lines(rows))
+    assert "as it failed: broken" in said
+    assert "nothing of the model: flat" in said
+
+
+def test_speeds_under_load_are_marked_on_the_page_and_in_the_terminal(tmp_path: Path) -> None:
+    found = [speed("a", "torch", 29.5, loaded=True), speed("b", "torch", 134.0)]
+    html = page(tmp_path, [row("a", "digits"), row("b", "digits")], found)
+    assert any(text == "29.5measured under load" for text in table_cells(html))
+    assert "--remeasure-speed" in html
+    assert "1 of 2 speeds were measured under load (a)" in speed_lines(found)[0]
+    assert speed_lines(found[1:]) == []
+
+
+def test_colours_of_drawings_and_keys_are_the_pages_names_so_that_a_dark_scheme_changes_them(tmp_path: Path) -> None:
+    html = page(tmp_path, study(6), speeds(6))
+    assert "prefers-color-scheme: dark" in html
+    named = set(re.findall(r"var\(--([a-z0-9]+), #", html))
+    dark = html.partition("prefers-color-scheme: dark")[2].partition("</style>")[0]
+    assert {"page", "ink", "muted", "rule", "c1", "c2", "c3"} <= named
+    assert all(f"--{name}:" in dark for name in named)
+    drawings = html.partition("<figure")[2]
+    assert not re.findall(r"(?<!, )#[0-9a-f]{6}(?=[;\"])", drawings)
 
 
 def test_the_page_says_how_many_images_each_split_has(tmp_path: Path) -> None:

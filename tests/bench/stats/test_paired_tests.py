@@ -102,3 +102,19 @@ def test_the_test_across_tasks_is_scipys_paired_t_test():
     assert np.isnan(across_tasks([1], [2]).p)
     assert np.isnan(across_tasks([1, 2], [0, 1]).p)
     assert across_tasks([1, 2], [1, 2]).p == 1
+
+
+def test_tasks_that_differ_alike_but_for_rounding_have_no_spread():
+    found = across_tasks([0.1 + 0.2, 0.5, 0.7], [0.2, 0.4, 0.6])
+    assert found.difference == pytest.approx(0.1)
+    assert np.isnan(found.p)
+
+
+def test_shares_of_several_seeds_are_exchanged_image_by_image():
+    a, b = np.array([1.0, 0.5, 1.0, 0.5]), np.array([0.0, 0.0, 0.5, 0.5])
+    # Differences 1, 1/2, 1/2, 0: of eight signs two part the models as far.
+    assert permutation_test(a, b).p == pytest.approx(0.25, abs=0.01)
+    with pytest.raises(BadInput, match="0 or 1"):
+        mcnemar(a, b)
+    with pytest.raises(BadInput, match="0 or 1"):
+        permutation_test(a + 1, b)

@@ -9,10 +9,11 @@ import pytest
 from featune.bench.data import Source, prepare
 from featune.bench.progress import Silent
 from featune.bench.regimes import ProbeSetting, Setting
-from featune.bench.results import Cell, Row, RunStore
-from featune.bench.study import Study, finished, known_speeds, processes, run_whole
+from featune.bench.results import Cell, Row, RunStore, Speed
+from featune.bench.study import Study, finished, known_speeds, processes, rights, run_whole
 from featune.bench.study.executors import in_process
 from featune.bench.study.measuring import measure
+from featune.bench.study.model_speeds import speeds
 from featune.bench.study.running import Outlook, brief, run
 from featune.engine.errors import BadInput
 from featune.engine.finetune import Recipe
@@ -145,13 +146,11 @@ def test_a_test_split_is_opened_after_the_regime_has_chosen(study: Study, monkey
 
 def test_a_whole_run_measures_each_models_speed_on_both_backends(study: Study) -> None:
     probe_only = dataclasses.replace(study, regimes={"probe": REGIMES["probe"]})
-    rows, speeds = run_whole(probe_only, in_process, Silent())
+    rows, found = run_whole(probe_only, in_process, Silent())
     assert len(rows) == 2
-    assert [(s.model, s.backend) for s in speeds] == [
-        (m, b) for m in ("net0", "net1") for b in ("torch", "onnxruntime")
-    ]
-    assert all(s.images_per_second > 0 and s.scope == "a" for s in speeds)
-    assert known_speeds(probe_only) == speeds
+    assert [(s.model, s.backend) for s in found] == [(m, b) for m in ("net0", "net1") for b in ("torch", "onnxruntime")]
+    assert all(s.images_per_second > 0 and s.scope == "a" for s in found)
+    assert known_speeds(probe_only) == found
 
 
 def test_a_study_of_a_gpu_is_reported_on_a_machine_without_one(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,3 +230,53 @@ def test_a_damaged_row_is_named_with_its_remedy(tmp_path: Path) -> None:
     store.path(cell).write_text(json.dumps({"cell": {}}))
     with pytest.raises(BadInput, match="remove it to measure again"):
         store.load(cell)
+
+
+def test_rows_tell_what_an_accuracy_is_to_be_seen_beside(study: Study) -> None:
+    for row in run(dataclasses.replace(study, models=study.models[:1]), in_process):
+        assert row.details["majority_test"] == pytest.approx(1 / 3)
+        assert row.details["test_classes"] == 3
+        if row.cell.regime != "probe":
+            assert row.details["recipe"]["epochs"] == 4
+            assert 0 <= row.details["train_top1"] <= 1
+            assert row.details["train_images"] == 24
+
+
+def test_which_images_were_right_is_read_from_the_kept_scores(study: Study) -> None:
+    probe_only = dataclasses.replace(study, regimes={"probe": REGIMES["probe"]})
+    rows = run(probe_only, in_process)
+    found = rights(probe_only, rows)
+    assert {cell: one.correct.mean() for cell, one in found.items()} == {row.cell: row.value for row in rows}
+    assert (found[rows[0].cell].classes == study.tasks[0].load("test").truth(3)).all()
+    probe_only.runs.path(rows[0].cell).with_suffix(".npy").unlink()
+    assert set(rights(probe_only, rows)) == {rows[1].cell}
+    assert rights(probe_only, [dataclasses.replace(row, scores_digest=None) for row in rows]) == {}
+
+
+def test_speeds_under_load_are_measured_again_and_quiet_ones_kept(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = iter([(29.5, True), (50.0, False), (20.0, True), (134.0, False), (99.0, False), (98.0, False)])
+    one = dataclasses.replace(study, models=study.models[:1])
+    measured = []
+
+    def fake(study: Study, spec: ModelSpec, backend: str, sample: object) -> Speed:
+        measured.append(backend)
+        rate, loaded = next(rates)
+        return Speed(spec.name, backend, "fp32", "cpu", 32, 1, "a", rate, 1.0, 1.0, 5, loaded)
+
+    monkeypatch.setattr("featune.bench.study.model_speeds._speed", fake)
+    assert [found.images_per_second for found in speeds(one)] == [29.5, 50.0]
+    busy = speeds(one)  # the machine is still busy, and slower
+    assert [(found.images_per_second, found.loaded) for found in busy] == [(29.5, True), (50.0, False)]
+    assert [(found.images_per_second, found.loaded) for found in speeds(one)] == [(134.0, False), (50.0, False)]
+    assert [found.images_per_second for found in speeds(one)] == [134.0, 50.0]
+    assert measured == ["torch", "onnxruntime", "torch", "torch"]
+    assert [found.images_per_second for found in speeds(one, remeasure=True)] == [99.0, 98.0]
+
+
+def test_speeds_of_before_load_was_watched_are_still_read(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = {"model": "x", "backend": "torch", "precision": "fp32", "device": "cpu", "batch": 32, "threads": 1,
+           "scope": "a", "images_per_second": 5.0, "median_ms": 1.0, "p95_ms": 1.0, "iterations": 5}  # fmt: skip
+    monkeypatch.setattr("featune.bench.study.model_speeds.read_json", lambda path: old)
+    assert {(found.loaded, found.others_busy) for found in known_speeds(study)} == {(False, None)}

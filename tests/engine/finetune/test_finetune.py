@@ -71,6 +71,9 @@ def test_the_learning_rate_is_chosen_on_val_and_reported(spec: ModelSpec, items:
     tuned = finetune(spec, TrainVal(items, items, 3), lambda scores: METRICS["top1"](truth, scores), recipe, seed=0)
     assert tuned.details["learning_rate"] == 0.02
     assert set(tuned.details["tried"]) == {"1e-06", "0.02"}
+    assert tuned.details["rates"] == [1e-6, 0.02]
+    assert tuned.details["recipe"]["epochs"] == 15
+    assert tuned.details["train_top1"] == METRICS["top1"](truth, tuned(items))
     assert tuned(items).shape == (11, 3)
     assert tuned(items).dtype == np.float32
 

@@ -1,0 +1,98 @@
+"""What may be said of few models: permutation tests, claims judged together, and intervals that cover.
+
+How often the intervals cover and how often a verdict is false is simulated by `benchmarks/coverage.py`.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from featune.engine.errors import BadInput
+from featune.engine.metrics import Array
+
+from .intervals import tail_of
+
+FEWEST_JUDGED = 6  # models: below, a permutation test has hardly a p-value under 0.05, and no verdict is given
+ERROR = 0.05  # how often a verdict may be false
+ALL_ORDERS = 5040  # of seven models; of more, orders are drawn
+DRAWN_ORDERS = 2000
+
+
+def orders(models: int, seed: int = 0, drawn: int = DRAWN_ORDERS) -> npt.NDArray[np.int64]:
+    """Orders of the models [r, models], the given one first: all of up to seven, drawn ones of more.
+
+    Drawn ones make a test that is exact too, as the given order is counted among them (Phipson and Smyth 2010).
+    """
+    if math.factorial(min(models, 20)) <= ALL_ORDERS:
+        every = np.zeros((1, 0), dtype=np.int64)
+        for model in range(models):  # put in at every place, the last first, so that the given order comes first
+            every = np.concatenate([np.insert(every, place, model, axis=1) for place in range(model, -1, -1)])
+        return every
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permuted(np.tile(np.arange(models), (drawn - 1, 1)), axis=1)
+    return np.concatenate([np.arange(models)[None], shuffled])
+
+
+def p_values(statistics: Array) -> Array:
+    """For each of the statistics [..., r] the share of the r that are as large; the larger, the more it tells."""
+    order = np.sort(statistics, axis=-1)
+    shares = [
+        len(row) - np.searchsorted(row, of - 1e-9, side="left")
+        for row, of in zip(order.reshape(-1, order.shape[-1]), statistics.reshape(-1, order.shape[-1]), strict=True)
+    ]
+    return np.reshape(shares, statistics.shape) / statistics.shape[-1]
+
+
+def judged_together(statistics: Array) -> Array:
+    """p-value of each claim among all of them: any false one at 0.05 has a chance of at most 0.05 [claims].
+
+    statistics: [claims, r], of the data as they are in the first column and of the same r orders of the models in
+    the others. Westfall and Young's (1993) smallest p-value: a claim's p is compared with the smallest that any
+    claim has in each order, which takes account of how claims hang together.
+    """
+    if statistics.ndim != 2 or not statistics.size:
+        raise BadInput(f"statistics: [claims, orders] expected, {statistics.shape} found")
+    each = p_values(statistics)
+    return (each.min(axis=0) <= each[:, :1] + 1e-12).mean(axis=1)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """The p-values adjusted for one another, whatever they have in common (Holm 1979)."""
+    found, largest = np.ones(len(p)), 0.0
+    for rank, at in enumerate(np.argsort(p, kind="stable")):
+        largest = max(largest, min(1.0, (len(p) - rank) * p[at]))
+        found[at] = largest
+    return found.tolist()
+
+
+def jackknife_error(without: npt.ArrayLike) -> float:
+    """Standard error of a statistic by its values without each model in turn [models]."""
+    without = np.asarray(without, dtype=np.float64)
+    models = len(without)
+    return float(np.sqrt((models - 1) / models * ((without - without.mean()) ** 2).sum()))
+
+
+def correlation_bounds(
+    value: float, without: npt.ArrayLike, variance: float, *, level: float = 0.95, most: float = 1.0
+) -> tuple[float, float]:
+    """Interval of a correlation over models, on the scale of Fisher's z = atanh(r).
+
+    value: of all models; without: of all but each [models]. variance: of z where nothing is known of the numbers'
+    distribution, 1 / (models - 3) for Pearson's r of normal ones (Fisher 1921). It is too small for heavy tails, so
+    that the jackknife's error, with Student's quantile of models - 2 degrees of freedom, takes its place where that
+    gives more. most: z is that of at most this value, for correlations of ranks, of which 1 is no certainty.
+    """
+    from scipy.stats import norm, t
+
+    if abs(value) >= 1 and most >= 1:
+        return value, value
+    tail, edge = tail_of(level), min(most, float(np.nextafter(1.0, 0.0)))
+    others = np.nan_to_num(np.asarray(without, dtype=np.float64))  # constant without one model: nothing is left of r
+    error = jackknife_error(np.arctanh(np.clip(others, -edge, edge)))
+    half = max(float(norm.ppf(1 - tail)) * math.sqrt(variance), float(t.ppf(1 - tail, max(1, len(others) - 2))) * error)
+    z = math.atanh(min(max(value, -edge), edge))
+    low = -1.0 if value <= -edge else math.tanh(z - half)
+    high = 1.0 if value >= edge else math.tanh(z + half)
+    return low, high
