@@ -1,6 +1,7 @@
 """Images in tar shards, read in place: WebDataset's samples, and tars of folders."""
 
 import dataclasses
+import itertools
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -9,6 +10,7 @@ from typing import Any
 
 from featune.engine.errors import BadInput, Missing
 from featune.engine.images import IMAGE_SUFFIXES, address, encoded
+from featune.engine.paths import inside
 
 from ..catalogue import Archive, fetch
 from ..progress import Progress
@@ -20,6 +22,8 @@ from .tar_members import members
 Sample = dict[str, str]  # the address of each of a sample's files, by extension
 USUAL = [name for names in CALLED.values() for name in names]  # words that name a split
 INFO = ("_info.json", "info.json")
+RANGE = re.compile(r"\{(-?\d+)\.\.(-?\d+)")
+MOST_SHARDS, DIGITS = 100_000, 12
 
 
 def read_wds(request: Request, progress: Progress) -> Data:
@@ -152,12 +156,22 @@ def _of_folder(request: Request, folder: Path) -> list[str]:
     if request.split and (".tar" in request.split or ".." in request.split):
         return _expanded(request.split.partition("|")[0])  # timm's `pattern|number of samples`
     if splits:
-        return [shard for split in chosen_splits(request, splits) for shard in splits[split]["filenames"]]
+        return [shard for split in chosen_splits(request, splits) for shard in _filenames(folder, splits[split])]
     word = _word(request.split or "")
     found = [name for name in there if request.split in (None, ALL) or word.search(name)]
     if not found:
         raise BadInput(f"{request.text}: no shard of split {request.split!r} found; {len(there)} shards are there")
     return found
+
+
+def _filenames(folder: Path, split: Any) -> list[str]:
+    """The shards that the folder's info names for a split, none of them outside the folder."""
+    names = split.get("filenames") if isinstance(split, dict) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise BadInput(f"{folder}: a split of {' or '.join(INFO)} has no list `filenames`; give each split one")
+    for name in names:
+        inside(folder, name, "the shard")
+    return names
 
 
 def _read_info(path: Path) -> dict[str, Any] | None:
@@ -166,29 +180,45 @@ def _read_info(path: Path) -> dict[str, Any] | None:
         return info if isinstance(info.get("splits"), dict) else None
     except FileNotFoundError:
         return None
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise BadInput(f"{path}: {error}; expected a JSON object with the splits") from error
 
 
 def _expanded(pattern: str) -> list[str]:
+    """The shards of a pattern as WebDataset expands it. Raises BadInput for more of them than anyone has."""
     try:
-        from webdataset.shardlists import expand_urls
+        from braceexpand import braceexpand
+        from webdataset.shardlists import envsubst
     except ImportError as error:
         raise Missing("webdataset is not installed, which wds/ needs; pip install 'featune[data]'") from error
-    return list(expand_urls(pattern))
+    ranges = RANGE.findall(pattern)
+    too_many = any(
+        max(len(first), len(last)) > DIGITS or abs(int(last) - int(first)) >= MOST_SHARDS for first, last in ranges
+    )
+    try:
+        lazy = itertools.chain.from_iterable(braceexpand(envsubst(part)) for part in pattern.split("::"))
+        found = [] if too_many else list(itertools.islice(lazy, MOST_SHARDS + 1))
+    except (ValueError, RecursionError, KeyError) as error:
+        raise BadInput(f"wds/{pattern[:200]}: {error}; check the pattern's braces") from error
+    if too_many or len(found) > MOST_SHARDS:
+        raise BadInput(f"wds/{pattern[:200]}: more than {MOST_SHARDS:,} shards found; check the pattern's ranges")
+    return found
 
 
 def _fetched(request: Request, progress: Progress) -> tuple[Path, list[str]]:
-    """The shards of a web address, kept whole under root/wds/<host and folder>."""
-    urls = [Archive(url, None) for url in _expanded(request.rest)]
+    """The shards of a web address, kept whole under root/wds/<host and folder>.
+
+    Raises BadInput, before anything is fetched, for an address whose parts are no names of folders.
+    """
     base = request.folder.absolute() / "wds"
+    archives = [Archive(url, None) for url in _expanded(request.rest)]
+    files = [inside(base, archive.url.partition("://")[2], "the address") for archive in archives]
     found = []
-    for archive in urls:
-        folder = archive.url.partition("://")[2].rpartition("/")[0]
-        if not (base / folder / archive.name).exists() and not request.download:
-            raise Missing(f"{base / folder / archive.name}: no such file; give --download to fetch {archive.url}")
+    for archive, file in zip(archives, files, strict=True):
+        if not file.exists() and not request.download:
+            raise Missing(f"{file}: no such file; give --download to fetch {archive.url}")
         with progress.stage(archive.name) as advance:
-            found.append(fetch(archive, base / folder, advance).relative_to(base).as_posix())
+            found.append(fetch(archive, file.parent, advance).relative_to(base).as_posix())
     return base, found
 
 
@@ -203,7 +233,7 @@ def _target(request: Request, base: Path, sample: Sample) -> Any:
         raise BadInput(f"{request.text}: no json with a field {key} in a sample of {', '.join(sorted(sample))}")
     try:
         fields = json.loads(encoded(base / sample["json"]))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"{base / sample['json']}: not JSON ({error}); pack the shard again") from error
     if not isinstance(fields, dict):
         raise BadInput(f"{base / sample['json']}: an object with {key} expected; pack the shard again")
