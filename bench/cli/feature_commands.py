@@ -200,12 +200,10 @@ def features_verify(keys: Keys = None, store: Store = None) -> None:
     Example: featune features verify
     """
     with errors():
-        from ..features import damaged_keys, full_key, stored_entries
+        from ..features import damaged_keys, full_key, recorded_keys
 
         root = _root(store)
-        chosen = [full_key(root, key) for key in keys or []] or [
-            each.key for each in stored_entries(root) if each.state == "complete"
-        ]
+        chosen = [full_key(root, key) for key in keys or []] or recorded_keys(root)
         wrong = damaged_keys(root, chosen)
         for key in wrong:
             print(f"{key}: damaged; it is not used, and made again when asked for")
@@ -227,6 +225,7 @@ def features_remove(
     """
     with errors():
         from featune.engine.errors import BadInput
+        from featune.engine.store import remove_stale
 
         from ..features import clear_store, full_key, remove_stored, unfinished_keys
 
@@ -240,7 +239,9 @@ def features_remove(
         count, freed = clear_store(root, say) if everything else (len(chosen), remove_stored(root, chosen, say=say))
         if unfinished and not everything:
             parts = unfinished_keys(root)
-            count, freed = count + len(parts), freed + remove_stored(root, parts, parts=True, say=say)
+            left, size = remove_stale(root)  # files that killed writes left
+            count, freed = count + len(parts) + left, freed + size
+            freed += remove_stored(root, parts, parts=True, say=say)
         print(f"{count} removed, {freed / 1e6:.1f} MB")
 
 
