@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .channels import with_channels
-    from .factories import sources_digest
+    from .factories import require_own, sources_digest
     from .from_entry import spec_from_entry, spec_from_string
     from .from_module import is_in_memory, spec_from_module
     from .hub import HUB_NAMES, LOCAL
@@ -27,6 +27,7 @@ __all__ = [
     "feature_width",
     "fresh_classifier",
     "is_in_memory",
+    "require_own",
     "source_model",
     "sources_digest",
     "spec_from_entry",
