@@ -3,6 +3,17 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .plan import (
+        Labels,
+        Plan,
+        estimate_path,
+        load_plan,
+        plan_path,
+        read_estimate,
+        read_speed,
+        save_plan,
+        speed_path,
+    )
     from .rows import Cell, Estimate, Row, RunStore, Speed
     from .table import FROZEN, Results, clear_lead, collect, complete_block, gains, ranking, row_order, without_holes
     from .transfer import Transfer, correlations, entry_log_odds, mean_interval, source_log_odds, verdict
@@ -32,6 +43,8 @@ __all__ = [
     "SCOPES",
     "Cell",
     "Estimate",
+    "Labels",
+    "Plan",
     "Results",
     "Row",
     "RunStore",
@@ -44,21 +57,28 @@ __all__ = [
     "correlations",
     "counted",
     "entry_log_odds",
+    "estimate_path",
     "gains",
     "interval_text",
     "joined",
     "label",
+    "load_plan",
     "mean_interval",
     "metric_name",
     "number_text",
+    "plan_path",
     "printable",
     "ranking",
+    "read_estimate",
+    "read_speed",
     "row_order",
+    "save_plan",
     "scope_letter",
     "short_label",
     "signed",
     "signed_points",
     "source_log_odds",
+    "speed_path",
     "value_text",
     "verdict",
     "without_holes",
