@@ -74,7 +74,7 @@ def _write_or_remove(path: Path, text: str | None) -> None:
 def correlation_lines(results: Results | Sequence[Row], source_name: str = "ImageNet", seed: int = 0) -> list[str]:
     """One sentence per regime, for the terminal."""
     table = results if isinstance(results, Results) else collect(results)
-    return [sentence(one, source_name) for one in correlations(table, seed) if not one.task]
+    return [sentence(one, source_name) for one in correlations(table, seed, means_only=True)]
 
 
 def estimator_lines(
