@@ -12,8 +12,7 @@ import typer
 from .terminal import Json, Quiet, counts, errors, progress_of
 
 if TYPE_CHECKING:
-    from ..progress import Progress
-    from ..results import Row, Speed
+    from ..results import Estimate, Plan, Row, Speed
     from ..study import Executor, Study
 
 STUDIES = "Studies"
@@ -27,6 +26,9 @@ Jobs = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the results. (default: runs/NAME)")]
 StudyPath = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file.")]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Let the file name any installed function, and download to any folder.")
+]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:N. (default: the file's)")]
 
 
@@ -46,10 +48,12 @@ def demo(
     """
     with errors():
         from ..demo import demo as run_demo
+        from ..study import known_estimates
 
         progress = progress_of(quiet)
         study, rows, speeds = run_demo(out, seed, executor(jobs), progress)
-        _finish(study, rows, speeds, progress, as_json, command=f"featune demo --seed {seed}", seed=seed)
+        estimates = known_estimates(study)
+        _finish(study, out, rows, speeds, estimates, as_json, command=f"featune demo --seed {seed}", seed=seed)
 
 
 @study_app.command("run")
@@ -58,6 +62,7 @@ def study_run(
     out: Out = None,
     jobs: Jobs = None,
     device: Device = None,
+    trust: Trust = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -66,78 +71,80 @@ def study_run(
     Example: featune study run studies/quickstart.yaml --out runs/quickstart
     """
     with errors():
-        from ..study import prepared, read_study, run_estimates, run_whole
+        from ..study import known_estimates, prepared, read_study, run_estimates, run_whole, save_plan_of
 
         progress = progress_of(quiet)
-        study, sources = read_study(path, out, device=device, progress=progress)
+        study, sources = read_study(path, out, device=device, progress=progress, trusted=trust)
         study = prepared(dataclasses.replace(study, threads=1), sources, progress)
+        save_plan_of(study, path)
         for task in study.tasks:
             progress.say(f"{task.name}: {len(task.classes)} classes, {counts(task.counts)}; {task.source}")
             for note in task.notes:
                 progress.say(f"{task.name}: {note}")
         rows, speeds = run_whole(study, executor(jobs), progress)
         run_estimates(study, executor(jobs), progress)
-        _finish(study, rows, speeds, progress, as_json, command=f"featune study run {path}")
+        estimates = known_estimates(study)
+        _finish(study, Path(study.out), rows, speeds, estimates, as_json, command=f"featune study run {path}")
 
 
 @study_app.command("status")
 def study_status(path: StudyPath, out: Out = None, device: Device = None, as_json: Json = False) -> None:
-    """How many cells are done, failed and waiting.
+    """How many cells are done, failed and waiting, of those that the last run found. Runs and fetches nothing.
 
     Example: featune study status studies/quickstart.yaml
     """
     with errors():
-        study, done = _known(path, out, device)
-        cells = study.cells()
+        from ..results import printable
+        from ..study import known_plan, planned
+
+        plan, out, remarks = known_plan(path, out, device)
+        done = plan.rows(out)
+        total = len(plan.cells) or planned(path)
         failed = [row for row in done if row.error]
         counts = {
-            "cells": len(cells), "done": len(done) - len(failed),
-            "failed": len(failed), "waiting": len(cells) - len(done),
+            "cells": total, "done": len(done) - len(failed), "failed": len(failed), "waiting": total - len(done),
         }  # fmt: skip
+        for remark in remarks:
+            print(f"note: {remark}", file=sys.stderr)
         if as_json:
             print(json.dumps(counts | {"errors": {row.cell.name: row.error for row in failed}}, indent=1))
             return
         print(", ".join(f"{count} {name}" for name, count in counts.items()))
         for row in failed:
-            print(f"{row.cell.task} {row.cell.model} {row.cell.regime}: {last_line(row.error)}")
+            cell = row.cell
+            print(printable(f"{cell.task} {cell.model} {cell.regime}: {last_line(row.error)}"))
 
 
 @study_app.command("report")
 def study_report(
     path: StudyPath, out: Out = None, device: Device = None, quiet: Quiet = False, as_json: Json = False
 ) -> None:
-    """Write the report of the cells that are done so far.
+    """Write the report of the cells that are done so far. Runs and fetches nothing.
 
     Example: featune study report studies/quickstart.yaml
     """
     with errors():
-        from ..study import known_speeds
+        from ..results import RunStore
+        from ..study import known_plan
 
-        study, rows = _known(path, out, device)
+        plan, out, remarks = known_plan(path, out, device)
+        for remark in remarks:
+            print(f"note: {remark}", file=sys.stderr)
+        rows = plan.rows(out)
+        for row in rows:
+            RunStore(out / "runs").check_scores(row)
         _finish(
-            study,
-            rows,
-            known_speeds(study),
-            progress_of(quiet),
-            as_json,
+            plan, out, rows, plan.known_speeds(out), plan.known_estimates(out), as_json,
             command=f"featune study report {path}",
-        )
-
-
-def _known(path: Path, out: Path | None, device: str | None) -> "tuple[Study, list[Row]]":
-    """The study of a file and its rows so far."""
-    from ..study import finished, prepared, read_study
-
-    study, sources = read_study(path, out, device=device)
-    study = prepared(dataclasses.replace(study, threads=1), sources)
-    return study, finished(study)
+        )  # fmt: skip
 
 
 def _finish(
-    study: "Study",
+    study: "Study | Plan",
+    out: Path,
     rows: "Sequence[Row]",
     speeds: "Sequence[Speed]",
-    progress: "Progress",
+    estimates: "Sequence[Estimate]",
     as_json: bool,
     *,
     command: str,
@@ -147,11 +154,9 @@ def _finish(
     from featune.engine.store import plain
 
     from ..report import correlation_lines, estimator_lines, results_table, write_report
-    from ..study import known_estimates
 
-    estimates = known_estimates(study)
     report = write_report(
-        Path(study.out), study.name, rows, speeds, estimates,
+        out, study.name, rows, speeds, estimates,
         notes=study.notes, source_name=study.source_name, command=command, seed=seed,
     )  # fmt: skip
     if as_json:

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .definition import Study
     from .estimates import known_estimates, run_estimates
-    from .executors import Executor, default_jobs, processes
+    from .executors import Executor, Killed, default_jobs, processes
     from .measuring import measured
     from .model_speeds import known_speeds
     from .probe_command import Probed, holds_features, probe_files, probe_model, probe_tables, source_of, study_of
-    from .running import finished, run_whole
+    from .running import finished, known_plan, planned, run_whole, save_plan_of
     from .study_file import prepared, read_study
 else:
     from featune.engine.doors import lazy_exports
@@ -18,14 +18,17 @@ else:
 
 __all__ = [
     "Executor",
+    "Killed",
     "Probed",
     "Study",
     "default_jobs",
     "finished",
     "holds_features",
     "known_estimates",
+    "known_plan",
     "known_speeds",
     "measured",
+    "planned",
     "prepared",
     "probe_files",
     "probe_model",
@@ -34,6 +37,7 @@ __all__ = [
     "read_study",
     "run_estimates",
     "run_whole",
+    "save_plan_of",
     "source_of",
     "study_of",
 ]

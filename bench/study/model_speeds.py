@@ -8,10 +8,10 @@ from pathlib import Path
 from featune.engine.errors import FeatuneError
 from featune.engine.images import Labelled
 from featune.engine.models import ModelSpec, with_channels
-from featune.engine.store import digest, read_json, write_json
+from featune.engine.store import digest, write_json
 from featune.export.backends import open_runner
 
-from ..results import Speed
+from ..results import Speed, read_speed, speed_path
 from ..throughput import measure as measure_speed
 from ..throughput import speed
 from .definition import Study
@@ -29,8 +29,8 @@ def speeds(study: Study, *, on_speed: Callable[[int, int], None] | None = None) 
     pairs = _pairs(study)
     sample = study.tasks[0].load("train")
     for done, (spec, backend) in enumerate(pairs, 1):
-        path = _speed_path(study, spec, backend)
-        if not path.exists():
+        path = speed_path(Path(study.out), _key(study, spec, backend))
+        if read_speed(path, spec.name) is None:
             with contextlib.suppress(FeatuneError):
                 write_json(path, _speed(study, spec, backend, sample))
         if on_speed:
@@ -40,8 +40,13 @@ def speeds(study: Study, *, on_speed: Callable[[int, int], None] | None = None) 
 
 def known_speeds(study: Study) -> list[Speed]:
     """The throughput that was measured on this machine so far."""
-    found = [(spec, read_json(_speed_path(study, spec, backend))) for spec, backend in _pairs(study)]
-    return [Speed(**{**kept, "model": spec.name}) for spec, kept in found if kept]
+    found = [read_speed(speed_path(Path(study.out), key), model) for model, key in speed_keys(study)]
+    return [one for one in found if one]
+
+
+def speed_keys(study: Study) -> list[tuple[str, str]]:
+    """(model, key of the file that keeps its throughput here) for each backend."""
+    return [(spec.name, _key(study, spec, backend)) for spec, backend in _pairs(study)]
 
 
 def _pairs(study: Study) -> list[tuple[ModelSpec, str]]:
@@ -49,9 +54,8 @@ def _pairs(study: Study) -> list[tuple[ModelSpec, str]]:
     return [(with_channels(spec, study.tasks[0].channels), backend) for spec in study.models for backend in backends]
 
 
-def _speed_path(study: Study, spec: ModelSpec, backend: str) -> Path:
-    key = digest([spec.digest, backend, study.device, study.threads, platform.node(), environment(study)])
-    return Path(study.out, "speeds", f"{key}.json")
+def _key(study: Study, spec: ModelSpec, backend: str) -> str:
+    return digest([spec.digest, backend, study.device, study.threads, platform.node(), environment(study)])
 
 
 def _speed(study: Study, spec: ModelSpec, backend: str, sample: Labelled) -> Speed:

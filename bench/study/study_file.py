@@ -8,7 +8,8 @@ from typing import Any
 
 from featune.engine.errors import BadInput, nearest
 from featune.engine.images import Augmentation
-from featune.engine.models import ModelSpec, spec_from_entry
+from featune.engine.models import ModelSpec, require_own, spec_from_entry
+from featune.engine.paths import check_name, is_below
 from featune.engine.store import cache_dir
 from featune.export.backends import check_backend
 
@@ -21,12 +22,20 @@ from .schema import ModelEntry, TaskEntry, parsed, refuse
 
 
 def read_study(
-    path: Path, out: Path | None = None, *, device: str | None = None, progress: Progress | None = None
+    path: Path,
+    out: Path | None = None,
+    *,
+    device: str | None = None,
+    progress: Progress | None = None,
+    trusted: bool = False,
 ) -> tuple[Study, list[Source]]:
     """The study that a file describes, with tasks still to be prepared (`prepared`), and where they lie.
 
     Paths in the file are seen from its folder. Raises one BadInput that lists every problem: unknown keys,
     unknown models (nearest names), missing folders, classes without images.
+
+    A factory is executed here. trusted: it may be of any installed module, and downloads may go to any folder;
+    otherwise both lie below the file's folder.
     """
     entry = parsed(path)
     problems: list[str] = []
@@ -39,9 +48,12 @@ def read_study(
             problems.append(f"{where}: {error}")
             return None
 
-    models = [attempt(f"models[{i}]", partial(_spec, given, folder)) for i, given in enumerate(entry.models)]
+    attempt("name", partial(check_name, "the study's name", entry.name))
+    models = [attempt(f"models[{i}]", partial(_spec, given, folder, trusted)) for i, given in enumerate(entry.models)]
     sources = []
     for i, given in enumerate(entry.tasks):
+        if not trusted and attempt(f"tasks[{i}]", partial(_require_root_below, given, folder)) is None:
+            continue
         folds = _folds(_source(given, folder), given.folds)
         for source in folds:
             if attempt(f"tasks[{i}]", partial(look, source, progress)) is None:
@@ -86,7 +98,19 @@ def prepared(study: Study, sources: list[Source], progress: Progress | None = No
     return study
 
 
-def _spec(given: ModelEntry, folder: Path) -> ModelSpec:
+def _require_root_below(given: TaskEntry, folder: Path) -> bool:
+    """Downloads are written; raises BadInput where the file sends them out of its folder."""
+    if given.download and given.root and not is_below(folder / given.root, [folder]):
+        raise BadInput(
+            f"root {str(given.root)!r:.200} with download lies outside {folder.resolve()}; leave root out, or run with "
+            "--trust if the data may be written there"
+        )
+    return True
+
+
+def _spec(given: ModelEntry, folder: Path, trusted: bool = False) -> ModelSpec:
+    if given.factory and not trusted:
+        require_own(given.factory, [folder])
     return spec_from_entry(given.model_dump(exclude_none=True), folder)
 
 

@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -6,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from featune.bench.study import processes
+from featune.bench.study import Killed, processes
 from featune.bench.study.executors import in_process
 
 
@@ -44,6 +45,30 @@ def test_workers_keep_to_their_threads_and_are_not_this_process() -> None:
 def test_an_error_in_a_worker_reaches_the_caller() -> None:
     with pytest.raises(ValueError, match="item 0"):
         list(processes(1)(fail, [0]))
+
+
+def killed_at_three(number: int) -> int:
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)  # as the system does to a process that takes too much memory
+    return number
+
+
+def test_an_item_whose_process_is_killed_is_told_and_the_others_are_answered() -> None:
+    found = dict(processes(2)(killed_at_three, range(6)))
+    assert [number for number, result in found.items() if isinstance(result, Killed)] == [3]
+    assert sorted(result for result in found.values() if not isinstance(result, Killed)) == [0, 1, 2, 4, 5]
+
+
+def kill_when_first(path: Path) -> str:
+    """Killed where nobody was here before: beside another process there was too little memory for both."""
+    if not path.exists():
+        path.write_text("")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return path.name
+
+
+def test_an_item_that_is_killed_beside_others_and_not_alone_is_answered(tmp_path: Path) -> None:
+    assert dict(processes(1)(kill_when_first, [tmp_path / "a"])) == {tmp_path / "a": "a"}
 
 
 SCRIPT = """
