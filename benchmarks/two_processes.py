@@ -18,15 +18,9 @@ from pathlib import Path
 from typing import Any
 
 
-def study_in(folder: Path) -> Any:
+def write_images(folder: Path) -> None:
     import numpy as np
     from PIL import Image
-
-    from featune.bench.data import Source, prepare
-    from featune.bench.regimes import ProbeSetting
-    from featune.bench.study import Study
-    from featune.engine.finetune import Recipe
-    from featune.engine.models import spec_from_entry
 
     for number in range(30):
         shade = (60, 120, 200)[number % 3]
@@ -34,6 +28,15 @@ def study_in(folder: Path) -> Any:
         file.parent.mkdir(parents=True, exist_ok=True)
         pixels = np.random.default_rng(number).normal(shade, 30, (32, 32, 3)).clip(0, 255).astype(np.uint8)
         Image.fromarray(pixels).save(file)
+
+
+def study_in(folder: Path) -> Any:
+    from featune.bench.data import Source, prepare
+    from featune.bench.regimes import ProbeSetting
+    from featune.bench.study import Study
+    from featune.engine.finetune import Recipe
+    from featune.engine.models import spec_from_entry
+
     task = prepare(Source("shades", folder=folder / "images"), folder / "out" / "tasks")
     spec = spec_from_entry({"architecture": "test_resnet", "pretrained": False, "side": 32})
     recipe = Recipe(epochs=1, batch=8, learning_rates=(0.01, 0.02))
@@ -68,6 +71,7 @@ def work(folder: Path, most: float, seed: int, told: "multiprocessing.Queue[Any]
 
 def at_once(folder: Path, processes: int, most: float, seed: int) -> tuple[list[dict[str, Any]], int]:
     """(what each process found, how many cells they measured in all)."""
+    write_images(folder)
     context = multiprocessing.get_context("spawn")
     told: Any = context.Queue()
     found = [context.Process(target=work, args=(folder, most, seed + number, told)) for number in range(processes)]

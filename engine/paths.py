@@ -46,6 +46,14 @@ def is_below(path: Path, folders: Iterable[Path]) -> bool:
     return any(found.is_relative_to(folder.resolve()) for folder in folders)
 
 
+def is_there(path: Path) -> bool:
+    """Whether a file or folder is there; a name that no file can have is not."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def _fault(name: str) -> str:
     """What is wrong with a name, or nothing."""
     if not name.strip():

@@ -40,7 +40,8 @@ bench.stats: engine.errors engine.metrics
 bench.results: engine.errors engine.paths engine.store engine.metrics bench.stats
 bench.tasks: engine.errors engine.store engine.images engine.metrics
 bench.catalogue: engine.errors engine.paths engine.store bench.progress
-bench.data: engine.errors engine.paths engine.store engine.images bench.progress bench.tasks bench.catalogue
+bench.data: engine.errors engine.machine engine.paths engine.store engine.images bench.progress bench.tasks
+    bench.catalogue
 bench.datasets: engine.errors engine.store engine.images bench.progress bench.tasks bench.catalogue bench.data
 bench.features: engine.errors engine.store engine.images engine.runners engine.features export.commands bench.progress
     bench.tasks bench.data

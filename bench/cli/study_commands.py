@@ -154,10 +154,12 @@ def _finish(
     from featune.engine.store import plain
 
     from ..report import correlation_lines, estimator_lines, results_table, write_report
+    from ..results import collect
 
+    results = collect(rows)
     report = write_report(
         out, study.name, rows, speeds, estimates,
-        notes=study.notes, source_name=study.source_name, command=command, seed=seed,
+        notes=study.notes, source_name=study.source_name, command=command, seed=seed, results=results,
     )  # fmt: skip
     if as_json:
         measured = {"rows": plain(rows), "speeds": plain(speeds), "estimates": plain(estimates)}
@@ -166,9 +168,9 @@ def _finish(
         from rich.console import Console
 
         console = Console(width=None if sys.stdout.isatty() else 120)
-        console.print(results_table(rows))
-        lines = correlation_lines(rows, study.source_name, seed)
-        for line in [*lines, *estimator_lines(rows, estimates, speeds, study.source_name, seed)]:
+        console.print(results_table(results))
+        lines = correlation_lines(results, study.source_name, seed)
+        for line in [*lines, *estimator_lines(results, estimates, speeds, study.source_name, seed)]:
             console.print(line, highlight=False, markup=False)
         console.print(f"report: {report}", highlight=False, markup=False, soft_wrap=True)
     failed = [row for row in rows if row.error]

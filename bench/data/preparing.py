@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from featune.engine.errors import BadImages, BadInput
 from featune.engine.images import Labelled, read_image
+from featune.engine.machine import processors
 from featune.engine.paths import check_name
 from featune.engine.store import read_json, write_json
 
@@ -183,7 +184,7 @@ def check_images(folder: Path, splits: Iterable[Labelled], progress: Progress) -
         return
     files = [(items.file(i), items.channels) for items in parts for i in range(len(items))]
     problems: list[tuple[str, str]] = []
-    with progress.stage(f"decoding {folder.name}") as advance, ThreadPoolExecutor() as pool:
+    with progress.stage(f"decoding {folder.name}") as advance, ThreadPoolExecutor(processors()) as pool:
         for done, found in enumerate(pool.map(lambda file: _problems(*file), files), 1):
             problems += found
             advance(done, total)

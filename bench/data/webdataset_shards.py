@@ -10,7 +10,7 @@ from typing import Any
 
 from featune.engine.errors import BadInput, Missing
 from featune.engine.images import IMAGE_SUFFIXES, address, encoded
-from featune.engine.paths import inside
+from featune.engine.paths import inside, is_there
 
 from ..catalogue import Archive, fetch
 from ..progress import Progress
@@ -104,14 +104,14 @@ def _shards(request: Request, progress: Progress) -> tuple[Path, list[str]]:
     if re.match(r"(pipe:|\w+://)", request.rest):
         raise BadInput(f"{request.text}: shards are read in place; copy them to this machine and give their path")
     base = (request.root or Path()).absolute()
-    if (base / request.rest).is_dir():
+    if is_there(base / request.rest) and (base / request.rest).is_dir():
         base = base / request.rest
         found = _of_folder(request, base)
     elif request.split:
         raise BadInput(f"{request.text}: split {request.split!r} asked for of a pattern; give the folder of the shards")
     else:
         found = _expanded(request.rest)
-    absent = [shard for shard in found if not (base / shard).is_file()]
+    absent = [shard for shard in found if not (is_there(base / shard) and (base / shard).is_file())]
     if absent or not found:
         raise BadInput(
             f"{request.text}: {len(found)} shards expected under {base}, {len(found) - len(absent)} found"
@@ -123,7 +123,7 @@ def _shards(request: Request, progress: Progress) -> tuple[Path, list[str]]:
 def wds_splits(request: Request, progress: Progress) -> list[str]:
     """The splits that a folder's info names, or the usual words in its shards' names; none of a pattern."""
     folder = (request.root or Path()).absolute() / request.rest
-    if not folder.is_dir():
+    if not is_there(folder) or not folder.is_dir():
         return []
     if named := list(_info_splits(folder)):
         return named

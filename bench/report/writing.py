@@ -33,17 +33,18 @@ def write_report(
     source_name: str = "ImageNet",
     command: str = "",
     seed: int = 0,
+    results: Results | None = None,
 ) -> Path:
     """The path of `report.html`, written under `out` with figures/*.png, results.csv and correlations.csv,
     with throughput.csv of the speeds, and with estimates.csv and estimators.csv of the estimates.
 
-    notes: what a reader must know before believing a number. seed: of the bootstrap.
+    notes: what a reader must know before believing a number. seed: of the bootstrap. results: the rows collected.
     Raises BadInput where there is neither a row nor a speed, or `out` cannot be written.
     """
     out = Path(out)
     if not rows and not speeds:
         raise BadInput(f"no results for {out}; run the study first")
-    results = collect(rows)
+    results = results or collect(rows)
     found = correlations(results, seed)
     drawn = report_figures(results, found, speeds, source_name, seed)
     write_text(out / "results.csv", results_csv(rows))
@@ -78,22 +79,23 @@ def correlation_lines(results: Results | Sequence[Row], source_name: str = "Imag
 
 
 def estimator_lines(
-    rows: Sequence[Row],
+    rows: Results | Sequence[Row],
     estimates: Sequence[Estimate],
     speeds: Sequence[Speed] = (),
     source_name: str = "ImageNet",
     seed: int = 0,
 ) -> list[str]:
     """Which cheap score ranks the models, one line per regime, for the terminal."""
-    return judged_lines(judged(collect(rows), estimates, speeds, seed), source_name)
+    table = rows if isinstance(rows, Results) else collect(rows)
+    return judged_lines(judged(table, estimates, speeds, seed), source_name)
 
 
-def results_table(rows: Sequence[Row]) -> "Table":
+def results_table(rows: Results | Sequence[Row]) -> "Table":
     """Models by regimes, task after task, for the terminal; the best of each task and regime in bold."""
     from rich.table import Table
     from rich.text import Text
 
-    results = collect(rows)
+    results = rows if isinstance(rows, Results) else collect(rows)
     table = Table(caption="percent where a metric is a share; in brackets its 95 % interval; best in bold")
     for name in ("task", "n", "model", "source"):
         table.add_column(name, justify="right" if name in ("n", "source") else "left", overflow="fold")

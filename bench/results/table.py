@@ -69,6 +69,11 @@ class Results:
         return self.higher_is_better(task) and task not in self._beyond
 
     @functools.cached_property
+    def kept(self) -> dict[Any, Any]:
+        """What functions of the table alone have found, for who asks again."""
+        return {}
+
+    @functools.cached_property
     def _beyond(self) -> set[str]:
         """The tasks with a number outside 0 to 1."""
         known = ((task, entry.value) for (task, _, _), entry in self.entries.items() if entry.value is not None)

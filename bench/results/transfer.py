@@ -43,8 +43,12 @@ def correlations(results: Results, seed: int = 0, *, means_only: bool = False) -
         tasks = results.fraction_tasks
         known = [model for model in results.models if model in results.source_top1]
         measured = [m for m in known if any(results.value(task, m, regime) is not None for task in tasks)]
-        block = complete_block(results, regime, measured, tasks)
-        found.append(_transfer(results, regime, "", *block, len(measured) - len(block[0]), seed))
+        mean = results.kept.get((regime, seed))  # its bootstrap takes seconds, and page and terminal both ask
+        if mean is None:
+            block = complete_block(results, regime, measured, tasks)
+            mean = _transfer(results, regime, "", *block, len(measured) - len(block[0]), seed)
+            results.kept[regime, seed] = mean
+        found.append(mean)
         for task in () if means_only else tasks:
             models = [model for model in known if results.value(task, model, regime) is not None]
             found.append(_transfer(results, regime, task, models, [task], 0, seed))

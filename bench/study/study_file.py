@@ -1,6 +1,7 @@
 """A study file (YAML) checked whole before any work, and the Study that it describes."""
 
 import dataclasses
+import errno
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 from featune.engine.errors import BadInput, nearest
 from featune.engine.images import Augmentation
 from featune.engine.models import ModelSpec, require_own, spec_from_entry
-from featune.engine.paths import check_name, is_below
+from featune.engine.paths import check_name, is_below, is_there
 from featune.engine.store import cache_dir
 from featune.export.backends import check_backend
 
@@ -46,7 +47,11 @@ def read_study(
             return make()
         except BadInput as error:
             problems.append(f"{where}: {error}")
-            return None
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            problems.append(f"{where}: a name of more than 255 bytes found, which no file can have")
+        return None
 
     attempt("name", partial(check_name, "the study's name", entry.name))
     models = [attempt(f"models[{i}]", partial(_spec, given, folder, trusted)) for i, given in enumerate(entry.models)]
@@ -149,11 +154,11 @@ def _string_source(given: TaskEntry, text: str, folder: Path) -> Source:
     prefix, _, rest = text.partition("/")
     library = library_of(text)
     root = folder / given.root if given.root else None
-    if library and (folder / rest).exists():
+    if library and is_there(folder / rest):
         text = f"{prefix}/{folder / rest}"
     elif library == "wds" and "://" not in rest:  # a pattern of shards is no path that exists
         root = root or folder
-    elif not library and (folder / text).exists():
+    elif not library and is_there(folder / text):
         text = str(folder / text)
     if library != "hfds":  # which has a cache of its own
         root = root or folder / "data"

@@ -95,6 +95,18 @@ def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
     _until(lambda: not _alive(worker))
 
 
+def test_an_interrupt_of_the_parent_alone_ends_its_workers_at_once(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT.replace("sleep(60)", "sleep(600)"))
+    mark = tmp_path / "pid"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    command = [sys.executable, str(tmp_path / "script.py"), str(mark)]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as parent:
+        _until(lambda: mark.exists() and bool(mark.read_text()))
+        parent.send_signal(signal.SIGINT)
+        parent.wait(timeout=120)
+    assert not _alive(int(mark.read_text()))
+
+
 def _until(condition: object, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]

@@ -157,3 +157,11 @@ def test_rows_without_a_plan_are_not_counted_by_guess(folder: Path) -> None:
     (folder / "out" / "runs" / "colours" / "a.json").write_text("{}")
     with pytest.raises(BadInput, match=r"has rows, and no study\.cpu\.plan\.json .* measures nothing twice"):
         known_plan(path, folder / "out")
+
+
+@pytest.mark.parametrize("task", ["folder", "csv", "prepared", "images"])
+def test_a_path_that_no_file_can_have_is_a_problem_of_the_file_and_no_traceback(task: str, folder: Path) -> None:
+    with pytest.raises(BadInput):
+        read_study(study_file(folder, task=f"{task}: {'x' * 300}"))
+    with pytest.raises(BadInput):
+        read_study(study_file(folder, task=f"images: wds/{'x' * 300}"))
