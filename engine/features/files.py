@@ -93,7 +93,7 @@ class Part:
         self.done = self.rows = self.width = 0
         self.dtype = ""
         self.bad: list[tuple[int, str]] = []
-        record = read_json(_with(path, ".part.json"))
+        record: Any = read_json(_with(path, ".part.json"))
         if _is_part_record(record):
             self.done, self.rows, self.width, self.dtype = (record[name] for name in ("done", "rows", "width", "dtype"))
             self.bad = [(index, reason) for index, reason in record["bad"]]
@@ -128,7 +128,7 @@ class Part:
             self.width, self.dtype = rows.shape[1], rows.dtype.str
             with self._writing():
                 self.file.write(rows.data)
-            self._seen.update(rows.reshape(-1).view(np.uint8))
+            self._seen.update(rows.reshape(-1).view(np.uint8).data)
             self.rows += len(rows)
         self.done = stop
         self.bad += bad
@@ -216,9 +216,11 @@ def _is_part_record(record: Any) -> TypeGuard[dict[str, Any]]:
     if not isinstance(record, dict) or not isinstance(record.get("sha256"), str):
         return False
     done, rows, width = (record.get(name) for name in ("done", "rows", "width"))
-    if any(type(number) is not int or not 0 <= number < 2**40 for number in (done, rows, width)):
-        return False
+    for number in (done, rows, width):
+        if type(number) is not int or not 0 <= number < 2**40:
+            return False
     assert isinstance(done, int)
+    assert isinstance(rows, int)
     bad = _indices(record.get("bad"), (int, str), done)
     return bad is not None and rows + len(bad) == done and (not rows or bool(DTYPE.fullmatch(str(record.get("dtype")))))
 

@@ -54,9 +54,9 @@ def test_two_processes_measure_every_cell_once_and_lose_no_row(study: Study) -> 
     workers = [context.Process(target=slowly, args=(study, 0.3, told)) for _ in range(2)]
     for worker in workers:
         worker.start()
-    found = [told.get(timeout=120) for _ in workers]
     for worker in workers:
         worker.join()
+    found = [told.get(timeout=10) for _ in workers]
     assert [errors for errors, _ in found] == [[None, None]] * 2  # type: ignore[misc]
     assert sum(count for _, count in found) == 2  # type: ignore[misc]
     assert not list(Path(study.out, "work").glob("*"))
