@@ -1,13 +1,17 @@
-"""Digest a value into a name; write a path whole or not at all; lock a path."""
+"""Digest a value into a name; write a path whole or not at all, and remove what kills left of that; lock a path."""
 
 import contextlib
 import dataclasses
 import errno
+import functools
 import hashlib
 import json
 import os
+import platform
+import re
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,11 +19,17 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from .errors import BadInput
+from .paths import cut
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 NO_WRITING = (*FULL, errno.EROFS, errno.EFBIG)  # errors that only writing meets
 ELSEWHERE = "choose another --out, --store or FEATUNE_CACHE_DIR"
 SOON = 0.5  # seconds that a lock is waited for before that is said
+# Of a file in the making: .<name>.<place>-<process>.<random>.tmp<suffix>; before, without place and process.
+TEMPORARY = re.compile(
+    r"\..*?\.((?P<place>[0-9a-f]{8})-(?P<process>\d+)\.)?[a-z0-9_]{8}\.tmp(\.\w{1,20})?", re.ASCII | re.DOTALL
+)
+STALE = 24 * 3600.0  # seconds, after which no one is writing any more, wherever he was
 
 
 def added(default: Any) -> Any:
@@ -69,7 +79,9 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=f".tmp{path.suffix}", dir=path.parent)
+        beginning = f".{cut(path.name, 80)}.{_place()}-{os.getpid()}."
+        ending = ".tmp" + (path.suffix if re.fullmatch(r"\.\w{1,20}", path.suffix, re.ASCII) else "")
+        handle, name = tempfile.mkstemp(prefix=beginning, suffix=ending, dir=path.parent)
     except OSError as error:
         raise unwritable(path, error) from error
     os.close(handle)
@@ -89,6 +101,52 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def stale_files(folder: Path) -> list[Path]:
+    """Files in the making below the folder whose process is dead, or that are a day old: a kill left them."""
+    found = []
+    for place, _, names in os.walk(folder):
+        for name in names:
+            known = TEMPORARY.fullmatch(name)
+            if known and _is_stale(Path(place, name), known):
+                found.append(Path(place, name))
+    return sorted(found)
+
+
+def remove_stale(folder: Path) -> tuple[int, int]:
+    """Remove what kills left in the folder and below: (how many files, how many bytes)."""
+    count = freed = 0
+    for path in stale_files(folder):
+        with contextlib.suppress(OSError):  # gone by now, or not ours to remove
+            size = path.stat().st_size
+            path.unlink()
+            count, freed = count + 1, freed + size
+    return count, freed
+
+
+def _is_stale(path: Path, known: re.Match[str]) -> bool:
+    if known["process"] and known["place"] == _place():
+        try:
+            os.kill(int(known["process"]), 0)
+        except (ProcessLookupError, OverflowError):
+            return True
+        except PermissionError:  # another user's, and alive
+            pass
+    try:
+        return time.time() - path.stat().st_mtime > STALE
+    except OSError:
+        return False
+
+
+@functools.cache
+def _place() -> str:
+    """Where process numbers mean the same: this machine, or this container of it."""
+    try:
+        space = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        space = 0
+    return digest([platform.node(), space])[:8]
 
 
 def unwritable(path: str | os.PathLike[str], error: OSError) -> BadInput:
@@ -125,7 +183,7 @@ def read_json(path: str | os.PathLike[str]) -> Any | None:
     """The file's value, or None where it is absent or not JSON; what is missing can be made again."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8", errors="surrogateescape"))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):  # nested too deep to be ours
         return None
 
 
@@ -149,6 +207,24 @@ def locked(path: str | os.PathLike[str], waiting: Callable[[], None] | None = No
         raise unwritable(lock.lock_file, error) from error
     try:
         yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def locked_if_free(path: Path) -> Iterator[bool]:
+    """As `locked`, but at once: whether the block has the lock, False where another process has it."""
+    lock = FileLock(path.with_name(f"{path.name}.lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    except OSError as error:
+        raise unwritable(lock.lock_file, error) from error
+    try:
+        yield True
     finally:
         lock.release()
 

@@ -15,8 +15,9 @@ ROOMS = """
 engine.errors:
 engine.doors:
 engine.machine:
-engine.store: engine.errors
-engine.models: engine.errors engine.store
+engine.paths: engine.errors
+engine.store: engine.errors engine.paths
+engine.models: engine.errors engine.paths engine.store
 engine.images: engine.errors engine.store engine.machine engine.models
 engine.runners: engine.errors engine.machine
 engine.metrics: engine.errors
@@ -37,10 +38,11 @@ export.commands: engine.errors engine.store engine.models engine.images engine.r
 
 bench.progress:
 bench.stats: engine.errors engine.metrics
-bench.results: engine.errors engine.store engine.metrics bench.stats
+bench.results: engine.errors engine.paths engine.store engine.metrics bench.stats
 bench.tasks: engine.errors engine.store engine.images engine.metrics
-bench.catalogue: engine.errors bench.progress
-bench.data: engine.errors engine.store engine.images bench.progress bench.tasks bench.catalogue
+bench.catalogue: engine.errors engine.paths engine.store bench.progress
+bench.data: engine.errors engine.machine engine.paths engine.store engine.images bench.progress bench.tasks
+    bench.catalogue
 bench.datasets: engine.errors engine.store engine.images bench.progress bench.tasks bench.catalogue bench.data
 bench.features: engine.errors engine.store engine.images engine.runners engine.features export.commands bench.progress
     bench.tasks bench.data
@@ -49,15 +51,15 @@ bench.regimes: engine.errors engine.models engine.images engine.metrics engine.f
 bench.throughput: engine.runners bench.results
 bench.estimators: engine.errors engine.metrics bench.stats bench.results
 bench.study.schema: engine.errors engine.store engine.images bench.regimes bench.estimators
-bench.study: engine.errors engine.store engine.machine engine.models engine.images engine.runners engine.metrics
-    engine.features export.contract export.gate export.backends export.commands bench.progress bench.stats
-    bench.results bench.tasks bench.data bench.features bench.regimes bench.throughput bench.estimators
+bench.study: engine.errors engine.paths engine.store engine.machine engine.models engine.images engine.runners
+    engine.metrics engine.features export.contract export.gate export.backends export.commands bench.progress
+    bench.stats bench.results bench.tasks bench.data bench.features bench.regimes bench.throughput bench.estimators
     bench.study.schema
 bench.report.figures: engine.store bench.stats bench.results
 bench.report: engine.errors engine.store engine.metrics bench.stats bench.results bench.estimators bench.report.figures
 bench.pretrain: engine.store engine.models engine.images engine.metrics engine.finetune
-bench.demo: engine.store engine.models engine.images engine.finetune bench.progress bench.results bench.tasks bench.data
-    bench.regimes bench.estimators bench.study bench.pretrain
+bench.demo: engine.errors engine.store engine.models engine.images engine.finetune bench.progress bench.results
+    bench.tasks bench.data bench.regimes bench.estimators bench.study bench.pretrain
 bench.api: engine.errors engine.store engine.models engine.images engine.runners engine.features engine.finetune
     export.commands bench.progress bench.tasks bench.data bench.features bench.regimes bench.study
 bench.cli: engine.errors engine.store engine.models engine.images engine.runners engine.features export.commands

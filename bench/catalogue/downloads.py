@@ -3,6 +3,7 @@
 import hashlib
 import http.client
 import os
+import re
 import shutil
 import tarfile
 import urllib.error
@@ -10,9 +11,12 @@ import urllib.request
 import zipfile
 import zlib
 from collections.abc import Callable
+from email.message import Message
 from pathlib import Path
 
 from featune.engine.errors import BadInput, Missing
+from featune.engine.paths import check_name
+from featune.engine.store import read_json, write_json
 
 from ..progress import Progress
 from .entries import Archive, Entry, how_to_get
@@ -38,14 +42,18 @@ def download(facts: Entry, raw: Path, progress: Progress) -> None:
 
 
 def fetch(archive: Archive, folder: Path, advance: Callable[[int, int], None]) -> Path:
-    """The archive in `folder`, checked by its hash. A killed fetch goes on from its `.part` file."""
-    target = folder / archive.name
+    """The archive in `folder`, checked by its hash. A killed fetch goes on from its `.part` file.
+
+    It goes on only with the same version of the file: `.part.json` keeps what the server called it (ETag or
+    Last-Modified). Where there is neither that nor a hash, it begins anew.
+    """
+    target = folder / check_name("the file's name", archive.name)
     part = target.with_name(f"{target.name}.part")
     try:
         if target.exists() and _is_whole(target, archive):
             return target
         folder.mkdir(parents=True, exist_ok=True)
-        _receive(archive.url, part, advance)
+        _receive(archive, part, advance)
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
         reason = getattr(error, "reason", None) or error
         raise Missing(
@@ -56,31 +64,77 @@ def fetch(archive: Archive, folder: Path, advance: Callable[[int, int], None]) -
         raise BadInput(f"{part}: cannot be written ({error.strerror}); make room or choose another --raw") from error
     if not _is_whole(part, archive):
         part.unlink()
+        _note(part).unlink(missing_ok=True)
         raise BadInput(f"{archive.url}: md5 {archive.md5} expected, another found; run the same command again")
     part.replace(target)
+    _note(part).unlink(missing_ok=True)
     return target
 
 
-def _receive(url: str, part: Path, advance: Callable[[int, int], None]) -> None:
-    """Append to `part` what it lacks; from its start where the server cannot continue."""
+def _receive(archive: Archive, part: Path, advance: Callable[[int, int], None]) -> None:
+    """Append to `part` what it lacks; from its start where the server cannot continue the same version."""
+    note = _note(part)
     have = part.stat().st_size if part.exists() else 0
-    headers = {"User-Agent": "featune"} | ({"Range": f"bytes={have}-"} if have else {})
-    request = urllib.request.Request(url, headers=headers)
+    kept = read_json(note) if have else None
+    version = str(kept.get("version") or "") if isinstance(kept, dict) else ""
+    if not version and archive.md5 is None:
+        have = 0  # of which version the part is, nobody knows
+    headers = {"User-Agent": "featune"}
+    if have:
+        headers |= {"Range": f"bytes={have}-"} | ({"If-Range": version} if version else {})
     try:
-        answer = urllib.request.urlopen(request, timeout=TIMEOUT)
+        answer = urllib.request.urlopen(urllib.request.Request(archive.url, headers=headers), timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
-        if error.code == 416 and have:  # nothing is left to fetch
+        if error.code != 416 or not have:
+            raise
+        if _last_number(error.headers.get("Content-Range")) in (have, None):  # nothing is left to fetch
             return
-        raise
-    with answer, open(part, "ab" if answer.status == 206 else "wb") as file:
-        done = have if answer.status == 206 else 0
-        total = done + int(answer.headers.get("Content-Length") or 0)
-        while chunk := answer.read(CHUNK):
-            file.write(chunk)
-            done += len(chunk)
-            advance(done, max(total, done))
+        part.unlink()  # it is longer than the file
+        _receive(archive, part, advance)
+        return
+    with answer:
+        found = _version(answer.headers)
+        continued = answer.status == 206 and _begins(answer.headers.get("Content-Range")) in (have, None)
+        if answer.status == 206 and not have and not continued:
+            raise ConnectionError("the server sent the middle of the file, its whole was asked for")
+        if answer.status == 206 and (not continued or (version and found and found != version)):
+            part.unlink(missing_ok=True)  # the server goes on with another version, or elsewhere
+            _receive(archive, part, advance)
+            return
+        if not continued:
+            part.unlink(missing_ok=True)  # before the note of another version stands beside it
+            write_json(note, {"version": found})
+        with open(part, "ab" if continued else "wb") as file:
+            done = have if continued else 0
+            total = done + int(answer.headers.get("Content-Length") or 0)
+            while chunk := answer.read(CHUNK):
+                file.write(chunk)
+                done += len(chunk)
+                advance(done, max(total, done))
     if done < total:
         raise ConnectionError(f"{done} of {total} bytes came")
+
+
+def _note(part: Path) -> Path:
+    return part.with_name(f"{part.name}.json")
+
+
+def _version(headers: Message) -> str:
+    """What names this version of a file to its server: a strong ETag, or else when it was changed."""
+    tag = headers.get("ETag") or ""
+    return tag if tag and not tag.startswith("W/") else headers.get("Last-Modified") or ""
+
+
+def _begins(content_range: str | None) -> int | None:
+    """The first byte of `bytes 1000-1999/2000`."""
+    found = re.match(r"bytes (\d+)-", content_range or "")
+    return int(found[1]) if found else None
+
+
+def _last_number(content_range: str | None) -> int | None:
+    """The size of the file in `bytes */2000`."""
+    found = re.search(r"/(\d+)$", content_range or "")
+    return int(found[1]) if found else None
 
 
 def _is_whole(path: Path, archive: Archive) -> bool:

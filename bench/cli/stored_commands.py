@@ -11,12 +11,12 @@ from .terminal import Json, errors, json_text
 features_app = typer.Typer(no_args_is_help=True, help="List, show, verify, remove and export stored features.")
 
 Store = Annotated[Path | None, typer.Option("--store", help="Folder of features. (default: the cache's)")]
-Keys = Annotated[list[str] | None, typer.Argument(metavar="[KEY]...", help="Keys, or how they begin.")]
+Keys = Annotated[list[str] | None, typer.Argument(metavar="[KEY]...", help="Keys, or their beginnings.")]
 
 
 @features_app.command("list")
 def features_list(store: Store = None, as_json: Json = False) -> None:
-    """What is stored, oldest first; unfinished files last.
+    """List stored features, oldest first; unfinished files last.
 
     Example: featune features list
     """
@@ -43,7 +43,7 @@ def features_list(store: Store = None, as_json: Json = False) -> None:
 
 @features_app.command("show")
 def features_show(
-    key: Annotated[str, typer.Argument(help="A key, or how it begins.")], store: Store = None, as_json: Json = False
+    key: Annotated[str, typer.Argument(help="A key, or its beginning.")], store: Store = None, as_json: Json = False
 ) -> None:
     """All that a file says of itself, as JSON: what it depends on, what was skipped, the verdict of its pass.
 
@@ -58,17 +58,15 @@ def features_show(
 
 @features_app.command("verify")
 def features_verify(keys: Keys = None, store: Store = None, as_json: Json = False) -> None:
-    """Read every byte of the files, all unless named; exit 1 if one is damaged.
+    """Check every byte of the named files, or of all files; exit 1 if one is damaged.
 
     Example: featune features verify
     """
     with errors():
-        from ..features import damaged_keys, full_key, stored_entries
+        from ..features import damaged_keys, full_key, recorded_keys
 
         root = _root(store)
-        chosen = [full_key(root, key) for key in keys or []] or [
-            each.key for each in stored_entries(root) if each.state == "complete"
-        ]
+        chosen = [full_key(root, key) for key in keys or []] or recorded_keys(root)
         wrong = damaged_keys(root, chosen)
         if as_json:
             print(json_text({"checked": len(chosen), "whole": len(chosen) - len(wrong), "damaged": wrong}))
@@ -83,7 +81,7 @@ def features_verify(keys: Keys = None, store: Store = None, as_json: Json = Fals
 @features_app.command("remove")
 def features_remove(
     keys: Keys = None,
-    unfinished: Annotated[bool, typer.Option("--unfinished", help="Those that are not complete.")] = False,
+    unfinished: Annotated[bool, typer.Option("--unfinished", help="Files that are not complete.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Every file of the store.")] = False,
     store: Store = None,
 ) -> None:
@@ -93,6 +91,7 @@ def features_remove(
     """
     with errors():
         from featune.engine.errors import BadInput
+        from featune.engine.store import remove_stale
 
         from ..features import clear_store, full_key, remove_stored, unfinished_keys
 
@@ -106,16 +105,18 @@ def features_remove(
         count, freed = clear_store(root, say) if everything else (len(chosen), remove_stored(root, chosen, say=say))
         if unfinished and not everything:
             parts = unfinished_keys(root)
-            count, freed = count + len(parts), freed + remove_stored(root, parts, parts=True, say=say)
+            left, size = remove_stale(root)  # files that killed writes left
+            count, freed = count + len(parts) + left, freed + size
+            freed += remove_stored(root, parts, parts=True, say=say)
         print(f"{count} removed, {freed / 1e6:.1f} MB")
 
 
 @features_app.command("export")
 def features_export(
-    key: Annotated[str, typer.Argument(help="A key, or how it begins.")],
+    key: Annotated[str, typer.Argument(help="A key, or its beginning.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")],
     to: Annotated[str | None, typer.Option("--to", help="parquet, npz or safetensors. (default: by --out)")] = None,
-    data: Annotated[str | None, typer.Option("--data", help="Whose labels. (default: who asked last)")] = None,
+    data: Annotated[str | None, typer.Option("--data", help="Data set of the labels. (default: the last one)")] = None,
     store: Store = None,
 ) -> None:
     """Write rows with their paths and labels for other programs.

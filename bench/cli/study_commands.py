@@ -2,7 +2,7 @@
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,8 +11,7 @@ import typer
 from .terminal import Json, Quiet, command_line, counts, errors, json_text, progress_of
 
 if TYPE_CHECKING:
-    from ..progress import Progress
-    from ..results import Row, Speed
+    from ..results import Cell, Estimate, Plan, Right, Row, Speed
     from ..study import Executor, Study
 
 STUDIES = "Studies"
@@ -26,6 +25,9 @@ Jobs = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the results. (default: runs/NAME)")]
 StudyPath = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file.")]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Let the file name any installed function, and download to any folder.")
+]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:N. (default: the file's)")]
 
 
@@ -47,18 +49,14 @@ def demo(
     """
     with errors():
         from ..demo import demo as run_demo
+        from ..study import known_estimates, rights
 
         progress = progress_of(quiet)
         study, rows, speeds = run_demo(out, seed, executor(jobs), progress)
         _finish(
-            study,
-            rows,
-            speeds,
-            progress,
-            as_json,
-            command=command_line("featune", "demo", seed=seed, out=out),
-            seed=seed,
-        )
+            study, out, rows, speeds, known_estimates(study), rights(out, study.tasks, rows), as_json,
+            command=command_line("featune", "demo", seed=seed, out=out), seed=seed,
+        )  # fmt: skip
 
 
 @study_app.command("run")
@@ -70,6 +68,7 @@ def study_run(
     remeasure_speed: Annotated[
         bool, typer.Option("--remeasure-speed", help="Measure all throughput again, on a machine that is quiet now.")
     ] = False,
+    trust: Trust = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -78,85 +77,85 @@ def study_run(
     Example: featune study run mystudy.yaml --out runs/mystudy
     """
     with errors():
-        from ..study import prepared, read_study, run_estimates, run_whole
+        from ..study import known_estimates, prepared, read_study, rights, run_estimates, run_whole, save_plan_of
 
         progress = progress_of(quiet)
-        study, sources = read_study(path, out, device=device, progress=progress, work=True)
+        study, sources = read_study(path, out, device=device, progress=progress, work=True, trusted=trust)
         study = prepared(dataclasses.replace(study, threads=1), sources, progress)
+        save_plan_of(study, path)
         for task in study.tasks:
             progress.say(f"{task.name}: {len(task.classes)} classes, {counts(task.counts)}; {task.source}")
             for note in task.notes:
                 progress.say(f"{task.name}: {note}")
         rows, speeds = run_whole(study, executor(jobs), progress, remeasure_speed=remeasure_speed)
         run_estimates(study, executor(jobs), progress)
+        folder = Path(study.out)
         _finish(
-            study,
-            rows,
-            speeds,
-            progress,
-            as_json,
+            study, folder, rows, speeds, known_estimates(study), rights(folder, study.tasks, rows), as_json,
             command=command_line("featune", "study", "run", path, out=out, device=device),
-        )
+        )  # fmt: skip
 
 
 @study_app.command("status")
 def study_status(path: StudyPath, out: Out = None, device: Device = None, as_json: Json = False) -> None:
-    """Count the cells that are done, failed and waiting.
+    """Count the cells that are done, failed and waiting, of those that the last run found. Runs and fetches nothing.
 
     Example: featune study status mystudy.yaml
     """
     with errors():
-        study, done = _known(path, out, device)
-        cells = study.cells()
+        from ..results import printable
+        from ..study import known_plan, planned
+
+        plan, out, remarks = known_plan(path, out, device)
+        done = plan.rows(out)
+        total = len(plan.cells) or planned(path)
         failed = [row for row in done if row.error]
         counts = {
-            "cells": len(cells), "done": len(done) - len(failed),
-            "failed": len(failed), "waiting": len(cells) - len(done),
+            "cells": total, "done": len(done) - len(failed), "failed": len(failed), "waiting": total - len(done),
         }  # fmt: skip
+        for remark in remarks:
+            print(f"note: {remark}", file=sys.stderr)
         if as_json:
             print(json_text(counts | {"errors": {row.cell.name: row.error for row in failed}}))
             return
         print(", ".join(f"{count} {name}" for name, count in counts.items()))
         for row in failed:
-            print(f"{row.cell.task} {row.cell.model} {row.cell.regime}: {last_line(row.error)}")
+            cell = row.cell
+            print(printable(f"{cell.task} {cell.model} {cell.regime}: {last_line(row.error)}"))
 
 
 @study_app.command("report")
 def study_report(
     path: StudyPath, out: Out = None, device: Device = None, quiet: Quiet = False, as_json: Json = False
 ) -> None:
-    """Write the report of the cells that are done so far.
+    """Write the report of the cells that are done so far. Runs and fetches nothing.
 
     Example: featune study report mystudy.yaml
     """
     with errors():
-        from ..study import known_speeds
+        from ..results import RunStore
+        from ..study import known_plan, known_tasks, rights
 
-        study, rows = _known(path, out, device)
+        plan, found, remarks = known_plan(path, out, device)
+        for remark in remarks:
+            print(f"note: {remark}", file=sys.stderr)
+        rows = plan.rows(found)
+        for row in rows:
+            RunStore(found / "runs").check_scores(row)
         _finish(
-            study,
-            rows,
-            known_speeds(study),
-            progress_of(quiet),
-            as_json,
+            plan, found, rows, plan.known_speeds(found), plan.known_estimates(found),
+            rights(found, known_tasks(plan), rows), as_json,
             command=command_line("featune", "study", "report", path, out=out, device=device),
-        )
-
-
-def _known(path: Path, out: Path | None, device: str | None) -> "tuple[Study, list[Row]]":
-    """The study of a file and its rows so far."""
-    from ..study import finished, prepared, read_study
-
-    study, sources = read_study(path, out, device=device)
-    study = prepared(dataclasses.replace(study, threads=1), sources)
-    return study, finished(study)
+        )  # fmt: skip
 
 
 def _finish(
-    study: "Study",
+    study: "Study | Plan",
+    out: Path,
     rows: "Sequence[Row]",
     speeds: "Sequence[Speed]",
-    progress: "Progress",
+    estimates: "Sequence[Estimate]",
+    right: "Mapping[Cell, Right]",
     as_json: bool,
     *,
     command: str,
@@ -166,12 +165,12 @@ def _finish(
     from featune.engine.store import plain
 
     from ..report import correlation_lines, estimator_lines, results_table, speed_lines, write_report
-    from ..study import known_estimates, rights
+    from ..results import collect
 
-    estimates = known_estimates(study)
+    results = collect(rows)
     report = write_report(
-        Path(study.out), study.name, rows, speeds, estimates,
-        notes=study.notes, source_name=study.source_name, command=command, seed=seed, right=rights(study, rows),
+        out, study.name, rows, speeds, estimates,
+        notes=study.notes, source_name=study.source_name, command=command, seed=seed, right=right, results=results,
     )  # fmt: skip
     if as_json:
         measured = {"rows": plain(rows), "speeds": plain(speeds), "estimates": plain(estimates)}
@@ -180,9 +179,10 @@ def _finish(
         from rich.console import Console
 
         console = Console(width=None if sys.stdout.isatty() else 120)
-        console.print(results_table(rows))
-        lines = correlation_lines(rows, study.source_name, seed)
-        for line in [*lines, *estimator_lines(rows, estimates, speeds, study.source_name, seed), *speed_lines(speeds)]:
+        console.print(results_table(results))
+        lines = correlation_lines(results, study.source_name, seed)
+        lines += estimator_lines(results, estimates, speeds, study.source_name, seed)
+        for line in [*lines, *speed_lines(speeds)]:
             console.print(line, highlight=False, markup=False)
         console.print(f"report: {report}", highlight=False, markup=False, soft_wrap=True)
     failed = [row for row in rows if row.error]

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from featune.engine.errors import BadImages, BadInput
 from featune.engine.images import Labelled, read_image
+from featune.engine.machine import processors
+from featune.engine.paths import check_name
 from featune.engine.store import read_json, write_json
 
 from ..progress import Progress, Silent
@@ -65,6 +67,7 @@ def look(source: Source, progress: Progress | None = None) -> Layout:
     Raises BadInput for a layout that is not understood, an unfit metric, or a class that train lacks, and Missing
     for what a library that is not installed would read, or named data that are not here.
     """
+    check_name("the task's name", source.name)  # its folder's, of what is prepared and of its rows
     if source.prepared:
         layout = _read_prepared(source.prepared)
         _refuse_weights(source, layout)
@@ -198,7 +201,7 @@ def check_images(folder: Path, splits: Iterable[Labelled], progress: Progress) -
         return
     files = [(items.file(i), items.channels) for items in parts for i in range(len(items))]
     problems: list[tuple[str, str]] = []
-    with progress.stage(f"decoding {folder.name}") as advance, ThreadPoolExecutor() as pool:
+    with progress.stage(f"decoding {folder.name}") as advance, ThreadPoolExecutor(processors()) as pool:
         for done, found in enumerate(pool.map(lambda file: _problems(*file), files), 1):
             problems += found
             advance(done, total)

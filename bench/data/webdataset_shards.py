@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import itertools
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from featune.engine.images import (
     is_hidden,
     is_image_name,
 )
+from featune.engine.paths import inside, is_there
 
 from ..catalogue import Archive, fetch
 from ..progress import Progress
@@ -27,6 +29,8 @@ from .tar_members import members
 Sample = dict[str, str]  # the address of each of a sample's files, by extension
 USUAL = [name for names in CALLED.values() for name in names]  # words that name a split
 INFO = ("_info.json", "info.json")
+RANGE = re.compile(r"\{(-?\d+)\.\.(-?\d+)")
+MOST_SHARDS, DIGITS = 100_000, 12
 
 
 def read_wds(request: Request, progress: Progress) -> Data:
@@ -123,14 +127,14 @@ def _shards(request: Request, progress: Progress) -> tuple[Path, list[str]]:
     if re.match(r"(pipe:|\w+://)", request.rest):
         raise BadInput(f"{request.text}: shards are read in place; copy them to this machine and give their path")
     base = (request.root or Path()).absolute()
-    if (base / request.rest).is_dir():
+    if is_there(base / request.rest) and (base / request.rest).is_dir():
         base = base / request.rest
         found = _of_folder(request, base)
     elif request.split:
         raise BadInput(f"{request.text}: split {request.split!r} asked for of a pattern; give the folder of the shards")
     else:
         found = _expanded(request.rest)
-    absent = [shard for shard in found if not (base / shard).is_file()]
+    absent = [shard for shard in found if not (is_there(base / shard) and (base / shard).is_file())]
     if absent or not found:
         raise BadInput(
             f"{request.text}: {len(found)} shards expected under {base}, {len(found) - len(absent)} found"
@@ -142,7 +146,7 @@ def _shards(request: Request, progress: Progress) -> tuple[Path, list[str]]:
 def wds_splits(request: Request, progress: Progress) -> list[str]:
     """The splits that a folder's info names, or the usual words in its shards' names; none of a pattern."""
     folder = (request.root or Path()).absolute() / request.rest
-    if not folder.is_dir():
+    if not is_there(folder) or not folder.is_dir():
         return []
     if named := list(_info_splits(folder)):
         return named
@@ -180,12 +184,22 @@ def _of_folder(request: Request, folder: Path) -> list[str]:
     if request.split and (".tar" in request.split or ".." in request.split):
         return _expanded(request.split.partition("|")[0])  # timm's `pattern|number of samples`
     if splits:
-        return [shard for split in chosen_splits(request, splits) for shard in splits[split]["filenames"]]
+        return [shard for split in chosen_splits(request, splits) for shard in _filenames(folder, splits[split])]
     word = _word(request.split or "")
     found = [name for name in there if request.split in (None, ALL) or word.search(name)]
     if not found:
         raise BadInput(f"{request.text}: no shard of split {request.split!r} found; {len(there)} shards are there")
     return found
+
+
+def _filenames(folder: Path, split: Any) -> list[str]:
+    """The shards that the folder's info names for a split, none of them outside the folder."""
+    names = split.get("filenames") if isinstance(split, dict) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise BadInput(f"{folder}: a split of {' or '.join(INFO)} has no list `filenames`; give each split one")
+    for name in names:
+        inside(folder, name, "the shard")
+    return names
 
 
 def _read_info(path: Path) -> dict[str, Any] | None:
@@ -194,29 +208,45 @@ def _read_info(path: Path) -> dict[str, Any] | None:
         return info if isinstance(info.get("splits"), dict) else None
     except FileNotFoundError:
         return None
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise BadInput(f"{path}: {error}; expected a JSON object with the splits") from error
 
 
 def _expanded(pattern: str) -> list[str]:
+    """The shards of a pattern as WebDataset expands it. Raises BadInput for more of them than anyone has."""
     try:
-        from webdataset.shardlists import expand_urls
+        from braceexpand import braceexpand
+        from webdataset.shardlists import envsubst
     except ImportError as error:
         raise Missing("webdataset is not installed, which wds/ needs; pip install 'featune[data]'") from error
-    return list(expand_urls(pattern))
+    ranges = RANGE.findall(pattern)
+    too_many = any(
+        max(len(first), len(last)) > DIGITS or abs(int(last) - int(first)) >= MOST_SHARDS for first, last in ranges
+    )
+    try:
+        lazy = itertools.chain.from_iterable(braceexpand(envsubst(part)) for part in pattern.split("::"))
+        found = [] if too_many else list(itertools.islice(lazy, MOST_SHARDS + 1))
+    except (ValueError, RecursionError, KeyError) as error:
+        raise BadInput(f"wds/{pattern[:200]}: {error}; check the pattern's braces") from error
+    if too_many or len(found) > MOST_SHARDS:
+        raise BadInput(f"wds/{pattern[:200]}: more than {MOST_SHARDS:,} shards found; check the pattern's ranges")
+    return found
 
 
 def _fetched(request: Request, progress: Progress) -> tuple[Path, list[str]]:
-    """The shards of a web address, kept whole under root/wds/<host and folder>."""
-    urls = [Archive(url, None) for url in _expanded(request.rest)]
+    """The shards of a web address, kept whole under root/wds/<host and folder>.
+
+    Raises BadInput, before anything is fetched, for an address whose parts are no names of folders.
+    """
     base = request.folder.absolute() / "wds"
+    archives = [Archive(url, None) for url in _expanded(request.rest)]
+    files = [inside(base, archive.url.partition("://")[2], "the address") for archive in archives]
     found = []
-    for archive in urls:
-        folder = archive.url.partition("://")[2].rpartition("/")[0]
-        if not (base / folder / archive.name).exists() and not request.download:
-            raise Missing(f"{base / folder / archive.name}: no such file; give --download to fetch {archive.url}")
+    for archive, file in zip(archives, files, strict=True):
+        if not file.exists() and not request.download:
+            raise Missing(f"{file}: no such file; give --download to fetch {archive.url}")
         with progress.stage(archive.name) as advance:
-            found.append(fetch(archive, base / folder, advance).relative_to(base).as_posix())
+            found.append(fetch(archive, file.parent, advance).relative_to(base).as_posix())
     return base, found
 
 
@@ -231,7 +261,7 @@ def _target(request: Request, base: Path, sample: Sample) -> Any:
         raise BadInput(f"{request.text}: no json with a field {key} in a sample of {', '.join(sorted(sample))}")
     try:
         fields = json.loads(encoded(base / sample["json"]))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"{base / sample['json']}: not JSON ({error}); pack the shard again") from error
     if not isinstance(fields, dict):
         raise BadInput(f"{base / sample['json']}: an object with {key} expected; pack the shard again")

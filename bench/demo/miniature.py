@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from featune.engine.errors import CellFailed
 from featune.engine.finetune import Recipe
 from featune.engine.images import Augmentation
 from featune.engine.models import spec_from_entry
@@ -18,7 +19,7 @@ from ..pretrain import Pretrained, pretrain
 from ..progress import Progress
 from ..regimes import ProbeSetting, Setting
 from ..results import Row, Speed
-from ..study import Executor, Study, run_estimates, run_whole
+from ..study import Executor, Killed, Study, run_estimates, run_whole
 from ..tasks import read_folder_split
 from .images import SIDE, SOURCE_CLASSES, TARGETS, fractals, write_images
 
@@ -98,6 +99,8 @@ def _data(out: Path, seed: int, advance: Any) -> tuple[Path, list[Path]]:
 def _ladder(source: Path, folder: Path, seed: int, execute: Executor, advance: Any) -> dict[str, Pretrained]:
     found = {}
     for entry, result in execute(functools.partial(_pretrained, source, folder, seed), LADDER):
+        if isinstance(result, Killed):
+            raise CellFailed(f"pre-training of {entry['name']} was {result.reason}")
         found[entry["name"]] = result
         advance(len(found), len(LADDER))
     return found

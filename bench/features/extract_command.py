@@ -10,7 +10,7 @@ from typing import Any
 from featune.engine.errors import BadInput
 from featune.engine.features import FeatureRequest, Features, FeatureStore, Options, views_key
 from featune.engine.runners import require_device
-from featune.engine.store import cache_dir, check_writable
+from featune.engine.store import cache_dir, check_writable, remove_stale
 from featune.export.commands import (
     RunSettings,
     refuse_options,
@@ -83,6 +83,7 @@ def extract_models(
     require_device(how.device)
     root = store or cache_dir() / "features"
     check_writable(root / "rows")
+    remove_stale(root)
     data = open_data(request, progress)
     with progress.stage("export and parity") as advance:
         wanted = []

@@ -98,11 +98,10 @@ def forget(root: Path, key: str) -> int:
     """Remove the records of a key, and paths and labels that no other key uses; gives the bytes that are freed."""
     gone = [path for path in root.glob(f"{key}.*.data.json") if ASKED.fullmatch(path.name)]
     contents = {path.name.split(".")[1] for path in gone}
-    freed = sum(map(_removed, gone))
-    kept = {known[2] for path in root.glob("*.data.json") if (known := ASKED.fullmatch(path.name))}
-    for content in contents - kept:
-        freed += _removed(root / f"{content}.items.json")
-    return freed
+    others = (path for path in root.glob("*.data.json") if path not in gone)
+    kept = {known[2] for path in others if (known := ASKED.fullmatch(path.name))}
+    # What is noted goes last, so that a removal that was killed can be done again.
+    return sum(_removed(root / f"{content}.items.json") for content in contents - kept) + sum(map(_removed, gone))
 
 
 def _removed(path: Path) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from featune.engine.errors import BadInput, Missing, first_line, nearest
-from featune.engine.features import SUFFIXES, Stored, open_stored, remove
+from featune.engine.features import SUFFIXES, Stored, is_complete, open_stored, remove
 from featune.engine.store import locked, read_json, written_whole
 
 from .origins import ASKED, ITEMS, Origin, forget, items_of_origin, origin_of, origins_of
@@ -50,8 +50,9 @@ def stored_entries(root: Path) -> list[Entry]:
 
 
 def unfinished_keys(root: Path) -> list[str]:
-    """The keys of which rows in the making are there, of killed work or of work that goes on."""
-    return sorted({*_keys(root, "part"), *_keys(root, "part.json")})
+    """The keys of rows in the making, of killed work or of work that goes on, and of rows whose record is gone."""
+    lone = {*_keys(root, "npy")} - {*_keys(root, "json")}  # a removal was killed
+    return sorted({*_keys(root, "part"), *_keys(root, "part.json"), *lone})
 
 
 def _keys(root: Path, suffix: str) -> list[str]:
@@ -99,9 +100,11 @@ def full_key(root: Path, text: str) -> str:
 def record_of(root: Path, key: str) -> dict[str, Any]:
     """All that the file says of itself: its key, what was skipped, and the verdict of the pass that made it."""
     record = read_json(root / f"{key}.json")
-    if record is None:
-        raise BadInput(f"{key} is unfinished; run the same `featune extract` again")
-    return record
+    if isinstance(record, dict):
+        return record
+    if (root / f"{key}.json").exists():
+        raise BadInput(f"{root / key}.json is damaged; run the same `featune extract` again, or remove {key}")
+    raise BadInput(f"{key} is unfinished; run the same `featune extract` again")
 
 
 def opened(root: Path, key: str) -> Stored:
@@ -111,6 +114,11 @@ def opened(root: Path, key: str) -> Stored:
         record_of(root, key)
         raise BadInput(f"{root / key}.npy is damaged or gone; remove {key} and extract it again")
     return stored
+
+
+def recorded_keys(root: Path) -> list[str]:
+    """The keys of complete files, those whose record is damaged among them."""
+    return _keys(root, "json")
 
 
 def damaged_keys(root: Path, keys: Sequence[str]) -> list[str]:
@@ -127,11 +135,12 @@ def remove_stored(root: Path, keys: Sequence[str], *, parts: bool = False, say: 
     freed = 0
     for key in keys:
         with locked(root / key, functools.partial(say, f"{key}: waiting for another process")):
-            gone = [root / f"{key}{suffix}" for suffix in ((".part.json", ".part") if parts else SUFFIXES)]
+            stays = parts and is_complete(root / key)
+            gone = [root / f"{key}{suffix}" for suffix in ((".part.json", ".part") if stays else SUFFIXES)]
             freed += sum(path.stat().st_size for path in gone if path.exists())
-            remove(root / key, parts=parts)
-            if not (root / f"{key}.json").exists():
+            if not stays:  # first, so that what a kill leaves is still listed by its rows or record
                 freed += forget(root, key)
+            remove(root / key, parts=parts)
             (root / f"{key}.lock").unlink(missing_ok=True)  # who waits for it sees that it is gone, and makes another
     return freed
 
@@ -233,9 +242,11 @@ WRITERS: dict[str, Callable[[Path, Stored, _Columns, Sequence[str]], None]] = {
 def _unfinished(root: Path, key: str) -> Entry:
     record = read_json(root / f"{key}.part.json")
     record = record if isinstance(record, dict) else {}
-    part = root / f"{key}.part"
+    there = [path for suffix in (".part", ".npy") if (path := root / f"{key}{suffix}").exists()]
     asked = origins_of(root, key)
+    done, rows, width = (found if type(found := record.get(name)) is int else 0 for name in ("done", "rows", "width"))
+    bad = record.get("bad")
     return Entry(
-        key, "unfinished", "", "", "", asked[0].data if asked else "", record.get("done", 0), record.get("rows", 0),
-        record.get("width", 0), len(record.get("bad", ())), part.stat().st_size / 1e6 if part.exists() else 0.0, "",
+        key, "unfinished", "", "", "", asked[0].data if asked else "", done, rows, width,
+        len(bad) if isinstance(bad, list) else 0, sum(path.stat().st_size for path in there) / 1e6, "",
     )  # fmt: skip

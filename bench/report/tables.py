@@ -19,7 +19,6 @@ from ..results import (
     number_text,
     outcomes,
     printable,
-    ranking,
     row_order,
     scope_letter,
     signed,
@@ -36,7 +35,7 @@ def table_cell(results: Results, task: str, model: str, regime: str) -> dict[str
         return cell
     if entry.value is None:
         return cell | {"value": "failed", "failed": True}
-    order = ranking(results, task, regime)
+    order = results.rankings[task, regime]
     notes = []
     if entry.seeds > 1 and entry.lowest is not None and entry.highest is not None:
         ends = f"{number_text(entry.lowest, results, task)} to {number_text(entry.highest, results, task)}"
@@ -175,6 +174,8 @@ def throughput_table(speeds: Sequence[Speed]) -> list[Speed]:
 
 # --- CSV files
 
+FORMULAS = ("=", "+", "-", "@")
+
 
 def results_csv(rows: Iterable[Row]) -> str:
     """One line per row, sorted; numbers in full precision; RFC 4180."""
@@ -229,6 +230,15 @@ def csv_text(columns: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(columns)
     for line in lines:
-        writer.writerow(["" if value is None else repr(float(value)) if isinstance(value, float) else
-                         printable(value) for value in line])  # fmt: skip
+        writer.writerow([_csv_cell(value) for value in line])
     return text.getvalue()
+
+
+def _csv_cell(value: Any) -> str:
+    """A number with every digit, or a text; one that a spreadsheet would take for a formula begins with '."""
+    if value is None:
+        return ""
+    if isinstance(value, (int, float)):
+        return repr(float(value)) if isinstance(value, float) else str(value)
+    text = printable(value)
+    return f"'{text}" if text.strip()[:1] in FORMULAS or text[:1] == "\t" else text

@@ -46,18 +46,20 @@ def write_report(
     command: str = "",
     seed: int = 0,
     right: Mapping[Cell, Right] | None = None,
+    results: Results | None = None,
 ) -> Path:
     """The path of `report.html`, written under `out` with figures/*.png, results.csv and correlations.csv,
     with throughput.csv of the speeds, and with estimates.csv and estimators.csv of the estimates.
 
     notes: what a reader must know before believing a number. seed: of the drawn orders of models. right: which test
     images the cells got right, where known, so that leads are judged by paired tests; by intervals otherwise.
+    results: the rows collected, where the caller has them.
     Raises BadInput where there is neither a row nor a speed, or `out` cannot be written.
     """
     out = Path(out)
     if not rows and not speeds:
         raise BadInput(f"no results for {out}; run the study first")
-    results = collect(rows)
+    results = results or collect(rows)
     found = correlations(results, seed)
     drawn = report_figures(results, found, speeds, source_name)
     write_text(out / "results.csv", results_csv(rows))
@@ -88,7 +90,7 @@ def _write_or_remove(path: Path, text: str | None) -> None:
 def correlation_lines(results: Results | Sequence[Row], source_name: str = "ImageNet", seed: int = 0) -> list[str]:
     """One sentence per regime, and what failed, collapsed or fell short, for the terminal."""
     table = results if isinstance(results, Results) else collect(results)
-    said = [sentence(one, source_name) for one in correlations(table, seed) if not one.task]
+    said = [sentence(one, source_name) for one in correlations(table, seed, means_only=True)]
     return [*said, *trouble(table)]
 
 
@@ -103,22 +105,23 @@ def speed_lines(speeds: Sequence[Speed]) -> list[str]:
 
 
 def estimator_lines(
-    rows: Sequence[Row],
+    rows: Results | Sequence[Row],
     estimates: Sequence[Estimate],
     speeds: Sequence[Speed] = (),
     source_name: str = "ImageNet",
     seed: int = 0,
 ) -> list[str]:
     """Which cheap score ranks the models, one line per regime, for the terminal."""
-    return judged_lines(judged(collect(rows), estimates, speeds, seed), source_name)
+    table = rows if isinstance(rows, Results) else collect(rows)
+    return judged_lines(judged(table, estimates, speeds, seed), source_name)
 
 
-def results_table(rows: Sequence[Row]) -> "Table":
+def results_table(rows: Results | Sequence[Row]) -> "Table":
     """Models by regimes, task after task, for the terminal; the best of each task and regime in bold."""
     from rich.table import Table
     from rich.text import Text
 
-    results = collect(rows)
+    results = rows if isinstance(rows, Results) else collect(rows)
     table = Table(caption="percent where a metric is a share; in brackets its 95 % interval; best in bold")
     for name in ("task", "n", "model", "source"):
         table.add_column(name, justify="right" if name in ("n", "source") else "left", overflow="fold")

@@ -1,8 +1,9 @@
 """What to measure (Cell), what was measured (Row, Speed, Estimate), and the folder that keeps the rows."""
 
+import contextlib
 import dataclasses
-import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from featune.engine.errors import BadInput
+from featune.engine.errors import BadInput, nearest
+from featune.engine.metrics import METRICS
+from featune.engine.paths import as_name
 from featune.engine.store import digest, file_digest, write_json, written_whole
+
+from .checks import checked, json_object
+
+ROUNDING = 1e-9  # of a mean that may be just beyond a metric's ends
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +36,7 @@ class Cell:
     @property
     def name(self) -> str:
         """The file that holds its row: `<task>/<model>.<regime>.<digest>.json`, safe for any file system."""
-        return f"{_safe(self.task)}/{_safe(self.model)}.{_safe(self.regime)}.{digest(self)}.json"
+        return f"{as_name(self.task)}/{as_name(self.model)}.{as_name(self.regime)}.{digest(self)}.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,11 +113,11 @@ class Estimate:
     def file(self) -> str:
         """Where it is kept, `<task>/<model>.<name>.<digest>.json`."""
         key = digest([self.task, self.model, self.name, self.inputs])
-        return f"{_safe(self.task)}/{_safe(self.model)}.{_safe(self.name)}.{key}.json"
+        return f"{as_name(self.task)}/{as_name(self.model)}.{as_name(self.name)}.{key}.json"
 
 
 class RunStore:
-    """A folder with one JSON file per finished cell; parallel writers need no lock, and jq works."""
+    """A folder with one JSON file per finished cell; jq works. Whoever writes a cell's row holds the cell's lock."""
 
     def __init__(self, root: str | os.PathLike[str]):
         self.root = Path(root)
@@ -118,15 +126,26 @@ class RunStore:
         return self.root / cell.name
 
     def load(self, cell: Cell) -> Row | None:
-        """The cell's row, or None if it was never finished."""
+        """The cell's row, or None if it was never finished. Raises BadInput for a file that is not the cell's row."""
         path = self.path(cell)
-        return row_from_json(path) if path.exists() else None
+        if not path.exists():
+            return None
+        row = row_from_json(path)
+        if row.cell != cell:
+            raise BadInput(f"{path} holds the row of another cell ({row.cell.name}); remove it to measure again")
+        return row
 
     def save(self, row: Row, scores: NDArray[np.float32] | None = None) -> Row:
-        """Write the row, and beside it the test scores that its number was computed from.
+        """Write the row, and beside it the test scores that its number was computed from; gives the row that stands.
 
-        scores: [n, classes], kept so that paired tests and other metrics are possible later.
+        scores: [n, classes], kept so that paired tests and other metrics are possible later. A row with an error
+        never takes the place of one with a value.
         """
+        if row.error is not None:
+            with contextlib.suppress(BadInput):  # what cannot be read may be replaced
+                known = self.load(row.cell)
+                if known and known.error is None:
+                    return known
         if scores is not None:
             path = self.path(row.cell).with_suffix(".npy")
             with written_whole(path) as temporary:
@@ -142,19 +161,47 @@ class RunStore:
             raise BadInput(f"{path} is missing or is not what its row says; remove the row to measure again")
         return np.load(path, allow_pickle=False)
 
+    def check_scores(self, row: Row) -> None:
+        """Raises BadInput where scores lie beside the row that are not those its number was computed from."""
+        path = self.path(row.cell).with_suffix(".npy")
+        if row.scores_digest is not None and path.exists():
+            self.scores(row)
+
     def rows(self) -> Iterator[Row]:
         """Every row of the folder, in the order of the file names."""
         for path in sorted(self.root.glob("*/*.json")):
-            yield row_from_json(path)
+            row = row_from_json(path)
+            if self.path(row.cell) != path:
+                raise BadInput(f"{path} holds the row of another cell ({row.cell.name}); remove it to measure again")
+            yield row
 
 
 def row_from_json(path: Path) -> Row:
+    """The row that a file holds. Raises BadInput that names the file where its types or numbers cannot be a row's."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        return Row(**{**value, "cell": Cell(**value["cell"])})
-    except (ValueError, TypeError, KeyError) as error:
+        value = json_object(path)
+        row = checked(Row(**{**value, "cell": Cell(**value["cell"])}))
+        fault = _fault(row)
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise BadInput(f"{path} is not a row of this version ({error}); remove it to measure again") from error
+    if fault:
+        raise BadInput(f"{path} is not a row of this version ({fault}); remove it to measure again")
+    return row
 
 
-def _safe(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name).lstrip(".") or "_"
+def _fault(row: Row) -> str:
+    """What cannot be true of a measured row, or nothing."""
+    if row.metric not in METRICS:
+        return f"metric: {row.metric!r:.60} found{nearest(row.metric, METRICS)}, one that Featune has expected"
+    lowest, highest = METRICS[row.metric].lowest, METRICS[row.metric].highest
+    for name in ("value", "low", "high"):
+        number = getattr(row, name)
+        if number is not None and not lowest - ROUNDING <= number <= highest + ROUNDING:
+            return f"{name}: {number} found, a {row.metric} from {lowest:g} to {highest:g} expected"
+    if row.low is not None and row.high is not None and row.low > row.high:
+        return f"low {row.low} is above high {row.high}"
+    if row.value is None and row.error is None:
+        return "neither a value nor an error"
+    if row.scores_digest is not None and not SHA256.fullmatch(row.scores_digest):
+        return f"scores_digest: {row.scores_digest!r:.80} found, 64 hexadecimal digits expected"
+    return ""

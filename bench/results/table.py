@@ -1,6 +1,7 @@
 """Rows as one table: a model on a task in a regime, over its seeds; who leads, and what one regime adds to another."""
 
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -71,8 +72,28 @@ class Results:
 
     def is_fraction(self, task: str) -> bool:
         """Whether the task's numbers are shares of 1, the higher the better, so that log odds make sense."""
-        values = [entry.value for (of, _, _), entry in self.entries.items() if of == task and entry.value is not None]
-        return self.higher_is_better(task) and all(0 <= value <= 1 for value in values)
+        return self.higher_is_better(task) and task not in self._beyond
+
+    @functools.cached_property
+    def kept(self) -> dict[Any, Any]:
+        """What functions of the table alone have found, for who asks again."""
+        return {}
+
+    @functools.cached_property
+    def _beyond(self) -> set[str]:
+        """The tasks with a number outside 0 to 1."""
+        known = ((task, entry.value) for (task, _, _), entry in self.entries.items() if entry.value is not None)
+        return {task for task, value in known if not 0 <= value <= 1}
+
+    @functools.cached_property
+    def rankings(self) -> Mapping[tuple[str, str], Sequence[str]]:
+        """By task and regime: the models that have a number and did not collapse, best first."""
+        found: dict[tuple[str, str], list[tuple[float, str]]] = {}
+        for (task, model, regime), entry in self.entries.items():
+            if entry.value is not None and not entry.collapsed:
+                sign = -1 if self.higher_is_better(task) else 1
+                found.setdefault((task, regime), []).append((sign * entry.value, model))
+        return {key: [model for _, model in sorted(pairs)] for key, pairs in found.items()}
 
     @property
     def fraction_tasks(self) -> tuple[str, ...]:
@@ -141,8 +162,20 @@ def _entry(rows: Sequence[Row]) -> Entry:
 
 def row_order(row: Row) -> tuple[Any, ...]:
     cell = row.cell
-    rest = json.dumps(dataclasses.asdict(row), sort_keys=True, default=str)
-    return (cell.task, cell.model, cell.regime, row.source, row.metric, cell.seed, cell.inputs, rest)
+    return (cell.task, cell.model, cell.regime, row.source, row.metric, cell.seed, cell.inputs, _Whole(row))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Whole:
+    """A row by all that it holds, written out only where two are alike in the rest of their order."""
+
+    row: Row
+
+    def __lt__(self, other: "_Whole") -> bool:
+        return self._text() < other._text()
+
+    def _text(self) -> str:
+        return json.dumps(dataclasses.asdict(self.row), sort_keys=True, default=str)
 
 
 # --- Questions to the table
@@ -150,12 +183,7 @@ def row_order(row: Row) -> tuple[Any, ...]:
 
 def ranking(results: Results, task: str, regime: str) -> list[str]:
     """Models that have a number, best first; a model that predicts one class for all images is no best one."""
-    sign = -1 if results.higher_is_better(task) else 1
-    found = [(results.entries.get((task, model, regime)), model) for model in results.models]
-    known = [
-        (entry.value, model) for entry, model in found if entry and entry.value is not None and not entry.collapsed
-    ]
-    return [model for _, model in sorted((sign * value, model) for value, model in known)]
+    return list(results.rankings.get((task, regime), ()))
 
 
 def clear_lead(results: Results, task: str, regime: str, order: Sequence[str]) -> bool | None:

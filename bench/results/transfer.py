@@ -1,6 +1,7 @@
 """How transfer follows source accuracy in each regime: correlations of log odds over models, from the results."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 
@@ -50,16 +51,20 @@ class Transfer:
     without: tuple[Without, ...] = ()
 
 
-def correlations(results: Results, seed: int = 0) -> list[Transfer]:
-    """Per regime: over the mean of the tasks first, then task by task."""
+def correlations(results: Results, seed: int = 0, *, means_only: bool = False) -> list[Transfer]:
+    """Per regime: over the mean of the tasks first, then task by task unless the means alone are asked for."""
     found = []
     for regime in results.regimes:
         tasks = results.fraction_tasks
         known = [model for model in results.models if model in results.source_top1]
         measured = [m for m in known if any(results.value(task, m, regime) is not None for task in tasks)]
-        block = complete_block(results, regime, measured, tasks)
-        found.append(_transfer(results, regime, "", *block, len(measured) - len(block[0]), seed))
-        for task in tasks:
+        mean = results.kept.get((regime, seed))  # its bootstrap takes seconds, and page and terminal both ask
+        if mean is None:
+            block = complete_block(results, regime, measured, tasks)
+            mean = _transfer(results, regime, "", *block, len(measured) - len(block[0]), seed)
+            results.kept[regime, seed] = mean
+        found.append(mean)
+        for task in () if means_only else tasks:
             models = [model for model in known if results.value(task, model, regime) is not None]
             found.append(_transfer(results, regime, task, models, [task], 0, seed))
     return [one for one in found if one.models]
@@ -148,8 +153,14 @@ def source_log_odds(results: Results, model: str) -> tuple[float, float | None, 
     value, n = results.source_top1[model], results.source_n.get(model)
     if n is None:
         return float(log_odds(_inside(value))), None, None
-    low, high = clopper_pearson(round(value * n), n)
-    return float(log_odds(value, n)), float(log_odds(low, n)), float(log_odds(high, n))
+    return float(log_odds(value, n)), *_end_log_odds(round(value * n), n)
+
+
+@functools.cache
+def _end_log_odds(right: int, n: int) -> tuple[float, float]:
+    """Of the ends of the exact interval; asked for once for each model, panel and regime."""
+    low, high = clopper_pearson(right, n)
+    return float(log_odds(low, n)), float(log_odds(high, n))
 
 
 def entry_log_odds(entry: Entry) -> tuple[float, float | None, float | None]:

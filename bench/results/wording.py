@@ -40,8 +40,12 @@ def scope_letter(text: str) -> str:
 
 
 def printable(text: object) -> str:
-    """Names are user data: control characters and half surrogates would break XML."""
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", "\ufffd", str(text))
+    """Names are user data: control characters and half surrogates would break XML.
+
+    Marks that turn the direction of what follows are shown escaped, or a name could look like another.
+    """
+    known = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", "\ufffd", str(text))
+    return re.sub(r"[\u200e\u200f\u202a-\u202e\u2066-\u2069]", lambda mark: f"\\u{ord(mark[0]):04x}", known)
 
 
 # --- Numbers

@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     from .checks import check_model, check_place
     from .definition import Study
     from .estimates import known_estimates, run_estimates
-    from .executors import Executor, default_jobs, processes
+    from .executors import Executor, Killed, default_jobs, processes
     from .measuring import measured, rights
     from .model_speeds import known_speeds
     from .probe_command import (
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         source_of,
         study_of,
     )
-    from .running import finished, run_whole
+    from .running import finished, known_plan, known_tasks, planned, run_whole, save_plan_of
     from .study_file import prepared, read_study
 else:
     from featune.engine.doors import lazy_exports
@@ -32,6 +32,7 @@ else:
 __all__ = [
     "BACKEND_OF",
     "Executor",
+    "Killed",
     "Probed",
     "Study",
     "check_file_alone",
@@ -42,8 +43,11 @@ __all__ = [
     "frozen_regime",
     "holds_features",
     "known_estimates",
+    "known_plan",
     "known_speeds",
+    "known_tasks",
     "measured",
+    "planned",
     "prepared",
     "probe_artefact",
     "probe_files",
@@ -54,6 +58,7 @@ __all__ = [
     "rights",
     "run_estimates",
     "run_whole",
+    "save_plan_of",
     "source_of",
     "study_of",
 ]

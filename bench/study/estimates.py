@@ -22,17 +22,17 @@ from featune.engine.features import FeatureKey, FeatureStore
 from featune.engine.images import Labelled, batches
 from featune.engine.models import ModelSpec, feature_model, source_model, with_channels
 from featune.engine.runners import torch_runner
-from featune.engine.store import digest, read_json, write_json
+from featune.engine.store import digest, write_json
 
 from ..data import Data
 from ..estimators import ESTIMATORS, softmax
 from ..features import note_origin
 from ..progress import Progress
 from ..regimes import Bench, stored_features
-from ..results import Estimate
+from ..results import Estimate, estimate_path, read_estimate
 from ..tasks import Task
 from .definition import Study
-from .executors import Executor
+from .executors import Executor, Killed
 from .measuring import brief
 
 CHECKED = 8  # images on which the head on features is compared with the whole model
@@ -45,7 +45,9 @@ def run_estimates(study: Study, execute: Executor, progress: Progress) -> list[E
     if pairs:
         with progress.stage("transferability estimates") as advance:
             for done, (pair, found) in enumerate(execute(functools.partial(measure_pair, study), pairs), 1):
-                for one in found:
+                if isinstance(found, Killed):
+                    progress.say(f"failed: estimators of {pair[0]} on {pair[1]}: {found.reason}")
+                for one in [] if isinstance(found, Killed) else found:
                     if one.error:
                         progress.say(f"failed: {one.name} of {pair[0]} on {pair[1]}: {brief(one.error)}")
                 advance(done, len(pairs))
@@ -54,7 +56,7 @@ def run_estimates(study: Study, execute: Executor, progress: Progress) -> list[E
 
 def known_estimates(study: Study) -> list[Estimate]:
     """The estimates that the study has so far, failed and undefined ones among them."""
-    return [found for one in _asked(study) if (found := one if one.error else _kept(study, one))]
+    return [found for one in asked_estimates(study) if (found := one if one.error else _kept(study, one))]
 
 
 def measure_pair(study: Study, pair: Pair) -> list[Estimate]:
@@ -77,7 +79,7 @@ def _measured(inputs: "_Inputs", asked: Estimate) -> Estimate:
     except Exception as error:  # a failed estimate is a line of the report, not the end of the study
         message = str(error) if isinstance(error, FeatuneError) else "".join(traceback.format_exception(error))
         found = dataclasses.replace(asked, error=message)
-    write_json(_path(inputs.study, found), found)
+    write_json(estimate_path(Path(inputs.study.out), found), found)
     return found
 
 
@@ -164,7 +166,7 @@ def source_logits(
 # --- Where they are kept
 
 
-def _asked(study: Study) -> list[Estimate]:
+def asked_estimates(study: Study) -> list[Estimate]:
     """What the study asks for, without values; where an estimator is not defined, with the reason."""
     return [
         Estimate(task.name, spec.name, name, _inputs(study, spec, task, name), error=_undefined(spec, task, name))
@@ -176,7 +178,7 @@ def _asked(study: Study) -> list[Estimate]:
 
 def _waiting(study: Study) -> list[Estimate]:
     """Those that are defined and were not measured yet, or failed."""
-    defined = [one for one in _asked(study) if not one.error]
+    defined = [one for one in asked_estimates(study) if not one.error]
     return [one for one in defined if (kept := _kept(study, one)) is None or kept.error]
 
 
@@ -196,11 +198,4 @@ def _undefined(spec: ModelSpec, task: Task, name: str) -> str | None:
 
 
 def _kept(study: Study, asked: Estimate) -> Estimate | None:
-    try:
-        return Estimate(**kept) if (kept := read_json(_path(study, asked))) else None
-    except TypeError:  # of another version; what is missing can be made again
-        return None
-
-
-def _path(study: Study, one: Estimate) -> Path:
-    return Path(study.out, "estimates", one.file)
+    return read_estimate(Path(study.out), asked)

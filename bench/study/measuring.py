@@ -7,39 +7,72 @@ choice; `rights` reads its labels again, beside scores that are kept.
 import contextlib
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from featune.engine.errors import FeatuneError
+from featune.engine.errors import BadInput, FeatuneError
 from featune.engine.images import Labelled
 from featune.engine.metrics import METRICS
 from featune.engine.models import ModelSpec
-from featune.engine.store import digest
+from featune.engine.store import digest, locked, locked_if_free, read_json
 from featune.export.backends import artefact, graph_target
 from featune.export.commands import SAMPLE, sample_images
 
 from ..regimes import REGIMES, Bench, metric_options
-from ..results import Cell, Right, Row, class_facts
+from ..results import Cell, Right, Row, RunStore, class_facts
 from ..stats import interval
 from ..tasks import Task
 from .definition import Study
 from .provenance import environment
 
 
-def measure(study: Study, cell: Cell) -> Row:
-    """Measure one cell and save its row. Errors become rows; only interrupts and our own defects in saving escape."""
+def measure(study: Study, cell: Cell, wait: bool = True) -> Row | None:
+    """Measure one cell and save its row. Errors become rows; only interrupts and our own defects in saving escape.
+
+    One process at a time measures a cell: where another one has done so meanwhile, its row is given. wait: for another
+    one that is at it; None where that is not wished.
+    """
+    with _lock(study, cell, wait) as free:
+        if not free:
+            return None
+        known = study.runs.load(cell)
+        return known if known and known.error is None else _saved(study, cell)
+
+
+@contextlib.contextmanager
+def _lock(study: Study, cell: Cell, wait: bool) -> Iterator[bool]:
+    """Whether the cell is this process's alone in the block. Its file lies in `work`, and goes when it is done."""
+    path = Path(study.out, "work", digest(cell))
+    with contextlib.ExitStack() as stack:
+        free = True
+        if wait:
+            stack.enter_context(locked(path))
+        else:
+            free = stack.enter_context(locked_if_free(path))
+        yield free
+        if free:  # who waits for it sees that it is gone, and makes another
+            path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # not there, or not empty
+                path.rmdir()
+
+
+def _saved(study: Study, cell: Cell) -> Row:
     began = time.perf_counter()
-    task = study.task(cell.task)
     try:
         row, scores = measured(study, cell)
     except Exception as error:  # a failed cell is a row, not the end of the study
         message = str(error) if isinstance(error, FeatuneError) else "".join(traceback.format_exception(error))
-        row = Row(cell, task.metric, None, task.counts["test"], error=message, seconds=time.perf_counter() - began)
-        return study.runs.save(row)
+        return save_failed(study, cell, message, time.perf_counter() - began)
     return study.runs.save(row, scores)
+
+
+def save_failed(study: Study, cell: Cell, message: str, seconds: float = 0.0) -> Row:
+    """A row with an error, unless the cell has a value by now; the row that stands."""
+    task = study.task(cell.task)
+    return study.runs.save(Row(cell, task.metric, None, task.counts["test"], error=message, seconds=seconds))
 
 
 def measured(study: Study, cell: Cell) -> tuple[Row, Any]:
@@ -70,6 +103,7 @@ def _value(study: Study, cell: Cell, spec: ModelSpec, task: Task) -> tuple[float
     file = Path(study.artefact) if study.artefact else None
     bench = Bench(Path(study.cache), study.backend, study.device, study.threads, work, file)
     regime = REGIMES[kind].make(bench, setting)
+    _require_same(task)
     train, val = task.load("train"), task.load("val")
     scorer = regime(spec, task, train, val, cell.seed)
     test = task.load("test")
@@ -83,28 +117,40 @@ def _value(study: Study, cell: Cell, spec: ModelSpec, task: Task) -> tuple[float
     return value, (low, high), len(test), scores, details
 
 
-def rights(study: Study, rows: Sequence[Row]) -> dict[Cell, Right]:
+def rights(out: Path, tasks: Iterable[Task], rows: Sequence[Row]) -> dict[Cell, Right]:
     """Which test images each finished cell got right, by the scores that were kept: what paired tests are made of.
 
-    Cells whose scores are missing or are not what their row says have none, nor have those of metrics without a right
-    and a wrong. Nothing is chosen by what is read here of the test split.
+    out: the study's output folder. tasks: those whose labels are at hand. Cells without scores or task have
+    none, nor have those of metrics without a right and a wrong. Nothing is chosen by what is read of the test split.
     """
+    store, known = RunStore(out / "runs"), {task.name: task for task in tasks}
     found: dict[Cell, Right] = {}
     truths: dict[str, Any] = {}
     for row in rows:
         metric = METRICS.get(row.metric)
         if row.error or row.scores_digest is None or metric is None or metric.per_example is None:
             continue
-        task = study.task(row.cell.task)
-        if task.multilabel:
+        task = known.get(row.cell.task)
+        if task is None or task.multilabel:
             continue
-        if task.name not in truths:
-            truths[task.name] = task.load("test").truth(len(task.classes), False)
         with contextlib.suppress(FeatuneError):
-            scores = study.runs.scores(row)
+            if task.name not in truths:
+                truths[task.name] = task.load("test").truth(len(task.classes), False)
+            scores = store.scores(row)
             if len(scores) == len(truths[task.name]):
                 found[row.cell] = Right(metric.per_example(truths[task.name], scores), truths[task.name])
     return found
+
+
+def _require_same(task: Task) -> None:
+    """Raises BadInput where the task's folder was prepared again, of other images, by a study of the same output."""
+    there = read_json(Path(task.folder, "task.json"))
+    found = there.get("digest") if isinstance(there, dict) else None
+    if task.digest and found and found != task.digest:
+        raise BadInput(
+            f"{task.folder}: other images or labels were prepared there since this run began; give each study an --out "
+            "of its own, and run again"
+        )
 
 
 def export_graph(study: Study, pair: tuple[ModelSpec, Task]) -> str | None:

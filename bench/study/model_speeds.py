@@ -9,10 +9,10 @@ from featune.engine.errors import FeatuneError, Missing
 from featune.engine.images import Labelled
 from featune.engine.models import ModelSpec, with_channels
 from featune.engine.runners import require_device
-from featune.engine.store import digest, read_json, write_json
+from featune.engine.store import digest, write_json
 from featune.export.backends import open_runner
 
-from ..results import Speed
+from ..results import Speed, read_speed, speed_path
 from ..throughput import LoadWatch, speed
 from ..throughput import measure as measure_speed
 from .definition import Study
@@ -32,12 +32,12 @@ def speeds(study: Study, *, on_speed: Callable[[int, int], None] | None = None, 
     pairs = _pairs(study)
     sample = study.tasks[0].load("train")
     for done, (spec, backend) in enumerate(pairs, 1):
-        path = _speed_path(study, spec, backend)
-        kept = read_json(path)
-        if remeasure or not kept or kept.get("loaded"):
+        path = speed_path(Path(study.out), _key(study, spec, backend))
+        kept = read_speed(path, spec.name)
+        if remeasure or kept is None or kept.loaded:
             with contextlib.suppress(FeatuneError):
                 found = _speed(study, spec, backend, sample)
-                slower = found.loaded and kept and found.images_per_second <= kept["images_per_second"]
+                slower = found.loaded and kept and found.images_per_second <= kept.images_per_second
                 if remeasure or not slower:
                     write_json(path, found)
         if on_speed:
@@ -51,8 +51,13 @@ def known_speeds(study: Study) -> list[Speed]:
         require_device(study.device)
     except Missing:
         return []
-    found = [(spec, read_json(_speed_path(study, spec, backend))) for spec, backend in _pairs(study)]
-    return [Speed(**{**kept, "model": spec.name}) for spec, kept in found if kept]
+    found = [read_speed(speed_path(Path(study.out), key), model) for model, key in speed_keys(study)]
+    return [one for one in found if one]
+
+
+def speed_keys(study: Study) -> list[tuple[str, str]]:
+    """(model, key of the file that keeps its throughput here) for each backend."""
+    return [(spec.name, _key(study, spec, backend)) for spec, backend in _pairs(study)]
 
 
 def _pairs(study: Study) -> list[tuple[ModelSpec, str]]:
@@ -60,9 +65,8 @@ def _pairs(study: Study) -> list[tuple[ModelSpec, str]]:
     return [(with_channels(spec, study.tasks[0].channels), backend) for spec in study.models for backend in backends]
 
 
-def _speed_path(study: Study, spec: ModelSpec, backend: str) -> Path:
-    key = digest([spec.digest, backend, study.device, study.threads, platform.node(), environment(study)])
-    return Path(study.out, "speeds", f"{key}.json")
+def _key(study: Study, spec: ModelSpec, backend: str) -> str:
+    return digest([spec.digest, backend, study.device, study.threads, platform.node(), environment(study)])
 
 
 def _speed(study: Study, spec: ModelSpec, backend: str, sample: Labelled) -> Speed:

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from featune.engine.models import ModelSpec, spec_from_entry
+from featune.engine.errors import BadInput
+from featune.engine.models import ModelSpec, require_own, spec_from_entry
+from featune.engine.paths import check_name, is_below, is_there
 from featune.engine.runners import device_kind
 from featune.engine.store import cache_dir, check_writable
 from featune.export.backends import check_backend
@@ -26,6 +28,7 @@ def read_study(
     device: str | None = None,
     progress: Progress | None = None,
     work: bool = False,
+    trusted: bool = False,
 ) -> tuple[Study, list[Source]]:
     """The study that a file describes, with tasks still to be prepared (`prepared`), and where they lie.
 
@@ -33,13 +36,19 @@ def read_study(
     must be there, and every model is built once. Raises one BadInput that lists every problem: unknown keys and types,
     unknown models (nearest names), missing folders, classes without images; or Missing where this machine alone is at
     fault.
+
+    A factory is executed here. trusted: it may be of any installed module, and downloads may go to any folder;
+    otherwise both lie below the file's folder.
     """
     said = progress or Silent()
     read = parsed(path)
     entry, faults, folder = read.study, read.faults, path.parent
-    models = [faults.attempt(f"models[{at}]", partial(_spec, given, folder)) for at, given in read.models]
+    faults.attempt("name", partial(check_name, "the study's name", entry.name))
+    models = [faults.attempt(f"models[{at}]", partial(_spec, given, folder, trusted)) for at, given in read.models]
     sources = []
     for at, given in read.tasks:
+        if not trusted and faults.attempt(f"tasks[{at}]", partial(_require_root_below, given, folder)) is None:
+            continue
         folds = faults.attempt(f"tasks[{at}]", lambda: _folds(_source(given, folder), given.folds)) or []  # noqa: B023
         for source in folds:
             if faults.attempt(f"tasks[{at}]", partial(look, source, progress)) is None:
@@ -105,7 +114,19 @@ def _check_work(read: Parsed, models: Sequence[ModelSpec | None], device: str, s
         said.say(f"estimators: {sentence}")
 
 
-def _spec(given: ModelEntry, folder: Path) -> ModelSpec:
+def _require_root_below(given: TaskEntry, folder: Path) -> bool:
+    """Downloads are written; raises BadInput where the file sends them out of its folder."""
+    if given.download and given.root and not is_below(folder / given.root, [folder]):
+        raise BadInput(
+            f"root {str(given.root)!r:.200} with download lies outside {folder.resolve()}; leave root out, or run with "
+            "--trust if the data may be written there"
+        )
+    return True
+
+
+def _spec(given: ModelEntry, folder: Path, trusted: bool = False) -> ModelSpec:
+    if given.factory and not trusted:
+        require_own(given.factory, [folder])
     entry = given.model_dump(exclude_none=True, exclude={"kwargs"})
     return spec_from_entry(entry | {"kwargs": given.kwargs.model_dump(exclude_unset=True)}, folder)
 
@@ -145,11 +166,11 @@ def _string_source(given: TaskEntry, text: str, folder: Path) -> Source:
     prefix, _, rest = text.partition("/")
     library = library_of(text)
     root = folder / given.root if given.root else None
-    if library and (folder / rest).exists():
+    if library and is_there(folder / rest):
         text = f"{prefix}/{folder / rest}"
     elif library == "wds" and "://" not in rest:  # a pattern of shards is no path that exists
         root = root or folder
-    elif not library and (folder / text).exists():
+    elif not library and is_there(folder / text):
         text = str(folder / text)
     if library != "hfds":  # which has a cache of its own
         root = root or folder / "data"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .bottleneck import Verdict
     from .extraction import Features, Options, check_on_error, extract
-    from .files import SUFFIXES, Stored, open_stored, remove
+    from .files import SUFFIXES, Stored, is_complete, open_stored, remove
     from .store import FeatureKey, FeatureRequest, FeatureStore, views_key
 else:
     from ..doors import lazy_exports
@@ -23,6 +23,7 @@ __all__ = [
     "Verdict",
     "check_on_error",
     "extract",
+    "is_complete",
     "open_stored",
     "remove",
     "views_key",

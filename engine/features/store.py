@@ -148,6 +148,8 @@ class FeatureStore:
             parts = [Part(self.root / each.key.name, options.save_seconds) for each in absent]
             for part in parts:
                 stack.callback(part.close)
+                if part.done > len(items):  # a count of other images
+                    part.rewind(0)
             better = readable(items, sorted({each for part in parts for each in part.bad}))
             for part in parts:
                 if again := better.intersection(index for index, _ in part.bad):

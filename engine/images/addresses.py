@@ -9,7 +9,8 @@ import re
 import stat
 
 Path = str | os.PathLike[str]
-RANGE = re.compile(r"(.+)::(\d+)\+(\d+)", re.DOTALL)
+RANGE = re.compile(r"(.+)::(\d{1,18})\+(\d{1,18})", re.DOTALL)
+MOST = 2 << 30  # bytes of an encoded image; no limit of pixels lets a larger one through
 
 
 def address(file: Path, offset: int, size: int) -> str:
@@ -33,10 +34,13 @@ def encoded(path: Path) -> bytes:
     """The bytes at an address. Raises OSError for what cannot be read, or for a file that ends before its range."""
     file, offset, size = parts(path)
     with open(file, "rb", buffering=0, opener=_opened) as opened:
+        there = max(os.fstat(opened.fileno()).st_size - offset, 0)
+        if (there if size is None else size) > MOST:
+            raise OSError(f"{there if size is None else size} bytes found, {MOST} at most expected of an image")
         if size is None:
             return opened.read()
         opened.seek(offset)
-        found = opened.read(size)
+        found = opened.read(min(size, there))
     if len(found) < size:
         raise OSError(f"{size} bytes expected from {offset} on, {len(found)} found; the file is not the one indexed")
     return found

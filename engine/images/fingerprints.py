@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from ..machine import processors
 from ..store import cache_dir
 from .addresses import bytes_digest, file_of
 
+SHA256 = re.compile(r"[0-9a-f]{64}")
 UNREADABLE = "unreadable"  # the pass over the images reports it with its reason
 # A file written within this time of its reading may have been written again with the same times on it.
 SETTLED_NS = 2_000_000_000
@@ -107,7 +109,7 @@ def _remembered(
     wanted = set(addresses)
     try:
         rows = memory.execute("select * from files where address between ? and ?", (min(wanted), max(wanted)))
-        return {row[0]: row[1:] for row in rows if row[0] in wanted}
+        return {row[0]: row[1:] for row in rows if row[0] in wanted and SHA256.fullmatch(str(row[1]))}
     except (sqlite3.Error, UnicodeError):  # a name that is no UTF-8
         return {}
 

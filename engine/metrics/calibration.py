@@ -41,7 +41,7 @@ def probabilities(scores: npt.ArrayLike, kind: str = "auto") -> Array:
     return values / values.sum(axis=1, keepdims=True)
 
 
-@metric(single=True, multilabel=False, higher_is_better=False)
+@metric(single=True, multilabel=False, higher_is_better=False, highest=37.0)
 def log_loss(truth: Array, scores: Array, kind: str = "auto") -> Statistic:
     """Mean of -log(probability of the true class), in nats; kind of scores as in `probabilities`.
 
@@ -51,7 +51,7 @@ def log_loss(truth: Array, scores: Array, kind: str = "auto") -> Statistic:
     return weighted_mean(-np.log(np.maximum(own, np.finfo(np.float64).eps)))
 
 
-@metric(single=True, multilabel=False, higher_is_better=False)
+@metric(single=True, multilabel=False, higher_is_better=False, highest=2.0)
 def brier(truth: Array, scores: Array, kind: str = "auto") -> Statistic:
     """Mean squared distance between the probabilities and the truth; kind of scores as in `probabilities`.
 

@@ -32,7 +32,7 @@ class Metric:
     is_proportion: it is the mean of `per_example`, so a binomial interval applies.
     per_example: (truth, scores) -> [n], 1.0 for right, 0.0 for wrong, NaN for an example that does not count.
     ordinal: it takes the classes' order for the order of grades, so it has no meaning where that is another.
-    undefined: when it has no value, in words.
+    undefined: when it has no value, in words. lowest, highest: the ends of its range.
     """
 
     name: str
@@ -44,6 +44,8 @@ class Metric:
     per_example: Callable[[Array, Array], Array] | None = None
     ordinal: bool = False
     undefined: str = ""
+    lowest: float = 0.0
+    highest: float = 1.0
 
     def __call__(self, truth: npt.ArrayLike, scores: npt.ArrayLike, **options: Any) -> float:
         """The metric's value; options are the metric's own, `threshold` of the F1s for example."""

@@ -6,7 +6,7 @@ from .accuracy import top1_correct
 from .definition import Array, Statistic, metric, ratio
 
 
-@metric(single=True, multilabel=False, per_example=top1_correct, ordinal=True)
+@metric(single=True, multilabel=False, per_example=top1_correct, ordinal=True, lowest=-1.0)
 def quadratic_kappa(truth: Array, scores: Array) -> Statistic:
     """Cohen's kappa of truth and argmax, disagreement weighted by squared distance of the ordered classes.
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .channels import with_channels
-    from .factories import sources_digest
+    from .factories import require_own, sources_digest
     from .feature_layer import CLOSE, classifier_layer, layer_output, timms_way
     from .from_entry import ViewOrigin, spec_and_origin, spec_from_entry, spec_from_string, stated_view
     from .from_module import is_in_memory, spec_from_module
@@ -35,6 +35,7 @@ __all__ = [
     "fresh_classifier",
     "is_in_memory",
     "layer_output",
+    "require_own",
     "say_renamed",
     "source_model",
     "source_of_name",

@@ -6,7 +6,7 @@ import importlib.util
 import inspect
 import sys
 import sysconfig
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from torch import nn
 
 from ..errors import BadInput
+from ..paths import is_below
 from ..store import digest, file_digest
 
 GIVEN = "featune_factory_"  # how the names of modules begin that are given as files
@@ -31,6 +32,43 @@ def resolved_factory(factory: str, folder: Path) -> str:
     resolved = f"{module}:{function}"
     factory_of(resolved)
     return resolved
+
+
+def require_own(factory: str, folders: Sequence[Path]) -> None:
+    """Raises BadInput for a factory whose code is not the user's own: a file below one of the folders.
+
+    Nothing is executed that is not below them: a file by its path, and a module by the place where its top-level
+    package would be imported from. What that code takes from libraries is no factory either.
+    """
+    name, _, function = factory.rpartition(":")
+    place = folders[0] / name if name.endswith(".py") else _place_of(name.partition(".")[0])
+    if place is None or not is_below(place, folders) or is_below(place, INSTALLED):
+        raise BadInput(
+            f"factory {factory!r:.200}: its code lies outside {folders[0].resolve()}; give a file of your own there, "
+            "`file.py:function`, or run with --trust if you know what it does"
+        )
+    made = factory_of(f"{place.resolve()}:{function}" if name.endswith(".py") else factory)
+    while isinstance(made, functools.partial):
+        made = made.func
+    home = sys.modules.get(str(getattr(made, "__module__", None) or type(made).__module__))
+    if home is None or not _is_own(home):
+        raise BadInput(
+            f"factory {factory!r:.200}: {function} is a function of {home.__name__ if home else 'no module'}; write "
+            "one of your own around it, or run with --trust if you know what it does"
+        )
+
+
+def _place_of(package: str) -> Path | None:
+    """The file or folder that a top-level package would be imported from; nothing is imported."""
+    try:
+        found = importlib.util.find_spec(package) if package.isidentifier() else None
+    except (ImportError, ValueError):
+        return None
+    if found is None:
+        return None
+    places = list(found.submodule_search_locations or ())
+    origin = found.origin if found.origin and Path(found.origin).is_file() else next(iter(places), None)
+    return Path(origin) if origin else None
 
 
 def factory_of(name: str) -> Callable[..., nn.Module]:

@@ -65,6 +65,9 @@ class ViewOrigin:
 
 REMEDY = "give --img-size, --mean and --std (side, mean, std) where it is another"
 
+# Arguments of timm.create_model that say which weights to load and where to keep them.
+LOADING = {"cache_dir", "checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay"}
+
 
 def spec_from_entry(entry: Mapping[str, Any], folder: Path = Path()) -> ModelSpec:
     """A spec from a study file's entry, or from `{"architecture": "resnet18"}` alone.
@@ -83,6 +86,11 @@ def spec_and_origin(entry: Mapping[str, Any], folder: Path = Path()) -> tuple[Mo
     factory = entry.get("factory")
     architecture = resolved_factory(factory, folder) if factory else str(entry["architecture"])
     kwargs = dict(entry.get("kwargs") or {})
+    if not factory and (loading := sorted(LOADING & kwargs.keys())):
+        raise BadInput(
+            f"kwargs: {', '.join(loading)} found, which would load or write files behind the model's name; expected "
+            "the architecture's own arguments, and weights as `checkpoint`"
+        )
     if entry.get("in_chans"):
         kwargs["in_chans"] = entry["in_chans"]
     checkpoint = (folder / entry["checkpoint"]) if entry.get("checkpoint") else None

@@ -2,6 +2,8 @@ import dataclasses
 import errno
 import multiprocessing
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,12 @@ from featune.engine.store import (
     digest,
     file_digest,
     locked,
+    locked_if_free,
     read_json,
+    remove_stale,
+    stale_files,
     write_json,
+    write_text,
     written_whole,
 )
 
@@ -147,3 +153,38 @@ def test_bad_images_are_all_listed() -> None:
 def test_a_misspelt_word_is_answered_with_the_nearest() -> None:
     assert nearest("tensort", ["torch", "tensorrt", "onnxruntime"]) == "; nearest: tensorrt, torch"
     assert nearest("zzz", ["torch"]) == ""
+
+
+LONG = "import os, sys\nfrom featune.engine.store import written_whole\nwith written_whole(sys.argv[1]): os._exit(9)\n"
+
+
+def test_what_a_killed_write_leaves_is_removed_by_the_next_run_and_what_is_being_written_is_not(tmp_path: Path) -> None:
+    for name in ("a.json", "deep/b.npy"):
+        subprocess.run([sys.executable, "-c", LONG, str(tmp_path / name)], check=False)
+    old, young, foreign = (tmp_path / name for name in (".a.json.abcdefgh.tmp.json", ".b.abcdefgh.tmp", ".notes.tmp"))
+    for path in (old, young, foreign):
+        path.write_text("1234")
+    os.utime(old, (1, 1))
+    with written_whole(tmp_path / "c.json") as mine:
+        assert len(stale_files(tmp_path)) == 3
+        assert remove_stale(tmp_path) == (3, 4)
+        assert mine.exists()
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"c.json", young.name, foreign.name}
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "\u00fc" * 127, "a." + "x" * 253])
+def test_the_longest_names_can_be_written(name: str, tmp_path: Path) -> None:
+    write_text(tmp_path / name, "text")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_json_that_is_nested_too_deep_reads_as_absent(tmp_path: Path) -> None:
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    assert read_json(tmp_path / "deep.json") is None
+
+
+def test_who_does_not_wait_for_a_lock_is_told_that_it_is_taken(tmp_path: Path) -> None:
+    with locked_if_free(tmp_path / "key") as first, locked_if_free(tmp_path / "key") as second:
+        assert (first, second) == (True, False)
+    with locked_if_free(tmp_path / "key") as again:
+        assert again

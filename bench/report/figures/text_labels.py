@@ -9,6 +9,7 @@ import numpy as np
 
 from .marks import MUTED, TEXT, Array, Line, Mark
 
+LETTERS = 400  # more of them fit no room in a drawing
 Box = tuple[float, float, float, float]  # left, bottom, right, top in px
 
 
@@ -25,15 +26,22 @@ def text_width(text: str, bold: bool = False) -> float:
 
 def shortened(text: str, room: float, bold: bool = False) -> str:
     """The text, or its two ends with … between them, in at most `room` px."""
-    if not text or text_width(text, bold) <= room:
+    if not text or (len(text) <= LETTERS and text_width(text, bold) <= room):
         return text
-    keep = len(text) - 1
-    while keep > 2:
-        short = text[: (keep + 1) // 2] + "…" + text[len(text) - keep // 2 :]
-        if text_width(short, bold) <= room:
-            return short
-        keep -= 1
-    return text[:1] + "…"
+    # The largest number of letters that fits, by halving: each width takes as long as its text.
+    fits, above = 2, min(len(text), LETTERS + 1)
+    while above - fits > 1:
+        keep = (fits + above) // 2
+        if text_width(_ends(text, keep), bold) <= room:
+            fits = keep
+        else:
+            above = keep
+    return _ends(text, fits) if fits > 2 else text[:1] + "…"
+
+
+def _ends(text: str, keep: int) -> str:
+    """So many letters of the text, from both of its ends."""
+    return text[: (keep + 1) // 2] + "…" + text[len(text) - keep // 2 :]
 
 
 def write_labels(axes: Any, marks: Sequence[Mark], lines: Sequence[Line], drawn: Sequence[Mark] = ()) -> None:
@@ -53,11 +61,18 @@ def write_labels(axes: Any, marks: Sequence[Mark], lines: Sequence[Line], drawn:
     for line in lines:
         for x, y in axes.transData.transform(np.column_stack([line.x, line.y])) / unit:
             blocked.append(((x - 1.5, y - 1.5, x + 1.5, y + 1.5), 3.0))
+    count = len(blocked)
+    taken, weights = np.zeros((count + len(marks), 4)), np.zeros(count + len(marks))
+    for number, (box, weight) in enumerate(blocked):
+        taken[number], weights[number] = box, weight
     crowd = [int(np.sum(np.hypot(*(points - point).T) < 60)) for point in points]
     for at in sorted(range(len(marks)), key=lambda index: (-crowd[index], points[index][0])):
         text, point = shortened(marks[at].label, 150), points[at]
-        best = min((_cost(box, blocked, bounds, point), box) for box in _candidates(point, text_width(text)))[1]
-        blocked.append((best, 20.0))
+        boxes = np.array(list(_candidates(point, text_width(text))))
+        costs = _costs(boxes, taken[:count], weights[:count], bounds, point)
+        best: Box = min(zip(costs.tolist(), map(tuple, boxes.tolist()), strict=True))[1]
+        taken[count], weights[count] = best, 20.0
+        count += 1
         _write_label(axes, text, best, point, unit)
 
 
@@ -73,20 +88,18 @@ def _candidates(point: Array, width: float) -> Iterator[Box]:
             yield (left, bottom, left + width, bottom + tall)
 
 
-def _cost(box: Box, blocked: Sequence[tuple[Box, float]], bounds: Box, point: Array) -> float:
-    """Overlap with what is drawn already, room outside the axes, distance from the point."""
-    cost = 0.0
-    for other, weight in blocked:
-        wide, tall = (
-            min(box[2], other[2]) - max(box[0], other[0]),
-            min(box[3], other[3]) - max(box[1], other[1]),
-        )
-        if wide > 0 and tall > 0:
-            cost += weight * wide * tall
-    cost += 400 * (max(bounds[0] - box[0], 0) + max(box[2] - bounds[2], 0))
-    cost += 400 * (max(bounds[1] - box[1], 0) + max(box[3] - bounds[3], 0))
-    away = np.hypot(*(np.clip(point, box[:2], box[2:]) - point))
-    return cost + 1.5 * float(away)
+def _costs(boxes: Array, blocked: Array, weights: Array, bounds: Box, point: Array) -> Array:
+    """Of each box [c, 4]: overlap with what is drawn already, room outside the axes, distance from the point.
+
+    blocked: boxes [k, 4] that are drawn, and their weights [k].
+    """
+    wide = np.minimum(boxes[:, None, 2], blocked[:, 2]) - np.maximum(boxes[:, None, 0], blocked[:, 0])
+    tall = np.minimum(boxes[:, None, 3], blocked[:, 3]) - np.maximum(boxes[:, None, 1], blocked[:, 1])
+    cost = (weights * np.maximum(wide, 0) * np.maximum(tall, 0)).sum(axis=1)
+    cost += 400 * (np.maximum(bounds[0] - boxes[:, 0], 0) + np.maximum(boxes[:, 2] - bounds[2], 0))
+    cost += 400 * (np.maximum(bounds[1] - boxes[:, 1], 0) + np.maximum(boxes[:, 3] - bounds[3], 0))
+    away = np.clip(point, boxes[:, :2], boxes[:, 2:]) - point
+    return cost + 1.5 * np.hypot(away[:, 0], away[:, 1])
 
 
 def _write_label(axes: Any, text: str, box: Box, point: Array, unit: float) -> None:

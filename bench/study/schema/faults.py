@@ -1,6 +1,7 @@
 """Faults of a study file in words: the path of the key, what was found, what is expected, what to do."""
 
 import dataclasses
+import errno
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,6 +45,10 @@ class Faults:
             self.problems.append(f"{where}: {error}")
         except Missing as error:
             self.absent.append(f"{where}: {error}")
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            self.problems.append(f"{where}: a name of more than 255 bytes found, which no file can have")
         return None
 
     def read(self, kind: type[Model], value: dict[Any, Any], place: Place, instead: Mapping[str, Any]) -> Model | None:

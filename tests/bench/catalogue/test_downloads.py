@@ -27,14 +27,19 @@ class Files(http.server.SimpleHTTPRequestHandler):
     """Serves a folder, from the byte that is asked for, and writes down what it was asked."""
 
     asked: list[str | None] = []  # noqa: RUF012
+    version: str | None = None  # what the server calls the file that it has
 
     def do_GET(self) -> None:
         wanted = self.headers.get("Range")
         self.asked.append(wanted)
         content = Path(self.translate_path(self.path)).read_bytes()
+        if self.headers.get("If-Range") not in (None, self.version):
+            wanted = None
         start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
         self.send_response(206 if wanted else 200)
         self.send_header("Content-Length", str(len(content) - start))
+        if self.version:
+            self.send_header("ETag", self.version)
         self.end_headers()
         self.wfile.write(content[start:])
 
@@ -46,7 +51,7 @@ class Files(http.server.SimpleHTTPRequestHandler):
 def server(tmp_path: Path) -> Iterator[str]:
     (tmp_path / "served").mkdir()
     (tmp_path / "served" / "a.bin").write_bytes(CONTENT)
-    Files.asked = []
+    Files.asked, Files.version = [], None
     handler = functools.partial(Files, directory=str(tmp_path / "served"))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as found:
         thread = threading.Thread(target=found.serve_forever, daemon=True)
@@ -81,6 +86,47 @@ def test_a_file_of_other_content_is_not_kept(server: str, tmp_path: Path) -> Non
     with pytest.raises(BadInput, match=r"a\.bin: md5 .* expected, another found"):
         fetch(archive(server, b"what was published"), tmp_path / "raw", lambda done, total: None)
     assert not list((tmp_path / "raw").iterdir())
+
+
+def stopped_at_half(server: str, folder: Path) -> None:
+    """A fetch of a file without a hash that is killed on its way."""
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fetch(Archive(f"{server}/a.bin", None), folder, stop)
+    part = folder / "a.bin.part"
+    part.write_bytes(part.read_bytes()[:1000])
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "asked"),
+    [
+        ('"one"', '"one"', "bytes=1000-"),  # the same version goes on
+        ('"one"', '"two"', "bytes=1000-"),  # the server sends the whole of another
+        (None, None, None),  # nobody knows which version the half is of
+        ('W/"one"', 'W/"one"', None),  # nor by a weak mark
+    ],
+)
+def test_a_resumed_fetch_never_mixes_two_versions(
+    before: str | None, after: str | None, asked: str | None, server: str, tmp_path: Path
+) -> None:
+    Files.version = before
+    stopped_at_half(server, tmp_path / "raw")
+    content = CONTENT if before == after and asked else CONTENT[::-1]
+    (tmp_path / "served" / "a.bin").write_bytes(content)
+    Files.version = after
+    file = fetch(Archive(f"{server}/a.bin", None), tmp_path / "raw", lambda done, total: None)
+    assert file.read_bytes() == content
+    assert Files.asked == [None, asked]
+    assert [path.name for path in (tmp_path / "raw").iterdir()] == ["a.bin"]
+
+
+def test_a_name_that_would_leave_the_folder_is_refused_before_it_is_asked_for(server: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"the file's name '\.\.'"):
+        fetch(Archive(f"{server}/..", None), tmp_path / "raw", lambda done, total: None)
+    assert Files.asked == []
 
 
 def test_without_a_network_the_user_is_told_what_to_do(tmp_path: Path) -> None:

@@ -316,6 +316,43 @@ def test_shards_that_are_elsewhere_are_refused_with_the_way_out(tmp_path: Path) 
         open_data(Request("wds/http://example.invalid/a.tar", root=tmp_path))
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1:9/../../../../x/.bash_aliases", "127.0.0.1:9/a/../b.tar", "127.0.0.1:9//etc/a.tar",
+     f"127.0.0.1:9/{'x' * 256}.tar", "127.0.0.1:9/", "../a.tar", "127.0.0.1:9/{a,..}/b.tar"],
+)  # fmt: skip
+def test_an_address_that_would_leave_its_folder_is_refused_before_it_is_asked_for(address: str, tmp_path: Path) -> None:
+    pytest.importorskip("webdataset", reason="webdataset is not installed")
+    with pytest.raises(BadInput, match=r"the address .* would lie outside"):
+        open_data(Request(f"wds/http://{address}", root=tmp_path / "root", download=True))
+    assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.parametrize("pattern", ["{0..99999999999}.tar", "{0..999999}.tar", "{a,b}" * 60, "{-1..9999999999999}"])
+def test_a_pattern_of_more_shards_than_anyone_has_is_refused_at_once(pattern: str, tmp_path: Path) -> None:
+    pytest.importorskip("webdataset", reason="webdataset is not installed")
+    with pytest.raises(BadInput, match="more than 100,000 shards"):
+        open_data(Request(f"wds/{pattern}", root=tmp_path))
+
+
+@pytest.mark.parametrize("names", [["../set-train-0000.tar"], ["/etc/passwd"], 5, [5], None])
+def test_shards_outside_the_folder_of_their_info_are_not_read(names: object, tmp_path: Path) -> None:
+    pytest.importorskip("webdataset", reason="webdataset is not installed")
+    folder, _ = wds(tmp_path)
+    (folder / "_info.json").write_text(json.dumps({"splits": {"one": {"filenames": names}}}))
+    with pytest.raises(BadInput, match=r"would lie outside|has no list `filenames`"):
+        open_data(Request(f"wds/{folder}", split="one"))
+
+
+def test_a_task_whose_name_would_leave_its_folder_is_refused_before_any_work(
+    image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    for name in ("../victim", "", "x" * 256):
+        with pytest.raises(BadInput, match="the task's name"):
+            prepare(Source(name, folder=image_folder()), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_webdataset_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, _ = wds(tmp_path)
     monkeypatch.setitem(__import__("sys").modules, "webdataset.tariterators", None)

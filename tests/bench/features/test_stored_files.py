@@ -11,6 +11,8 @@ from featune.bench.features import (
     damaged_keys,
     export_features,
     full_key,
+    record_of,
+    recorded_keys,
     remove_stored,
     stored_entries,
     unfinished_keys,
@@ -121,3 +123,46 @@ def test_who_removes_a_key_that_is_held_is_told_that_it_waits(tmp_path: Path) ->
     remover.join()
     assert said == [f"{KEY}: waiting for another process"]
     assert left(tmp_path) == []
+
+
+def test_a_removal_that_is_killed_at_any_step_can_be_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before each of the files that it removes."""
+    unlink, steps = Path.unlink, 0
+    while steps < 20:
+        root = tmp_path / str(steps)
+        made(root)
+        write_json(root / f"{CONTENT}.items.json", {})
+        write_json(root / f"{KEY}.{CONTENT}.data.json", {"data": "d", "asked": "now"})
+        left_over = iter(range(steps))
+
+        def killed(path: Path, missing_ok: bool = False) -> None:
+            if path.exists() and next(left_over, None) is None:  # noqa: B023
+                raise KeyboardInterrupt
+            unlink(path, missing_ok=missing_ok)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "unlink", killed)
+            try:
+                remove_stored(root, [KEY])
+            except KeyboardInterrupt:
+                pass
+            else:
+                break
+        if any(name.endswith((".npy", ".json")) for name in left(root)):
+            assert [entry.key for entry in stored_entries(root)] == [KEY]
+            remove_stored(root, [full_key(root, "a")], parts=steps % 2 == 1 and KEY in unfinished_keys(root))
+        assert [name for name in left(root) if not name.endswith(".lock")] == []
+        steps += 1
+    assert steps > 3
+
+
+def test_a_truncated_record_is_a_damaged_file_and_not_none(tmp_path: Path) -> None:
+    made(tmp_path)
+    record = tmp_path / f"{KEY}.json"
+    record.write_text(record.read_text()[:40])
+    assert recorded_keys(tmp_path) == [KEY]
+    assert damaged_keys(tmp_path, recorded_keys(tmp_path)) == [KEY]
+    with pytest.raises(BadInput, match="is damaged"):
+        record_of(tmp_path, KEY)

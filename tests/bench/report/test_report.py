@@ -1,5 +1,6 @@
 """The report's files and its table for the terminal, of any study."""
 
+import dataclasses
 import io
 import random
 from pathlib import Path
@@ -89,3 +90,38 @@ def test_the_terminal_table_takes_names_literally() -> None:
     assert "[red]a[/red]" in text
     assert "69.4 [64.4–74.2]" in text
     assert "failed" in text
+
+
+def test_texts_that_a_spreadsheet_would_run_are_escaped_and_numbers_are_not(tmp_path: Path) -> None:
+    names = ["=cmd|' /C calc'!A0", "+1", "-1", "@sum", " =1", "\t=1", "plain", "a-b"]
+    rows = [row(name, "t", source_top1=None) for name in names]
+    page(tmp_path, [*rows, failed(row("fails", "t"), "-1 is no rate")])
+    found = lines_of(tmp_path / "results.csv")
+    assert {line["model"] for line in found} == {*("'" + name for name in names[:6]), *names[6:], "fails"}
+    assert {line["error"] for line in found} == {"", "'-1 is no rate"}
+    assert {line["seed"] for line in found} == {"0"}
+    kappa = dataclasses.replace(row("m", "t"), metric="quadratic_kappa", value=-0.25, low=-0.5, high=0.1)
+    page(tmp_path, [kappa])
+    assert lines_of(tmp_path / "results.csv")[0]["value"] == "-0.25"
+
+
+def test_marks_that_turn_a_names_direction_are_shown(tmp_path: Path) -> None:
+    html = page(tmp_path, [row("net\u202egnp.exe", "t\u2066")])
+    assert "\u202e" not in html + (tmp_path / "results.csv").read_text()
+    assert "\\u202e" in html
+
+
+def test_a_name_of_thousands_of_letters_is_shortened_with_few_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
+    from featune.bench.report.figures import text_labels
+
+    width, asked = text_labels.text_width, []
+    monkeypatch.setattr(text_labels, "text_width", lambda text, bold=False: asked.append(text) or width(text, bold))
+    short = text_labels.shortened("i" * 100_000 + "end", 150)
+    assert short.startswith("iii")
+    assert short.endswith("end")
+    assert len(asked) < 15
+    assert max(map(len, asked)) <= text_labels.LETTERS + 1
+    assert width(short) <= 150 < width("i" + short)
+    text = "vit_small_patch16_224.augreg_in21k_ft_in1k"
+    kept = [text[: (k + 1) // 2] + "…" + text[len(text) - k // 2 :] for k in range(3, len(text))]
+    assert text_labels.shortened(text, 150) == max((one for one in kept if width(one) <= 150), key=len)

@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -6,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from featune.bench.study import processes
+from featune.bench.study import Killed, processes
 from featune.bench.study.executors import in_process
 
 
@@ -46,6 +47,30 @@ def test_an_error_in_a_worker_reaches_the_caller() -> None:
         list(processes(1)(fail, [0]))
 
 
+def killed_at_three(number: int) -> int:
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)  # as the system does to a process that takes too much memory
+    return number
+
+
+def test_an_item_whose_process_is_killed_is_told_and_the_others_are_answered() -> None:
+    found = dict(processes(2)(killed_at_three, range(6)))
+    assert [number for number, result in found.items() if isinstance(result, Killed)] == [3]
+    assert sorted(result for result in found.values() if not isinstance(result, Killed)) == [0, 1, 2, 4, 5]
+
+
+def kill_when_first(path: Path) -> str:
+    """Killed where nobody was here before: beside another process there was too little memory for both."""
+    if not path.exists():
+        path.write_text("")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return path.name
+
+
+def test_an_item_that_is_killed_beside_others_and_not_alone_is_answered(tmp_path: Path) -> None:
+    assert dict(processes(1)(kill_when_first, [tmp_path / "a"])) == {tmp_path / "a": "a"}
+
+
 SCRIPT = """
 import os, sys, time
 from pathlib import Path
@@ -68,6 +93,18 @@ def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
     parent.kill()
     parent.wait()
     _until(lambda: not _alive(worker))
+
+
+def test_an_interrupt_of_the_parent_alone_ends_its_workers_at_once(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT.replace("sleep(60)", "sleep(600)"))
+    mark = tmp_path / "pid"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    command = [sys.executable, str(tmp_path / "script.py"), str(mark)]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as parent:
+        _until(lambda: mark.exists() and bool(mark.read_text()))
+        parent.send_signal(signal.SIGINT)
+        parent.wait(timeout=120)
+    assert not _alive(int(mark.read_text()))
 
 
 def _until(condition: object, seconds: float = 60) -> None:

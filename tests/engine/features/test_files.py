@@ -1,5 +1,6 @@
 """A file of rows in the making, ended at every step at which it touches the disk. As a script it is the process."""
 
+import json
 import os
 import subprocess
 import sys
@@ -147,3 +148,61 @@ if __name__ == "__main__":
     for name in STEPS:
         setattr(os, name, watched(getattr(os, name)))
     make(Path(sys.argv[1]))
+
+
+def killed_after_seven(path: Path) -> None:
+    part = Part(path, save_seconds=60)
+    part.append(7, ROWS[[0, 1, 2, 3, 4, 5]], [(BAD, "no image")])
+    part.save()
+    part.close()
+
+
+def test_a_flipped_byte_of_rows_in_the_making_is_not_resumed(tmp_path: Path) -> None:
+    killed_after_seven(tmp_path / "key")
+    data = bytearray((tmp_path / "key.part").read_bytes())
+    data[-3] ^= 1
+    (tmp_path / "key.part").write_bytes(data)
+    part = Part(tmp_path / "key", save_seconds=60)
+    part.close()
+    assert part.done == 0
+    make(tmp_path / "key")
+    check(tmp_path / "key")
+
+
+DAMAGED: list[dict[str, Any] | str] = [
+    {"done": 10**9}, {"done": -7}, {"done": "7"}, {"rows": 7}, {"width": 4}, {"width": -5}, {"dtype": "|O"},
+    {"bad": [[BAD, "a"], [BAD, "b"]]}, {"bad": [["4", "a"]]}, {"bad": 5}, {"sha256": None}, {"sha256": "0" * 64},
+    "{}", "[]", "[" * 100_000, "5", "",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", DAMAGED, ids=lambda change: str(change)[:30])
+def test_a_damaged_record_of_rows_in_the_making_is_not_believed(change: dict[str, Any] | str, tmp_path: Path) -> None:
+    killed_after_seven(tmp_path / "key")
+    record = tmp_path / "key.part.json"
+    record.write_text(change if isinstance(change, str) else json.dumps({**json.loads(record.read_text()), **change}))
+    make(tmp_path / "key")
+    check(tmp_path / "key")
+
+
+WRONG: list[dict[str, Any] | str] = [
+    {"images": 14}, {"images": "13"}, {"skipped": []}, {"skipped": [[99, "04.png", "why"]]}, {"skipped": None},
+    {"skipped": [[4, "04.png"]]}, {"skipped": [[4, 4, 4]]}, {"sha256": None}, "{}", "[]", "[" * 100_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", WRONG, ids=lambda change: str(change)[:30])
+def test_a_record_that_says_other_things_than_its_rows_is_as_none(change: dict[str, Any] | str, tmp_path: Path) -> None:
+    make(tmp_path / "key")
+    record = tmp_path / "key.json"
+    record.write_text(change if isinstance(change, str) else json.dumps({**json.loads(record.read_text()), **change}))
+    assert open_stored(tmp_path / "key") is None
+
+
+def test_a_record_that_vouches_for_what_is_no_array_is_as_none(tmp_path: Path) -> None:
+    make(tmp_path / "key")
+    (tmp_path / "key.npy").write_bytes(b"no array")
+    record = tmp_path / "key.json"
+    said = {**json.loads(record.read_text()), "sha256": file_digest(tmp_path / "key.npy")}
+    record.write_text(json.dumps(said))
+    assert open_stored(tmp_path / "key") is None

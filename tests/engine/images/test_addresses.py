@@ -69,3 +69,18 @@ def test_a_range_that_is_no_image_is_refused_with_its_reason(tmp_path: Path, whe
     (tmp_path / "some.tar").write_bytes(b"0123456789")
     with pytest.raises(BadImages, match=reason):
         read_image(tmp_path / where)
+
+
+@pytest.mark.parametrize("where", ["0+99999999999999", "99999999999999+5", "0+1000000000", "0+" + "9" * 5000])
+def test_a_range_beyond_its_file_is_refused_before_memory_is_asked_for(where: str, tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").write_bytes(b"jpg")
+    with pytest.raises(OSError):  # noqa: PT011, what the system says of an offset is its own
+        encoded(f"{tmp_path / 'x.jpg'}::{where}")
+
+
+def test_a_file_that_is_too_large_for_an_image_is_refused(tmp_path: Path) -> None:
+    with open(tmp_path / "x.jpg", "wb") as file:
+        file.truncate(3 << 30)  # a hole, which takes no room on the disk
+    with pytest.raises(OSError, match="3221225472 bytes found, 2147483648 at most expected"):
+        encoded(tmp_path / "x.jpg")
+    assert content_digests([str(tmp_path / "x.jpg")]) == ["unreadable"]

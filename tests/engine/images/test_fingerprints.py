@@ -1,3 +1,4 @@
+import contextlib
 import hashlib
 import os
 import sqlite3
@@ -10,6 +11,7 @@ import pytest
 
 import featune.engine.images.fingerprints
 from featune.engine.images.fingerprints import content_digests
+from featune.engine.store import cache_dir
 
 
 @pytest.fixture
@@ -131,3 +133,11 @@ def test_many_files_come_in_their_own_order(
     for _ in range(2):
         assert content_digests(order) == expected(order)
     assert len(reads) == 5 or len(reads) == 6  # the one that comes twice may be read twice, in one go
+
+
+def test_a_remembered_digest_that_is_none_is_not_believed(files: list[str], reads: list[str]) -> None:
+    right = content_digests(files)
+    with contextlib.closing(sqlite3.connect(Path(cache_dir(), "fingerprints.sqlite"))) as memory, memory:
+        memory.execute("update files set sha256 = ?", ("no digest",))
+    assert content_digests(files) == right
+    assert len(reads) == 2 * len(files)

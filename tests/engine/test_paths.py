@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import pytest
+
+from featune.engine.errors import BadInput
+from featune.engine.paths import as_name, check_name, inside, is_below
+
+WRONG = ["", " ", ".", "..", "../victim", "a/b", "/etc", "a\\b", "a\0b", "x" * 256, "ü" * 128, "\ud800"]
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_name_that_would_leave_its_folder_or_fit_no_file_is_refused(name: str) -> None:
+    with pytest.raises(BadInput, match=r"the task's name .* give it another `name`"):
+        check_name("the task's name", name)
+
+
+@pytest.mark.parametrize("name", ["a", "...", ".hidden", "x" * 255, "ü" * 127, "a b", "-rf", "\udcff"])
+def test_other_names_are_left_as_they_are(name: str) -> None:
+    assert check_name("the task's name", name) == name
+
+
+@pytest.mark.parametrize("address", ["../x", "a/../../x", "/etc/passwd", "a//b", "a/./b", "", "a/\0", f"a/{'x' * 256}"])
+def test_an_address_that_leads_outside_is_refused(address: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="the shard"):
+        inside(tmp_path, address, "the shard")
+
+
+def test_an_address_inside_is_a_path_below(tmp_path: Path) -> None:
+    assert inside(tmp_path, "host:80/a/b.tar", "the address") == tmp_path / "host:80" / "a" / "b.tar"
+
+
+@pytest.mark.parametrize("text", ["../../x", "a/b:c", "..", "", "ü" * 300, "x" * 300, "\ud800"])
+def test_any_text_becomes_part_of_a_files_name(text: str) -> None:
+    name = as_name(text)
+    assert check_name("the name", name)
+    assert len(name.encode()) <= 100
+    assert name[0] != "."
+
+
+def test_a_link_out_of_a_folder_is_not_below_it(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "link").symlink_to(tmp_path)
+    assert is_below(tmp_path / "own" / "new", [tmp_path / "own"])
+    assert not is_below(tmp_path / "own" / "link" / "new", [tmp_path / "own"])
