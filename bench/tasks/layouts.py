@@ -224,7 +224,7 @@ def _require_images(folder: Path, items: Labelled) -> None:
     flat = images_lie_in(folder) if folder.is_dir() else 0
     found = f"{flat} images in no class folder found" if flat else "no images found"
     raise BadInput(
-        f"{folder}: {found}; expected <class>/<image> files ending in {' '.join(IMAGE_SUFFIXES)}; for labels in a list, "
+        f"{folder}: {found}; expected <class>/<image> files ending in {' '.join(IMAGE_SUFFIXES)}; for labels in a list "
         "give a table with the columns path and label"
     )
 
