@@ -146,7 +146,9 @@ def with_class_map(data: Data, file: Path) -> Data:
     rows = [tuple(sorted({at for label in row if (at := new[label]) is not None})) for row in data.items.labels]
     kept = [at for at, (row, was) in enumerate(zip(rows, data.items.labels, strict=True)) if row or not was]
     if not any(rows):
-        raise BadInput(f"{file}: none of the classes of {data.name} ({', '.join(data.classes[:3])}, ...) is in it")
+        raise BadInput(
+            f"{file}: none of the classes of {data.name} ({', '.join(data.classes[:3])}, ...) is in it; give its names"
+        )
     items = dataclasses.replace(data.items, labels=tuple(rows), ignore=()).take(kept)
     left_out = len(rows) - len(kept)
     note = (f"{left_out} images of classes that {file} lacks are left out",) if left_out else ()

@@ -21,7 +21,7 @@ from featune.engine.paths import inside, is_there
 
 from ..catalogue import Archive, fetch
 from ..progress import Progress
-from ..tasks import CALLED
+from ..tasks import CALLED, SYNONYMS
 from .files import chosen_splits
 from .request import ALL, Data, Request, marked, numbered, unlabelled
 from .tar_members import members
@@ -75,7 +75,7 @@ def read_wds(request: Request, progress: Progress) -> Data:
     notes = [f"left out are {rule}; rename them, or give the tar without wds/"] if dotted else []
     if without:
         notes.append(f"{without} samples without {words} are left out, with {', '.join(sorted(beside)[:5])}")
-    notes += _of_no_split(request, base)
+    notes += _of_no_split(request, base) + _splits_inside(request, base, shards)
     labels, classes = numbered(request.text, targets, request.target_fields or None)
     return Data(request.name, dataclasses.replace(unlabelled(base, images), labels=labels), classes, tuple(notes))
 
@@ -98,6 +98,20 @@ def _of_no_split(request: Request, base: Path) -> list[str]:
     if not wordless:
         return []
     return [f"{len(wordless)} shards whose names have no word of a split are left out: {', '.join(wordless[:3])}"]
+
+
+def _splits_inside(request: Request, base: Path, shards: Sequence[str]) -> list[str]:
+    """A note on samples in folders that are called as splits, which WebDataset's names have no place for."""
+    if request.split not in (None, ALL):
+        return []
+    names = [one.name for shard in (shards[0], shards[-1]) for one in members(base / shard)]
+    folders = {part for name in names for part in name.split("/")[:-1]}
+    called = sorted(name for name in folders if name.lower() in SYNONYMS)
+    if len(called) < 2:
+        return []
+    return [
+        f"the folders {' and '.join(called)} in the shards are not taken as splits; give tars without wds/ for that"
+    ]
 
 
 def samples(base: Path, shard: str) -> Iterator[Sample]:

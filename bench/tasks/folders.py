@@ -72,6 +72,8 @@ def refuse_file(path: Path) -> None:
     """Raise BadInput for a file where a folder or a table is expected, with what to do with it."""
     if not path.exists() or path.is_dir():
         return
+    if path.suffix.lower() in (".csv", ".parquet", ".pq", ".tar"):
+        raise BadInput(f"{path}: a file found, a folder expected; give it as csv, parquet or images, not as folder")
     if path.name.lower().endswith(ARCHIVES):
         remedy = "unpack it and give the folder"
     elif is_image_name(path.name):

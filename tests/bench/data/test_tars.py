@@ -150,3 +150,11 @@ def test_hidden_shards_and_tars_are_left_alone(tmp_path: Path) -> None:
         (tmp_path / "w" / f"._{name}.tar").write_bytes(bytes(20))
     for text in ("wds/w", str(tmp_path / "w")):
         assert len(open_data(Request(text, root=tmp_path)).items) == 2
+
+
+def test_samples_in_folders_that_are_called_as_splits_are_told(tmp_path: Path) -> None:
+    told = open_data(shard(tmp_path, *within("train", "test", count=1))).notes
+    assert told == (
+        "the folders test and train in the shards are not taken as splits; give tars without wds/ for that",
+    )
+    assert open_data(shard(tmp_path, *within("airplane", "train", count=1))).notes == ()

@@ -138,3 +138,9 @@ def test_folders_behind_links_are_splits_and_classes_too(tmp_path: Path) -> None
     layout = folder_layout(tmp_path / "near", 0)
     assert {split: len(items) for split, items in layout.splits.items()} == {"train": 8, "val": 2, "test": 10}
     assert layout.note.endswith("left out: extra")
+
+
+def test_a_table_given_as_folder_is_told_to_be_a_file(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").touch()
+    with pytest.raises(BadInput, match="a file found, a folder expected; give it as csv"):
+        folder_layout(tmp_path / "t.csv", 0)
