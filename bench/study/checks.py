@@ -93,9 +93,8 @@ def check_settings(study: Study) -> None:
         for name, (_, setting) in study.regimes.items():
             shots, counts = getattr(setting, "shots", None), getattr(setting, "counts", ())
             if shots and task.multilabel:
-                found.append(
-                    f"{name}: shots of {task.name} are not defined where an image has several labels; leave out"
-                )
+                has = f"images of {task.name} have several labels"
+                found.append(f"{name}: {shots} shots asked for, {has}; leave shots out")
             elif shots and sizes[rare] < shots:
                 has = f"{task.name} has {sizes[rare]} training images of class {task.classes[rare]}"
                 found.append(f"{name}: {shots} shots asked for, {has}; lower shots or add images")
