@@ -109,7 +109,8 @@ def judged(
     claims: list[Claims] = []
     for regime in results.regimes:
         if regime != "scratch" and " [" not in regime:  # no source weights there; published numbers
-            of_regime = [_judge(results, regime, name, values, rows) for name, values in scores.items()]
+            known_source: dict[tuple[str, ...], Array] = {}
+            of_regime = [_judge(results, regime, name, values, rows, known_source) for name, values in scores.items()]
             known = [one for one in of_regime if one is not None]
             order = sorted(known, key=lambda one: -one[0].tau.value if one[0].tau else math.inf)
             found += [one for one, _ in order]
@@ -147,8 +148,13 @@ def _times(speeds: Sequence[Speed]) -> Mapping[str, float]:
 Claims = tuple[Array | None, Array | None]  # tau, and the size of what it is ahead, in every order of the models [r]
 
 
-def _judge(results: Results, regime: str, name: str, values: Scores, rows: Array) -> tuple[Judged, Claims] | None:
-    """rows: orders of all models [r, models], by which those of the score are shuffled."""
+def _judge(
+    results: Results, regime: str, name: str, values: Scores, rows: Array, known_source: dict[tuple[str, ...], Array]
+) -> tuple[Judged, Claims] | None:
+    """rows: orders of all models [r, models], by which those of the score are shuffled.
+
+    known_source: the taus of source accuracy in these orders, by models and tasks, which scores share.
+    """
 
     def missing(model: str, task: str) -> bool:
         return (model, task) not in values or results.value(task, model, regime) is None
@@ -180,7 +186,12 @@ def _judge(results: Results, regime: str, name: str, values: Scores, rows: Array
     # An order of all models is one of any of them: as they stand in it.
     own = np.argsort(np.argsort(rows[:, [results.models.index(model) for model in models]], axis=1), axis=1)
     taus = _shuffled(score, truth, own)
-    return judged, (taus, None if ahead is None or source is None else abs(taus - _shuffled(source, truth, own)))
+    if ahead is None or source is None:
+        return judged, (taus, None)
+    of = (*models, "", *tasks)
+    if of not in known_source:
+        known_source[of] = _shuffled(source, truth, own)
+    return judged, (taus, abs(taus - known_source[of]))
 
 
 def _with_p(found: Sequence[Judged], claims: Sequence[Claims]) -> list[Judged]:

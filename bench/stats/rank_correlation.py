@@ -41,41 +41,26 @@ def _tau_ranked_by(x: Array, y: Array, counts: Array) -> Array:
 
 
 def shuffled_tau(x: Array, y: Array, rows: NDArray[np.int64]) -> Array:
-    """The weighted tau of x [m] with y [m] in each of many orders of the models, rows [r, m]: [r]."""
-    found, start = [], 0
-    of = _tau_of_distinct if len(set(x)) == len(x) and len(set(y)) == len(y) else _tau_with_ties
-    for size in chunks(len(rows), len(x) ** 2, 1 << 18):
-        found.append(of(x, y, rows[start : start + size]))
-        start += size
-    tau = np.concatenate(found)
-    return tau if len(x) >= FEWEST_RANKED else np.full(len(tau), np.nan)
+    """The weighted tau of x [m] with y [m] in each of many orders of the models, rows [r, m]: [r].
 
+    To compare the orders with one another: ties weigh as their mean rank and are not corrected for, so that all that
+    changes is a product of matrices. Without ties it is `weighted_tau`.
+    """
+    from scipy.stats import rankdata
 
-def _tau_of_distinct(x: Array, y: Array, rows: NDArray[np.int64]) -> Array:
-    """Each number's weight, a row of the table of all pairs, moves with it: a product of matrices serves all orders."""
     m = len(x)
+    if m < FEWEST_RANKED:
+        return np.full(len(rows), np.nan)
     up, across = np.sign(x[:, None] - x), np.sign(y[:, None] - y)
-    by_x, by_y = (1.0 / (1 + np.argsort(np.argsort(-column))) for column in (x, y))
-    cells = (rows[:, :, None] * m + rows[:, None]).reshape(len(rows), m * m)
-    shared = across.ravel()[cells] @ (by_x[:, None] * up).ravel() + (by_y[:, None] * across).ravel()[cells] @ up.ravel()
-    return np.asarray(shared / (2 * (m - 1) * by_x.sum()))
-
-
-def _tau_with_ties(x: Array, y: Array, rows: NDArray[np.int64]) -> Array:
-    shuffled = y[rows]
-    x = np.broadcast_to(x, shuffled.shape)
-    return (_tau_by_rows(x, shuffled) + _tau_by_rows(shuffled, x)) / 2
-
-
-def _tau_by_rows(ranked: Array, other: Array) -> Array:
-    """Tau of each row of `ranked` [r, m] with that of `other`, pairs weighted by the ranks of the first, ties ranked by
-    the other."""
-    place = np.argsort(np.lexsort((-other, -ranked), axis=-1), axis=-1)
-    weights = 1.0 / (1 + place)
-    up, across = (np.sign(column[:, :, None] - column[:, None]) for column in (ranked, other))
-    shared, one, both = (np.einsum("rm,rm->r", weights, of.sum(axis=-1)) for of in (up * across, up**2, across**2))
-    defined = (one > 0) & (both > 0)
-    return np.where(defined, np.clip(shared / np.sqrt(np.where(defined, one * both, 1.0)), -1, 1), np.nan)
+    by_x, by_y = (1.0 / rankdata(-column) for column in (x, y))
+    weighted_up, weighted_across = (by_x[:, None] * up).ravel(), (by_y[:, None] * across).ravel()
+    most, found, start = (m - 1) * (by_x.sum() + by_y.sum()), [], 0
+    for size in chunks(len(rows), m * m, 1 << 19):
+        chunk = rows[start : start + size]
+        pairs = (chunk[:, :, None] * m + chunk[:, None]).reshape(size, m * m)
+        found.append(across.ravel()[pairs] @ weighted_up + weighted_across[pairs] @ up.ravel())
+        start += size
+    return np.concatenate(found) / most
 
 
 def weighted_spearman(x: Array, y: Array, counts: Array) -> Array:
