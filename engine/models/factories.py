@@ -167,6 +167,10 @@ def made_by_factory(name: str, factory: str, arguments: Mapping[str, Any]) -> nn
     if not isinstance(model, nn.Module):
         found = type(model).__name__
         raise BadInput(f"{factory} returned {found}, expected a torch.nn.Module; let it return the model")
+    for key, value in model.state_dict().items():
+        if nn.parameter.is_lazy(value) or value.is_meta:
+            why = "no shape yet, of a lazy layer" if nn.parameter.is_lazy(value) else "no numbers, on the meta device"
+            raise BadInput(f"{factory}: its {key} has {why}; weights expected: let it run the model once, or load them")
     return model
 
 

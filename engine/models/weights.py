@@ -55,13 +55,22 @@ def _sets_of_weights(path: str, changed: int, size: int) -> tuple[str, tuple[str
         return "", ()
     if not isinstance(held, Mapping):
         return "", ()
-    sets = [key for key, value in held.items() if isinstance(key, str) and _is_state(value)]
     taken = next((key for key in TIMMS_ORDER if key in held), "")
-    return (taken, tuple(key for key in sets if key != taken)) if taken in sets else ("", ())
+    if not _is_state(held.get(taken)):
+        return "", ()
+    others = [key for key, value in held.items() if key != taken and isinstance(key, str) and _is_state(value)]
+    return taken, tuple(key for key in others if _names(held[key]) & _names(held[taken]))
+
+
+def _names(state: Mapping[str, Tensor]) -> set[str]:
+    """Of weights, without what a wrapper puts before them: another optimiser's or metric's tensors have others."""
+    return {name.removeprefix("module.") for name in state}
 
 
 def _is_state(value: object) -> bool:
-    return isinstance(value, Mapping) and bool(value) and all(isinstance(each, Tensor) for each in value.values())
+    if not isinstance(value, Mapping) or not value:
+        return False
+    return all(isinstance(name, str) and isinstance(each, Tensor) for name, each in value.items())
 
 
 def load_weights(model: nn.Module, path: Path, channels: int = 3) -> None:

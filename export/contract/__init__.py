@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         write_verdict,
     )
     from .parity_measures import (
+        NOT_FINITE,
         PRECISIONS,
         Parity,
         ProbeChange,
@@ -40,6 +41,7 @@ __all__ = [
     "CONTRACT",
     "ESSENTIAL",
     "LAYER",
+    "NOT_FINITE",
     "PRECISIONS",
     "VERDICT",
     "Parity",

@@ -14,6 +14,7 @@ from torch import Tensor
 from featune.engine.errors import BadInput, ParityFailed
 from featune.engine.runners import Runner
 
+NOT_FINITE = "torch's own rows hold NaN or infinity"
 FIRST_BATCHES, BATCH = (1, 3, 8), 32  # an export with a frozen batch size fails on one of the first
 
 
@@ -124,7 +125,7 @@ def not_finite(reference: NDArray[np.float64]) -> str:
     if not wrong:
         return ""
     return (
-        f"torch's own rows hold NaN or infinity for {wrong} of {len(reference)} images, finite numbers expected: the "
+        f"{NOT_FINITE} for {wrong} of {len(reference)} images, finite numbers expected: the "
         "model or its weights are at fault, not the export; check the weight file"
     )
 

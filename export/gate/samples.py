@@ -56,19 +56,25 @@ def varied(sample: Sample, view: View, precision: str) -> Sample:
     export look wrong. In other precisions than fp32 only images that are equal to the last pixel count as alike: where
     int8 drowns the differences between frames of a fixed camera, its features are of no use for them.
     """
-    images = sample.images.flatten(1).float()
-    spread = float((images - images.mean(0)).square().mean().sqrt())
-    if spread and (precision != "fp32" or spread >= ALIKE * _own_spread(view)):
+    count = len(sample.images)
+    few = sample.images[torch.linspace(0, count - 1, min(count, SAMPLE)).round().long()]
+    spread = _spread(few)
+    if precision == "fp32":
+        alike = spread < ALIKE * _spread(own_sample(view, OWN_TILES).images)
+    else:
+        alike = not spread and bool((sample.images == sample.images[:1]).all())
+    if not alike:
         return sample
     own = own_sample(view, SAMPLE - 2)
     # Two at most: of more that are alike, rounding decides which are neighbours.
-    source = f"2 of {len(images)} images that are all alike ({sample.source}), and {len(own.images)} of {OWN}"
-    return Sample(torch.cat([sample.images[:: max(1, len(images) - 1)][:2], own.images]), source)
+    source = f"2 of {count} images that are all alike ({sample.source}), and {len(own.images)} of {OWN}"
+    return Sample(torch.cat([sample.images[:: max(1, count - 1)][:2], own.images]), source)
 
 
-def _own_spread(view: View) -> float:
-    own = own_sample(view, OWN_TILES).images.flatten(1).float()
-    return float((own - own.mean(0)).square().mean().sqrt())
+def _spread(images: Tensor) -> float:
+    """What the same pixel differs by between images, in grey levels, in the root mean square."""
+    pixels = images.flatten(1).float()
+    return float((pixels - pixels.mean(0)).square().mean().sqrt())
 
 
 def own_sample(view: View, count: int = SAMPLE) -> Sample:

@@ -20,6 +20,7 @@ from featune.engine.store import plain, write_json
 
 from ..contract import (
     CONTRACT,
+    NOT_FINITE,
     VERDICT,
     Parity,
     ProbeChange,
@@ -36,7 +37,7 @@ from ..contract import (
     write_verdict,
 )
 from ..graph import contract_differences, contract_errors
-from .reasons import differing_layer_of
+from .reasons import differing_layer_of, not_finite_at
 from .samples import OWN, Sample, own_sample, varied
 from .scope import scope_of
 
@@ -110,7 +111,10 @@ def judge(
         found, change, reasons = parity_failed(len(sample.images)), None, list[str]()  # it cannot see these images
     else:
         found, change, reasons = _measured(spec, runs, sample, opener, precision)
-    departure = differing_layer_of(spec, runs, sample, precision) if reasons else ""
+    if any(reason.startswith(NOT_FINITE) for reason in reasons):
+        departure = not_finite_at(spec, sample.images)
+    else:
+        departure = differing_layer_of(spec, runs, sample, precision) if reasons else ""
     if "logits" in {value.name for value in proto.graph.output} and math.isfinite(found.noise):
         logits, missed = _logits_parity(spec, runs, sample, precision)
         wrong = [f"logits: {reason}" for reason in missed]

@@ -131,6 +131,15 @@ def half():
     return Net().half()
 
 
+def lazy():
+    return nn.Sequential(nn.Conv2d(3, 8, 8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LazyLinear(5))
+
+
+def meta():
+    with torch.device("meta"):
+        return Net()
+
+
 def needs(width, depth=2):
     return Net()
 """
@@ -198,6 +207,12 @@ def test_a_wrong_tap_lists_the_layers_too(nets: Path) -> None:
 def test_a_model_in_half_precision_is_told_so_and_not_asked_for_its_side(nets: Path) -> None:
     with pytest.raises(BadInput, match=r"weights are torch.float16, torch.float32 expected .*`model.float\(\)`"):
         feature_model(spec_from_entry({"factory": "layer_nets.py:half", "side": 32}, nets))
+
+
+@pytest.mark.parametrize(("name", "why"), [("lazy", "3.weight has no shape yet"), ("meta", "fc.weight has no numbers")])
+def test_a_model_without_weights_is_told_so(nets: Path, name: str, why: str) -> None:
+    with pytest.raises(BadInput, match=f"its {why}.*let it run the model once, or load them"):
+        spec_from_entry({"factory": f"layer_nets.py:{name}", "side": 32}, nets)
 
 
 def test_a_factory_that_needs_arguments_is_told_how_to_give_them(nets: Path) -> None:
