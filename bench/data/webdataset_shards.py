@@ -240,7 +240,7 @@ def _expanded(pattern: str) -> list[str]:
     try:
         lazy = itertools.chain.from_iterable(braceexpand(envsubst(part)) for part in pattern.split("::"))
         found = [] if too_many else list(itertools.islice(lazy, MOST_SHARDS + 1))
-    except (ValueError, RecursionError, KeyError) as error:
+    except (ValueError, RecursionError, AssertionError) as error:  # braces, or a variable WDS_NAME that is not set
         raise BadInput(f"wds/{pattern[:200]}: {error}; check the pattern's braces") from error
     if too_many or len(found) > MOST_SHARDS:
         raise BadInput(f"wds/{pattern[:200]}: more than {MOST_SHARDS:,} shards found; check the pattern's ranges")

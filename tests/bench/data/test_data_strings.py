@@ -335,6 +335,13 @@ def test_a_pattern_of_more_shards_than_anyone_has_is_refused_at_once(pattern: st
         open_data(Request(f"wds/{pattern}", root=tmp_path))
 
 
+@pytest.mark.parametrize("pattern", ["http://127.0.0.1:9/${NOT_SET}/a.tar", "${NOT_SET}.tar", "{a,{b}.tar", "}{.tar"])
+def test_a_pattern_that_cannot_be_expanded_is_refused(pattern: str, tmp_path: Path) -> None:
+    pytest.importorskip("webdataset", reason="webdataset is not installed")
+    with pytest.raises(BadInput, match=r"check the pattern"):
+        open_data(Request(f"wds/{pattern}", root=tmp_path, download=True))
+
+
 @pytest.mark.parametrize("names", [["../set-train-0000.tar"], ["/etc/passwd"], 5, [5], None])
 def test_shards_outside_the_folder_of_their_info_are_not_read(names: object, tmp_path: Path) -> None:
     pytest.importorskip("webdataset", reason="webdataset is not installed")
