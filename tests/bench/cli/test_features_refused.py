@@ -137,7 +137,7 @@ def test_rows_that_a_probe_made_are_exported_with_its_tasks_labels(
     probe = run("probe", MODEL, photographs, "--untrained", "-q", "--regime", "means", "--backend", "torch")
     assert probe.exit_code == 0, probe.output
     listed = json.loads(run("features", "list", "--json").stdout)
-    assert {entry["data"] for entry in listed} == {"photographs"}
+    assert {entry["data"] for entry in listed} == {f"photographs/{split}" for split in ("train", "val", "test")}
     found: list[str] = []
     for entry in listed:
         assert run("features", "export", entry["key"], "--out", tmp_path / "rows.npz").exit_code == 0
