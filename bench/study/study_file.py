@@ -144,6 +144,7 @@ def _source(given: TaskEntry, folder: Path) -> Source:
         folder=folder / given.folder if given.folder else None,
         csv=folder / table if table else None,
         metric=metric_meant(given.metric),
+        classes=tuple(given.classes or ()),
         seed=given.seed,
         duplicates=given.duplicates,
         prepared=folder / ready if ready else None,
@@ -179,7 +180,7 @@ def _string_source(given: TaskEntry, text: str, folder: Path) -> Source:
     splits = {str(role): called for role, called in given.splits.items()}
     return Source(
         name, metric=metric_meant(given.metric), seed=given.seed, duplicates=given.duplicates, images=request,
-        splits=splits, channels=given.in_chans,
+        splits=splits, channels=given.in_chans, classes=tuple(given.classes or ()),
     )  # fmt: skip
 
 

@@ -90,6 +90,7 @@ class TaskEntry(_Entry):
     task: Text | None = None
     data: Place = Path("data")
     metric: Text = "top1"
+    classes: Annotated[list[Text], Field(min_length=2, max_length=100_000)] | None = None
     seed: Seed = 0
     duplicates: Literal["warn", "refuse"] = "warn"
     in_chans: Channels | None = None
@@ -109,7 +110,7 @@ class TaskEntry(_Entry):
         options = {"splits", "input_key", "target_key", "root", "download"} & self.model_fields_set
         if options and not self.images:
             raise ValueError(f"{', '.join(sorted(options))}: an option of images only")
-        fixed = {"metric", "seed", "duplicates", "folds"} & self.model_fields_set
+        fixed = {"metric", "classes", "seed", "duplicates", "folds"} & self.model_fields_set
         if (self.prepared or self.task) and fixed:
             raise ValueError(f"{', '.join(sorted(fixed))} of a prepared task cannot be set; prepare it otherwise")
         return self

@@ -134,3 +134,16 @@ def test_what_is_no_study_is_refused(write: Callable[[str], Path], text: str, me
 def test_an_absent_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="No such file"):
         read_study(tmp_path / "absent.yaml")
+
+
+def test_a_task_states_the_order_of_its_classes(image_folder: Callable[..., Path], tmp_path: Path) -> None:
+    image_folder("grades")
+    study = (
+        "name: x\nmodels: [{architecture: test_resnet, pretrained: false, side: 32}]\ntasks: [{folder: grades, %s}]\n"
+    )
+    (tmp_path / "study.yaml").write_text(study % "metric: quadratic_kappa")
+    with pytest.raises(BadInput, match="list them from the lowest grade to the highest as `classes` of the task"):
+        read_study(tmp_path / "study.yaml")
+    (tmp_path / "study.yaml").write_text(study % "metric: quadratic_kappa, classes: [red, green, blue]")
+    read, sources = read_study(tmp_path / "study.yaml", tmp_path / "out")
+    assert prepared(read, sources).tasks[0].classes == ("red", "green", "blue")
