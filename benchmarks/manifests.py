@@ -38,7 +38,7 @@ def step(name: str, folder: Path) -> dict[str, float]:
     cpu_seconds: what it would take on a machine with nothing else to do.
     """
     from featune.bench.tasks import items_of_table, load_task, read_table, stratified_split
-    from featune.bench.tasks.layouts import WHOLE
+    from featune.bench.tasks.splits import WHOLE
 
     imports = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if name == "split by class":

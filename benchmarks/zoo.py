@@ -33,7 +33,7 @@ from featune.engine.store import read_json, write_json, write_text
 from featune.export.backends import exported
 from featune.export.commands.timm_models import ZOO
 from featune.export.contract import compare, failures, parity
-from featune.export.contract.parity_measures import REQUIRED
+from featune.export.contract.thresholds import REQUIRED
 from featune.export.gate import own_sample
 from featune.export.graph import graph_from_spec
 from featune.export.graph.onnx_export import REVISION

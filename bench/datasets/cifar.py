@@ -13,7 +13,7 @@ from featune.engine.images import Labelled
 
 from ..tasks import labelled_files
 from .list_files import AGAIN, need, whole
-from .raw_download import Copy, Found, Loader, copied, folder_of
+from .unpacked_download import Copy, Found, Loader, copied, folder_of
 
 
 def cifar10(raw: Path, variant: str, made: Path) -> Found:

@@ -12,7 +12,7 @@ from featune.engine.images import Labelled, read_image
 
 from ..tasks import class_folders, folder_items, labelled_files, straddling_groups
 from .list_files import AGAIN, json_of, need, rows_of, whole
-from .raw_download import Copy, Found, Loader, copied, evaluation_splits, folder_of, seeded_evaluation, swapped
+from .unpacked_download import Copy, Found, Loader, copied, evaluation_splits, folder_of, seeded_evaluation, swapped
 
 BGR = "red and blue exchanged"
 

@@ -13,7 +13,7 @@ from featune.engine.store import file_digest
 from ..catalogue import DEFAULT
 from ..tasks import labelled_files
 from .list_files import need, rows_of, whole
-from .raw_download import Copy, Found, Loader, copied, folder_of
+from .unpacked_download import Copy, Found, Loader, copied, folder_of
 
 STAINS = ("red", "green", "blue", "yellow")
 HPA_SPLIT_FILES = ("split.stratified.small.0.csv", "hpa.split.stratified.small.0.csv")

@@ -11,7 +11,7 @@ from featune.engine.images import Labelled, is_hidden
 
 from ..tasks import class_folders, folder_items, labelled_files, stratified_split
 from .list_files import AGAIN, fields_of, json_of, lines_of, mat, need, whole
-from .raw_download import Found, Loader, folder_of
+from .unpacked_download import Found, Loader, folder_of
 
 CLASSES = 1000
 TRAIN = {"train": 0.99, "val": 0.01}  # of the train images, where a model is to be trained on them

@@ -12,7 +12,7 @@ from featune.engine.images import Labelled, read_image
 
 from ..tasks import absent_files, class_folders, folder_items, labelled_files
 from .list_files import AGAIN, fields_of, json_of, lines_of, mat, need, numbering, rows_of, whole
-from .raw_download import Copy, Found, Loader, copied, folder_of
+from .unpacked_download import Copy, Found, Loader, copied, folder_of
 
 SPLITS = ("train", "val", "test")
 PER_CLASS = 30  # Caltech-101: images per class for train and val

@@ -12,7 +12,7 @@ from ..progress import Progress, Silent
 from ..tasks import Task, check_metric, require_files, require_writable, save_task, shared_images, stratified_split
 from . import cifar, fang2023, human_protein_atlas, imagenet, kornblith2019
 from .list_files import AGAIN
-from .raw_download import Found, Loader, require_sources, write_copies
+from .unpacked_download import Found, Loader, require_sources, write_copies
 
 MODULES = (fang2023, human_protein_atlas, kornblith2019, cifar, imagenet)
 LOADERS: dict[str, Loader] = {name: loader for module in MODULES for name, loader in module.LOADERS.items()}

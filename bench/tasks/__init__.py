@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     )
     from .layouts import (
         CALLED,
-        VAL_OF_TRAIN,
-        WHOLE,
         Layout,
         cut_val,
         cut_whole,
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
         read_folder_split,
         table_layout,
     )
-    from .splits import shared_images, straddling_groups, stratified_split
+    from .splits import VAL_OF_TRAIN, WHOLE, shared_images, straddling_groups, stratified_split
     from .tables import CLASS, PARQUET, Table, items_of_table, paths_of, read_table
     from .task import SPLITS, Task, check_metric, empty_classes, load_task, save_task
 else:

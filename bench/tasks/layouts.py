@@ -13,12 +13,10 @@ from featune.engine.images import IMAGE_SUFFIXES, Labelled, describe_left_out
 from .class_names import class_order
 from .folder_splits import SYNONYMS, describe_beside, split_folders
 from .folders import absent_files, class_folders, folder_items, images_lie_in, refuse_file, where_else
-from .splits import k_folds, straddling_groups, stratified_split
+from .splits import VAL_OF_TRAIN, WHOLE, k_folds, straddling_groups, stratified_split
 from .tables import items_of_table, one_spelling, read_table
 from .task import SPLITS
 
-WHOLE = {"train": 0.6, "val": 0.2, "test": 0.2}  # of one folder that has no splits
-VAL_OF_TRAIN = {"train": 0.8, "val": 0.2}  # Kornblith's re-implementations hold out 20 %
 # What libraries call their splits, the usual name first.
 CALLED = {
     "train": ("train", "training", "trainval"),

@@ -11,6 +11,10 @@ from featune.engine.images import Labelled
 
 Array = NDArray[Any]
 
+# How images without splits are cut.
+WHOLE = {"train": 0.6, "val": 0.2, "test": 0.2}  # of one folder that has no splits
+VAL_OF_TRAIN = {"train": 0.8, "val": 0.2}  # Kornblith's re-implementations hold out 20 %
+
 
 def stratified_split(items: Labelled, fractions: Mapping[str, float], seed: int) -> dict[str, Labelled]:
     """Cut the items by class and seed, each class within one image of its share; order is kept inside a split.

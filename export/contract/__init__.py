@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     )
     from .parity_measures import (
         NOT_FINITE,
-        PRECISIONS,
         Parity,
         ProbeChange,
         compare,
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
         row_cosines,
         rows_of,
     )
+    from .thresholds import PRECISIONS
 else:
     from featune.engine.doors import lazy_exports
 

@@ -14,7 +14,7 @@ from typing import Any
 from featune.engine.errors import BadInput
 from featune.engine.store import file_digest, plain, written_whole
 
-from .parity_measures import PRECISIONS
+from .thresholds import PRECISIONS
 
 CONTRACT, VERDICT = "featune", "featune.verdict"  # the metadata entries
 ESSENTIAL = ("spec", "weights", "width", "input", "precision", "target")  # of a contract

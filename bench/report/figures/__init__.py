@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .list_of_figures import report_figures
     from .marks import Figure
     from .rendering import key_svg, svg, write_png
-    from .transfer_figures import report_figures
 else:
     from featune.engine.doors import lazy_exports
 

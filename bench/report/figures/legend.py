@@ -1,7 +1,8 @@
 """What colours, shapes and numbers mean in the report's figures, the same in all of them; and the keys that say so."""
 
 from ...results import Results, printable, short_label
-from .marks import COLOURS, MUTED, SHAPES, Key
+from .marks import Key
+from .style import COLOURS, MUTED, SHAPES
 
 # Up to here names fit beside their points on 360 px; beyond, points carry numbers and a key names them.
 NAMED_AT_MOST = 8

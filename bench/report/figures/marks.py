@@ -1,8 +1,4 @@
-"""What the report's drawings are made of: marks, lines and bars as plain numbers, and the house's colours and sizes.
-
-A panel is 360 px wide with text of 11 px, so that it stays legible on a phone; a wide screen shows several
-side by side. One colour means one regime throughout; shapes repeat it, for eyes that do not see colours.
-"""
+"""What the report's figures are made of: marks, lines and bars as plain numbers, in panels."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
@@ -12,14 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-
-WIDTH = 360
-TEXT = 11
-INK, MUTED, RULE, TRACK = "#1b1f24", "#59636e", "#d8dde3", "#aab2bb"
-# Okabe and Ito's palette, without its yellow (too pale for a line on white).
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-SHAPES = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
-
 Limits = tuple[float, float]
 Key = Sequence[tuple[str, str, str]]  # (text, colour, shape); shape may be empty
 

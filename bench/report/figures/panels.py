@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from .axis import percent_ticks
-from .marks import INK, MUTED, TRACK, WIDTH, Bar, Limits, Mark, Panel, Series
+from .marks import Bar, Limits, Mark, Panel, Series
+from .style import INK, MUTED, TRACK, WIDTH
 from .text_labels import shortened, write_labels
 
 SIZES = {"o": 7, "s": 6.5, "D": 6, "P": 8, "X": 8, "^": 8, "v": 8, "<": 8, ">": 8, "*": 10}

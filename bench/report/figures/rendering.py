@@ -13,7 +13,8 @@ import numpy as np
 
 from featune.engine.store import written_whole
 
-from .marks import COLOURS, INK, MUTED, RULE, TEXT, TRACK, WIDTH, Key, Panel
+from .marks import Key, Panel
+from .style import COLOURS, INK, MUTED, RULE, TEXT, TRACK, WIDTH
 from .text_labels import text_width
 
 STYLE: dict[str, Any] = {

@@ -21,8 +21,9 @@ from ...results import (
 )
 from .axis import limits_of
 from .legend import family_shapes, number_key, point_names, regime_styles
-from .marks import COLOURS, Bar, Figure, Key, Mark, Panel, Series, ends
+from .marks import Bar, Figure, Key, Mark, Panel, Series, ends
 from .panels import bar_panel, scatter_panel
+from .style import COLOURS
 
 
 def throughput_figure(speeds: Sequence[Speed], results: Results) -> Figure | None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .marks import MUTED, TEXT, Array, Line, Mark
+from .marks import Array, Line, Mark
+from .style import MUTED, TEXT
 
 LETTERS = 400  # more of them fit no room in a drawing
 Box = tuple[float, float, float, float]  # left, bottom, right, top in px

@@ -7,7 +7,6 @@ import numpy as np
 from ...results import (
     FROZEN,
     Results,
-    Speed,
     Transfer,
     capital,
     complete_block,
@@ -27,22 +26,6 @@ from .axis import limits_of
 from .legend import family_key, family_shapes, number_key, point_names, regime_key, regime_styles
 from .marks import Figure, Limits, Line, Mark, Panel, Series, ends, sides
 from .panels import dot_panel, gain_panel, scatter_panel
-from .speed_figure import throughput_figure
-
-
-def report_figures(
-    results: Results, found: Sequence[Transfer], speeds: Sequence[Speed], source_name: str
-) -> list[Figure]:
-    drawn = [
-        _transfer_figure(results, found, source_name),
-        _task_figure(results, source_name),
-        _regime_figure(results),
-        throughput_figure(speeds, results),
-    ]
-    return [one for one in drawn if one is not None and one.panels]
-
-
-# --- Transfer against source accuracy
 
 
 def _transfer_figure(results: Results, found: Sequence[Transfer], source_name: str) -> Figure | None:
@@ -133,9 +116,6 @@ def _transfer_caption(results: Results, means: Sequence[Transfer], source_name: 
     return " ".join(parts)
 
 
-# --- Task by task
-
-
 def _task_figure(results: Results, source_name: str) -> Figure | None:
     if len(results.fraction_tasks) == 1 and len(results.regimes) == 1:
         return None  # the first figure shows just that
@@ -183,9 +163,6 @@ def _task_panel(results: Results, task: str, series: Sequence[Series], source_na
         named=True,
         height=300,
     )
-
-
-# --- Regimes side by side
 
 
 def _regime_figure(results: Results) -> Figure | None:

@@ -14,7 +14,7 @@ from featune.bench.datasets import prepare_official
 from featune.bench.datasets.fang2023 import scaled_box
 from featune.bench.datasets.human_protein_atlas import HPA_CLASSES, HPA_SPLIT_SHA256
 from featune.bench.datasets.list_files import rows_of
-from featune.bench.datasets.raw_download import seeded_evaluation
+from featune.bench.datasets.unpacked_download import seeded_evaluation
 from featune.bench.tasks import Task, labelled_files
 from featune.engine.errors import BadInput
 from featune.engine.images import Labelled, read_image

@@ -12,9 +12,9 @@ from featune.bench.regimes import ProbeSetting, Setting
 from featune.bench.results import Cell, Row, RunStore, Speed
 from featune.bench.study import Study, finished, known_speeds, processes, rights, run_whole
 from featune.bench.study.executors import in_process
-from featune.bench.study.measuring import measure
+from featune.bench.study.measuring import brief, measure
 from featune.bench.study.model_speeds import speeds
-from featune.bench.study.running import Outlook, brief, run
+from featune.bench.study.running import Outlook, run
 from featune.engine.errors import BadInput
 from featune.engine.finetune import Recipe
 from featune.engine.images import Augmentation

@@ -8,7 +8,8 @@ import torch
 
 from featune.engine.errors import ParityFailed
 from featune.export.contract import failures, parity, probe_change, rows_of
-from featune.export.contract.parity_measures import REQUIRED, Rows, paired_interval, require
+from featune.export.contract.parity_measures import Rows, paired_interval, require
+from featune.export.contract.thresholds import REQUIRED
 
 
 def rows(n: int = 12, width: int = 6, seed: int = 0) -> np.ndarray:

@@ -16,7 +16,7 @@ from featune.engine.models import ModelSpec, Normalise
 from featune.export.backends import artefact, open_artefact, open_runner
 from featune.export.contract import CONTRACT, VERDICT, entry_of, read_graph, set_entry
 from featune.export.contract.metadata import verdict_of
-from featune.export.contract.parity_measures import REQUIRED
+from featune.export.contract.thresholds import REQUIRED
 from featune.export.gate import Sample, judge, require_passing
 from featune.export.graph import contract_differences, graph_from_spec
 

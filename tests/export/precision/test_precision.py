@@ -13,7 +13,7 @@ from featune.engine.models import ModelSpec, feature_model, spec_from_entry
 from featune.engine.runners import onnxruntime_runner
 from featune.export.backends import artefact, exported, open_artefact
 from featune.export.contract import content_digest, contract_of, parity, read_graph, write_verdict
-from featune.export.contract.parity_measures import REQUIRED
+from featune.export.contract.thresholds import REQUIRED
 from featune.export.gate import Sample, judge, own_sample, require_passing
 from featune.export.graph import graph_from_spec
 from featune.export.precision import stand_in, variant
