@@ -1,7 +1,7 @@
 """Measure one cell.
 
-`measured` is the one function in the project that opens a test split for a number, after the regime has made its
-choice; `rights` reads its labels again, beside scores that are kept.
+`_value` opens the test split for a study's number, after the regime has made its choice. `rights` reads the test labels
+again, for paired tests on scores that were kept; nothing is chosen by them.
 """
 
 import contextlib
