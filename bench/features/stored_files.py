@@ -117,8 +117,9 @@ def opened(root: Path, key: str) -> Stored:
 
 
 def recorded_keys(root: Path) -> list[str]:
-    """The keys of complete files, those whose record is damaged among them."""
-    return _keys(root, "json")
+    """The keys of complete files, those whose record is damaged among them; not files of others with such names."""
+    records: list[tuple[str, Any]] = [(key, read_json(root / f"{key}.json")) for key in _keys(root, "json")]
+    return [key for key, record in records if record is None or (isinstance(record, dict) and "key" in record)]
 
 
 def damaged_keys(root: Path, keys: Sequence[str]) -> list[str]:

@@ -245,12 +245,13 @@ def test_rows_tell_what_an_accuracy_is_to_be_seen_beside(study: Study) -> None:
 def test_which_images_were_right_is_read_from_the_kept_scores(study: Study) -> None:
     probe_only = dataclasses.replace(study, regimes={"probe": REGIMES["probe"]})
     rows = run(probe_only, in_process)
-    found = rights(probe_only, rows)
+    out, tasks = Path(probe_only.out), probe_only.tasks
+    found = rights(out, tasks, rows)
     assert {cell: one.correct.mean() for cell, one in found.items()} == {row.cell: row.value for row in rows}
     assert (found[rows[0].cell].classes == study.tasks[0].load("test").truth(3)).all()
     probe_only.runs.path(rows[0].cell).with_suffix(".npy").unlink()
-    assert set(rights(probe_only, rows)) == {rows[1].cell}
-    assert rights(probe_only, [dataclasses.replace(row, scores_digest=None) for row in rows]) == {}
+    assert set(rights(out, tasks, rows)) == {rows[1].cell}
+    assert rights(out, tasks, [dataclasses.replace(row, scores_digest=None) for row in rows]) == {}
 
 
 def test_speeds_under_load_are_measured_again_and_quiet_ones_kept(
@@ -278,5 +279,5 @@ def test_speeds_under_load_are_measured_again_and_quiet_ones_kept(
 def test_speeds_of_before_load_was_watched_are_still_read(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     old = {"model": "x", "backend": "torch", "precision": "fp32", "device": "cpu", "batch": 32, "threads": 1,
            "scope": "a", "images_per_second": 5.0, "median_ms": 1.0, "p95_ms": 1.0, "iterations": 5}  # fmt: skip
-    monkeypatch.setattr("featune.bench.study.model_speeds.read_json", lambda path: old)
+    monkeypatch.setattr("featune.bench.results.plan.read_json", lambda path: old)
     assert {(found.loaded, found.others_busy) for found in known_speeds(study)} == {(False, None)}
