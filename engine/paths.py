@@ -67,3 +67,9 @@ def _fault(name: str) -> str:
     except UnicodeEncodeError:
         return "has half a character in it"
     return f"has {size} bytes, {LONGEST} at most expected" if size > LONGEST else ""
+
+
+def refuse_devices(path: Path) -> None:
+    """Raises BadInput for a pipe, socket or device, which may have no end; a missing file is left to who opens it."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise BadInput(f"{path}: a pipe, socket or device found, a file expected; give the path of a file")

@@ -39,7 +39,7 @@ export.commands: engine.errors engine.store engine.models engine.images engine.r
 bench.progress:
 bench.stats: engine.errors engine.metrics
 bench.results: engine.errors engine.paths engine.store engine.metrics bench.stats
-bench.tasks: engine.errors engine.store engine.images engine.metrics
+bench.tasks: engine.errors engine.paths engine.store engine.images engine.metrics
 bench.catalogue: engine.errors engine.paths engine.store bench.progress
 bench.data: engine.errors engine.machine engine.paths engine.store engine.images bench.progress bench.tasks
     bench.catalogue
@@ -50,7 +50,7 @@ bench.regimes: engine.errors engine.models engine.images engine.metrics engine.f
     engine.probe engine.finetune export.commands bench.tasks bench.data bench.features
 bench.throughput: engine.runners bench.results
 bench.estimators: engine.errors engine.metrics bench.stats bench.results
-bench.study.schema: engine.errors engine.store engine.images bench.regimes bench.estimators
+bench.study.schema: engine.errors engine.paths engine.store engine.images bench.regimes bench.estimators
 bench.study: engine.errors engine.paths engine.store engine.machine engine.models engine.images engine.runners
     engine.metrics engine.features export.contract export.gate export.backends export.commands bench.progress
     bench.stats bench.results bench.tasks bench.data bench.features bench.regimes bench.throughput bench.estimators

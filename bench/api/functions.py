@@ -24,7 +24,17 @@ from ..data import Data, Request, open_data, prepare
 from ..features import FeatureTable, Models, note_origin, request_of_model, table_of
 from ..progress import progress_for
 from ..regimes import Goodness, ProbeSetting, Setting
-from ..study import Probed, frozen_regime, probe_model, probe_tables, source_of, study_of
+from ..study import (
+    BACKEND_OF,
+    Probed,
+    check_file_alone,
+    frozen_regime,
+    probe_artefact,
+    probe_model,
+    probe_tables,
+    source_of,
+    study_of,
+)
 from ..tasks import WHOLE
 
 Model = str | os.PathLike[str] | ModelSpec | nn.Module
@@ -109,9 +119,14 @@ def probe(
     if data is None:
         raise BadInput("a model and no data found; give a folder of labelled images, or features of `extract`")
     require_device(device)
-    spec = spec_of(model, given)
     source = source_of(Request(os.fspath(data), channels=given.get("in_chans")), metric, seed, {})
     said = progress_for(quiet=not progress)
+    if isinstance(model, str | os.PathLike) and (file := Path(model)).suffix in BACKEND_OF:
+        refuse_options(file, given, "a file has its own view")
+        check_file_alone(file, backend, None, False)
+        study = study_of(BACKEND_OF[file.suffix], device, seed)
+        return probe_artefact(file, source, regime, setting, study, said)
+    spec = spec_of(model, given)
     with _places(model) as (_, cache):
         usual = "torch" if is_in_memory(spec) else RunSettings.backend
         study = dataclasses.replace(study_of(backend or usual, device, seed), cache=str(cache))

@@ -92,7 +92,7 @@ def study_run(
         folder = Path(study.out)
         _finish(
             study, folder, rows, speeds, known_estimates(study), rights(folder, study.tasks, rows), as_json,
-            command=command_line("featune", "study", "run", path, out=out, device=device),
+            command=command_line("featune", "study", "run", path, out=out, device=device, trust=trust),
         )  # fmt: skip
 
 

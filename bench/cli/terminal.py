@@ -127,9 +127,12 @@ def json_text(value: Any) -> str:
 
 
 def command_line(*words: object, **options: object) -> str:
-    """A command as it was given, to be run again; an option of None was not given."""
-    given = [(f"--{name.replace('_', '-')}", value) for name, value in options.items() if value is not None]
-    return shlex.join(map(str, [*words, *(part for option in given for part in option)]))
+    """A command as it was given, to be run again; an option of None or False was not given, True is a flag."""
+    found = list(words)
+    for name, value in options.items():
+        if value is not None and value is not False:
+            found += [f"--{name.replace('_', '-')}", *([] if value is True else [value])]
+    return shlex.join(map(str, found))
 
 
 def progress_of(quiet: bool) -> "Progress":

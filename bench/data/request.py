@@ -10,6 +10,7 @@ from typing import Any
 
 from featune.engine.errors import BadInput
 from featune.engine.images import Labelled
+from featune.engine.paths import refuse_devices
 
 from ..tasks import class_order
 
@@ -157,6 +158,7 @@ def with_class_map(data: Data, file: Path) -> Data:
 
 def _read_class_map(file: Path) -> dict[str | int, int]:
     """{name or number: number} of a class map, checked; names in composed Unicode."""
+    refuse_devices(file)
     try:
         return _map_of_lines(file) if file.suffix.lower() == ".txt" else _map_of_pickle(file)
     except (OSError, ValueError, EOFError, AssertionError, pickle.UnpicklingError) as error:

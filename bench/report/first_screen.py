@@ -151,7 +151,10 @@ def trouble(results: Results) -> list[str]:
     part = _named(results, lambda entry: entry.value is not None and bool(entry.errors))
     if part:
         sentences.append(f"Some seeds failed: {part}.")
-    collapsed = _named(results, lambda entry: entry.collapsed > 0)
+    some = _named(results, lambda entry: 0 < entry.collapsed < entry.seeds)
+    if some:
+        sentences.append(f"Some seeds collapsed, predicting one class for all images: {some}.")
+    collapsed = _named(results, lambda entry: entry.is_collapsed)
     if collapsed:
         sentences.append(
             "Collapsed, predicting one class for all images, so that the number says nothing of the model: "

@@ -19,6 +19,7 @@ from ..results import (
     number_text,
     outcomes,
     printable,
+    ranking,
     row_order,
     scope_letter,
     signed,
@@ -35,7 +36,7 @@ def table_cell(results: Results, task: str, model: str, regime: str) -> dict[str
         return cell
     if entry.value is None:
         return cell | {"value": "failed", "failed": True}
-    order = results.rankings[task, regime]
+    order = ranking(results, task, regime)
     notes = []
     if entry.seeds > 1 and entry.lowest is not None and entry.highest is not None:
         ends = f"{number_text(entry.lowest, results, task)} to {number_text(entry.highest, results, task)}"
@@ -43,7 +44,7 @@ def table_cell(results: Results, task: str, model: str, regime: str) -> dict[str
     if entry.errors:
         notes.append(f"{counted(len(entry.errors), 'seed')} failed")
     fault = next((one for one in entry.faults if entry.collapsed), (*entry.faults, "")[0].partition(":")[0])
-    best = len(order) > 1 and not entry.collapsed and entry.value == results.value(task, order[0], regime)
+    best = len(order) > 1 and not entry.is_collapsed and entry.value == results.value(task, order[0], regime)
     return cell | {
         "value": number_text(entry.value, results, task),
         "interval": interval_text(entry, results, task),

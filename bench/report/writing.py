@@ -101,7 +101,7 @@ def speed_lines(speeds: Sequence[Speed]) -> list[str]:
         return []
     names = ", ".join(dict.fromkeys(printable(one.model) for one in busy))
     return [f"{len(busy)} of {len(speeds)} speeds were measured under load ({names}) and are too low; measure "
-            "them again on a quiet machine: featune study run STUDY.yaml --remeasure-speed"]  # fmt: skip
+            "them again on a quiet machine: `featune study run` with --remeasure-speed"]  # fmt: skip
 
 
 def estimator_lines(

@@ -99,3 +99,35 @@ def _shown(value: Any) -> str:
         return f"{value!r:.60}"
     except ValueError:  # more digits than Python writes
         return f"{type(value).__name__} of many digits"
+
+
+# What is computed with among a row's details; all others are only shown.
+NUMBERS = ("train_top1", "train_label_accuracy", "majority_train", "majority_test", "predicted_most", "learning_rate",
+           "test_classes", "predicted_classes", "n_train", "n_val", "threshold", "penalty")  # fmt: skip
+
+
+def details_fault(details: Mapping[str, Any]) -> str:
+    """What is wrong with the details of a row that the report computes with, or nothing."""
+    for name in NUMBERS:
+        value = details.get(name)
+        if value is not None and not _is_number(value):
+            return f"{name}: {_shown(value)} found, a finite number expected"
+    rates, tried = details.get("rates", []), details.get("tried", {})
+    if not isinstance(rates, list | tuple) or not all(map(_is_number, rates)):
+        return f"rates: {_shown(rates)} found, a list of numbers expected"
+    if not isinstance(tried, Mapping) or not all(map(_is_text_of_number, tried)):
+        return f"tried: {_shown(tried)} found, values by learning rate expected"
+    if not isinstance(details.get("recipe", {}), Mapping | None):
+        return f"recipe: {_shown(details['recipe'])} found, settings by name expected"
+    return ""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_text_of_number(text: Any) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except (TypeError, ValueError, OverflowError):
+        return False

@@ -36,7 +36,7 @@ class Plan:
     """file: SHA-256 of the study file that it was made of. labels: by the model's name.
 
     speeds: (model, key of the file of its throughput). estimates: those that were asked for, without values, or with
-    the reason why there is none. folders: (task, the folder that it was prepared in).
+    the reason why there is none. folders: (task, the folder that it was prepared in, its digest).
     """
 
     name: str
@@ -47,7 +47,7 @@ class Plan:
     estimates: tuple[Estimate, ...] = ()
     notes: tuple[str, ...] = ()
     source_name: str = "ImageNet"
-    folders: tuple[tuple[str, str], ...] = ()
+    folders: tuple[tuple[str, str, str], ...] = ()
 
     def rows(self, out: Path) -> list[Row]:
         """The rows that are there so far, failed ones among them, in the order of the cells, with today's labels."""
@@ -102,7 +102,7 @@ def load_plan(path: Path) -> Plan | None:
             estimates=tuple(checked(Estimate(**one)) for one in estimates),
             notes=tuple(map(str, value["notes"])),
             source_name=str(value["source_name"]),
-            folders=tuple((str(task), str(folder)) for task, folder in value["folders"]),
+            folders=tuple((str(task), str(folder), str(digest)) for task, folder, digest in value["folders"]),
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadInput(f"{path} is no plan of this version ({error}); `featune study run` writes it again") from error

@@ -16,7 +16,7 @@ from featune.engine.metrics import METRICS
 from featune.engine.paths import as_name
 from featune.engine.store import digest, file_digest, write_json, written_whole
 
-from .checks import checked, json_object
+from .checks import checked, details_fault, json_object
 
 ROUNDING = 1e-9  # of a mean that may be just beyond a metric's ends
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -202,6 +202,8 @@ def _fault(row: Row) -> str:
         return f"low {row.low} is above high {row.high}"
     if row.value is None and row.error is None:
         return "neither a value nor an error"
+    if fault := details_fault(row.details):
+        return f"details: {fault}"
     if row.scores_digest is not None and not SHA256.fullmatch(row.scores_digest):
         return f"scores_digest: {row.scores_digest!r:.80} found, 64 hexadecimal digits expected"
     return ""

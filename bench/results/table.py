@@ -43,6 +43,11 @@ class Entry:
     collapsed: int = 0
     faults: tuple[str, ...] = ()
 
+    @property
+    def is_collapsed(self) -> bool:
+        """Whether every seed that finished predicts one class, so that the number says nothing of the model."""
+        return 0 < self.seeds == self.collapsed
+
 
 @dataclasses.dataclass(frozen=True)
 class Results:
@@ -90,7 +95,7 @@ class Results:
         """By task and regime: the models that have a number and did not collapse, best first."""
         found: dict[tuple[str, str], list[tuple[float, str]]] = {}
         for (task, model, regime), entry in self.entries.items():
-            if entry.value is not None and not entry.collapsed:
+            if entry.value is not None and not entry.is_collapsed:
                 sign = -1 if self.higher_is_better(task) else 1
                 found.setdefault((task, regime), []).append((sign * entry.value, model))
         return {key: [model for _, model in sorted(pairs)] for key, pairs in found.items()}

@@ -58,7 +58,7 @@ def correlations(results: Results, seed: int = 0, *, means_only: bool = False) -
         tasks = results.fraction_tasks
         known = [model for model in results.models if model in results.source_top1]
         measured = [m for m in known if any(results.value(task, m, regime) is not None for task in tasks)]
-        mean = results.kept.get((regime, seed))  # its bootstrap takes seconds, and page and terminal both ask
+        mean = results.kept.get((regime, seed))  # page and terminal both ask
         if mean is None:
             block = complete_block(results, regime, measured, tasks)
             mean = _transfer(results, regime, "", *block, len(measured) - len(block[0]), seed)
@@ -99,18 +99,18 @@ def _transfer(
     )
     r, low, high, p, slope, intercept = map(_finite, (fit.r, fit.low, fit.high, fit.p, fit.slope, fit.intercept))
     return dataclasses.replace(
-        bare, r=r, low=low, high=high, p=p, slope=slope, intercept=intercept, without=_without(results, bare, seed)
+        bare, r=r, low=low, high=high, p=p, slope=slope, intercept=intercept, without=_without(results, bare)
     )
 
 
-def _without(results: Results, one: Transfer, seed: int) -> tuple[Without, ...]:
+def _without(results: Results, one: Transfer) -> tuple[Without, ...]:
     families = [results.family.get(model, "") or model for model in one.models]
     several = {name for name in families if 1 < families.count(name) < len(families)}
-    alone = leave_one_family_out(one.x, one.y, one.models, seed=seed)
-    together = leave_one_family_out(one.x, one.y, families, seed=seed) if several else {}
+    alone = leave_one_family_out(one.x, one.y, one.models)
+    together = leave_one_family_out(one.x, one.y, families) if several else {}
     return (
-        *(Without(name, False, fit.r) for name, fit in alone.items() if math.isfinite(fit.r)),
-        *(Without(name, True, fit.r) for name, fit in together.items() if name in several and math.isfinite(fit.r)),
+        *(Without(name, False, r) for name, r in alone.items() if math.isfinite(r)),
+        *(Without(name, True, r) for name, r in together.items() if name in several and math.isfinite(r)),
     )
 
 

@@ -3,6 +3,7 @@
 How often the intervals cover and how often a verdict is false is simulated by `benchmarks/coverage.py`.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -20,6 +21,7 @@ ALL_ORDERS = 5040  # of seven models; of more, orders are drawn
 DRAWN_ORDERS = 2000
 
 
+@functools.lru_cache(maxsize=64)
 def orders(models: int, seed: int = 0, drawn: int = DRAWN_ORDERS) -> npt.NDArray[np.int64]:
     """Orders of the models [r, models], the given one first: all of up to seven, drawn ones of more.
 
@@ -29,10 +31,16 @@ def orders(models: int, seed: int = 0, drawn: int = DRAWN_ORDERS) -> npt.NDArray
         every = np.zeros((1, 0), dtype=np.int64)
         for model in range(models):  # put in at every place, the last first, so that the given order comes first
             every = np.concatenate([np.insert(every, place, model, axis=1) for place in range(model, -1, -1)])
-        return every
+        return _shared(every)
     rng = np.random.default_rng(seed)
     shuffled = rng.permuted(np.tile(np.arange(models), (drawn - 1, 1)), axis=1)
-    return np.concatenate([np.arange(models)[None], shuffled])
+    return _shared(np.concatenate([np.arange(models)[None], shuffled]))
+
+
+def _shared(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Rows that several callers are given: nobody may write to them."""
+    rows.flags.writeable = False
+    return rows
 
 
 def p_values(statistics: Array) -> Array:

@@ -56,7 +56,7 @@ def check_model(spec: ModelSpec) -> None:
     try:
         feature_width(feature_model(untrained or spec), spec.view.side, spec.view.channels)
     except FeatuneError as error:
-        if "tap" not in str(error):
+        if "name a layer with `tap`" not in str(error):  # others list the layers themselves
             raise
         raise BadInput(f"{error}; {_layers(untrained or spec)}") from error
     except Exception as error:  # of a factory, or of an architecture with such arguments

@@ -5,6 +5,7 @@ again, for paired tests on scores that were kept; nothing is chosen by them.
 """
 
 import contextlib
+import math
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -137,7 +138,10 @@ def rights(out: Path, tasks: Iterable[Task], rows: Sequence[Row]) -> dict[Cell, 
             if task.name not in truths:
                 truths[task.name] = task.load("test").truth(len(task.classes), False)
             scores = store.scores(row)
-            if len(scores) == len(truths[task.name]):
+            if len(scores) != len(truths[task.name]):
+                continue
+            # Of other labels than the row was measured on nothing is known.
+            if math.isclose(metric(truths[task.name], scores), row.value or 0.0, abs_tol=1e-9):
                 found[row.cell] = Right(metric.per_example(truths[task.name], scores), truths[task.name])
     return found
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from featune.engine.errors import BadInput, FeatuneError
 from featune.engine.paths import check_name
+from featune.engine.runners import device_kind
 from featune.engine.store import file_digest, remove_stale
 
 from ..progress import Progress
@@ -164,7 +165,7 @@ def save_plan_of(study: Study, path: Path) -> Plan:
         estimates=tuple(asked_estimates(study)),
         notes=study.notes,
         source_name=study.source_name,
-        folders=tuple((task.name, task.folder) for task in study.tasks),
+        folders=tuple((task.name, task.folder, task.digest) for task in study.tasks),
     )
     save_plan(plan_path(Path(study.out), path, study.device), plan)
     return plan
@@ -180,6 +181,8 @@ def known_plan(path: Path, out: Path | None = None, device: str | None = None) -
     entry = read.study
     read.faults.attempt("name", functools.partial(check_name, "the study's name", entry.name))
     read.faults.refuse()
+    device_kind(device or entry.device)
+    again = f"featune study run {path}{f' --out {out}' if out else ''}{f' --device {device}' if device else ''}"
     out = out or Path("runs", entry.name)
     file = plan_path(out, path, device or entry.device)
     plan = load_plan(file)
@@ -187,22 +190,24 @@ def known_plan(path: Path, out: Path | None = None, device: str | None = None) -
         if any((out / "runs").glob("*/*.json")):
             raise BadInput(
                 f"{out} has rows, and no {file.name} that says which are this study's on {device or entry.device}; "
-                f"`featune study run {path}` writes it, and measures nothing twice"
+                f"`{again}` writes it, and measures nothing twice"
             )
         return Plan(entry.name, "", (), {}), out, []
     plan = dataclasses.replace(plan, name=entry.name, notes=tuple(entry.notes), source_name=entry.source)
     if file_digest(path) == plan.file:
         return plan, out, []
-    said = f"{path} was changed since its last run, whose cells these are; `featune study run {path}` takes the change"
+    said = f"{path} was changed since its last run, whose cells these are; `{again}` takes the change"
     return plan, out, [said]
 
 
 def known_tasks(plan: Plan) -> list[Task]:
-    """The prepared tasks of a plan whose folders are still there."""
+    """The prepared tasks of a plan whose folders are still there, and still hold the same images and labels."""
     found = []
-    for name, folder in plan.folders:
+    for name, folder, digest in plan.folders:
         with contextlib.suppress(FeatuneError):
-            found.append(dataclasses.replace(load_task(Path(folder)), name=name))
+            task = load_task(Path(folder))
+            if task.digest == digest:
+                found.append(dataclasses.replace(task, name=name))
     return found
 
 

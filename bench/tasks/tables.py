@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 from featune.engine.errors import BadInput, Missing
 from featune.engine.images import Labelled
+from featune.engine.paths import refuse_devices
 
 from .class_names import class_order
 
@@ -26,6 +27,7 @@ def read_table(file: Path) -> Table:
 
     Raises BadInput for a file that cannot be read or has no rows, and Missing for Parquet without pyarrow.
     """
+    refuse_devices(file)
     try:
         table = _parquet_columns(file) if file.suffix.lower() in PARQUET else _csv_columns(file)
     except OSError as error:

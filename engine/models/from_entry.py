@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -222,7 +221,10 @@ def _statistics(part: str, given: Any, usual: Any, channels: int) -> tuple[float
     numbers = numbers * channels if len(numbers) == 1 else numbers
     if len(numbers) != channels:
         raise BadInput(f"mean and std need {channels} numbers, as many as in_chans, found {len(numbers)}")
-    if not all(math.isfinite(each) and (part == "mean" or each > 0) for each in numbers):
-        above = " above 0" if part == "std" else ""
-        raise BadInput(f"{part} {_numbers(numbers)} found; numbers{above} expected, of images between 0 and 1")
+    wanted = "from 0 to 1" if part == "mean" else "above 0 and up to 1"
+    if not all(0 <= each <= 1 and (part == "mean" or each > 0) for each in numbers):
+        raise BadInput(
+            f"{part} {_numbers(numbers)} found; numbers {wanted} expected, of images between 0 and 1; divide by 255 "
+            "what is of images between 0 and 255"
+        )
     return numbers

@@ -1,9 +1,11 @@
+import os
 from pathlib import Path
 
 import pytest
 
+from featune.bench.study import read_study
 from featune.engine.errors import BadInput
-from featune.engine.paths import as_name, check_name, inside, is_below
+from featune.engine.paths import as_name, check_name, inside, is_below, refuse_devices
 
 WRONG = ["", " ", ".", "..", "../victim", "a/b", "/etc", "a\\b", "a\0b", "x" * 256, "ü" * 128, "\ud800"]
 
@@ -42,3 +44,21 @@ def test_a_link_out_of_a_folder_is_not_below_it(tmp_path: Path) -> None:
     (tmp_path / "own" / "link").symlink_to(tmp_path)
     assert is_below(tmp_path / "own" / "new", [tmp_path / "own"])
     assert not is_below(tmp_path / "own" / "link" / "new", [tmp_path / "own"])
+
+
+def test_what_has_no_end_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(BadInput, match="a pipe, socket or device found, a file expected"):
+            refuse_devices(path)
+    refuse_devices(tmp_path)
+    refuse_devices(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("key", ["csv", "parquet"])
+def test_a_study_file_that_names_a_device_is_refused_at_once(key: str, tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(f"name: x\nmodels: [resnet18]\ntasks: [{{{key}: /dev/zero}}]\n")
+    with pytest.raises(BadInput, match="a pipe, socket or device found"):
+        read_study(tmp_path / "study.yaml")
+    with pytest.raises(BadInput, match="a pipe, socket or device found"):
+        read_study(Path("/dev/zero"))

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from featune.engine.errors import BadInput
+from featune.engine.paths import refuse_devices
 
 from ...regimes import Setting
 from .entries import ModelEntry, StudyEntry, TaskEntry
@@ -57,6 +58,7 @@ def _entries(kind: type[Entry], key: str, values: dict[Any, Any], faults: Faults
 
 
 def _mapping(path: Path) -> tuple[dict[Any, Any], list[str]]:
+    refuse_devices(path)
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

@@ -100,6 +100,14 @@ def test_a_module_is_exported_and_judged(
     np.testing.assert_allclose(table.rows, own.rows, rtol=1e-3, atol=1e-4)
 
 
+def test_an_exported_file_is_probed_as_its_model_is(
+    image_folder: Callable[..., Path], spec: ModelSpec, tmp_path: Path
+) -> None:
+    folder = image_folder()
+    featune.export(spec, tmp_path / "net.onnx", data=folder / "train")
+    assert featune.probe(tmp_path / "net.onnx", folder).value == featune.probe(spec, folder).value
+
+
 def test_fine_tuning_gives_a_classifier(image_folder: Callable[..., Path], spec: ModelSpec) -> None:
     folder = image_folder()
     recipe = featune.Recipe(epochs=1, batch=8, learning_rates=(0.01,))

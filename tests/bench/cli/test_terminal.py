@@ -78,3 +78,4 @@ def test_a_command_is_given_back_with_the_options_that_it_had() -> None:
     assert command_line("featune", "study", "run", Path("my study.yaml"), out=Path("runs/a"), device=None) == (
         "featune study run 'my study.yaml' --out runs/a"
     )
+    assert command_line("featune", "demo", seed=0, trust=True, other=False) == "featune demo --seed 0 --trust"

@@ -1,9 +1,12 @@
 """What became of a training, in words."""
 
-import numpy as np
-from report_rows import row
+from pathlib import Path
 
-from featune.bench.results import class_facts, collapsed, faults, outcomes
+import numpy as np
+from report_rows import page, row, table_cells
+
+from featune.bench.report import results_table
+from featune.bench.results import class_facts, collapsed, collect, faults, outcomes, ranking
 
 
 def test_facts_of_the_classes_are_counted() -> None:
@@ -45,3 +48,22 @@ def test_rows_of_before_tell_their_rates_edge_and_no_more() -> None:
     assert [one.faults for one in outcomes([old, row("b", "t")])] == [
         ("the best rate lies at the upper edge of those tried",)
     ]
+
+
+ONE_CLASS = {"predicted_classes": 1, "test_classes": 3}
+
+
+def test_a_study_of_which_every_model_collapsed_has_a_report_without_a_best(tmp_path: Path) -> None:
+    rows = [row("a", "t", right=72, details=ONE_CLASS)]
+    assert "collapsed: predicts one class" in " ".join(table_cells(page(tmp_path, rows)))
+    assert results_table(rows).row_count == 1
+    assert ranking(collect(rows), "t", "probe") == []
+
+
+def test_one_collapsed_seed_of_several_does_not_take_a_model_out_of_the_ranking(tmp_path: Path) -> None:
+    rows = [row("good", "t", right=340, seed=seed, details=ONE_CLASS if seed == 2 else {}) for seed in range(3)]
+    rows += [row("plain", "t", right=180, seed=seed) for seed in range(3)]
+    assert ranking(collect(rows), "t", "probe") == ["good", "plain"]
+    html = page(tmp_path, rows)
+    assert "Some seeds collapsed, predicting one class for all images" in html
+    assert "so that the number says nothing of the model" not in html

@@ -10,7 +10,7 @@ from featune.bench.data import Source, prepare
 from featune.bench.progress import Silent
 from featune.bench.regimes import ProbeSetting, Setting
 from featune.bench.results import Cell, Row, RunStore, Speed
-from featune.bench.study import Study, finished, known_speeds, processes, rights, run_whole
+from featune.bench.study import Study, finished, known_speeds, known_tasks, processes, rights, run_whole, save_plan_of
 from featune.bench.study.executors import in_process
 from featune.bench.study.measuring import brief, measure
 from featune.bench.study.model_speeds import speeds
@@ -252,6 +252,21 @@ def test_which_images_were_right_is_read_from_the_kept_scores(study: Study) -> N
     probe_only.runs.path(rows[0].cell).with_suffix(".npy").unlink()
     assert set(rights(out, tasks, rows)) == {rows[1].cell}
     assert rights(out, tasks, [dataclasses.replace(row, scores_digest=None) for row in rows]) == {}
+
+
+def test_scores_are_not_judged_by_other_labels_than_they_were_measured_on(study: Study) -> None:
+    probe_only = dataclasses.replace(study, regimes={"probe": REGIMES["probe"]}, models=study.models[:1])
+    rows = run(probe_only, in_process)
+    other = [dataclasses.replace(row, value=0.5) for row in rows]  # as if the labels had been others then
+    assert rights(Path(probe_only.out), probe_only.tasks, other) == {}
+
+
+def test_a_task_that_was_prepared_anew_is_not_the_plans(study: Study, tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text("name: x")
+    plan = save_plan_of(study, tmp_path / "study.yaml")
+    assert [task.digest for task in known_tasks(plan)] == [task.digest for task in study.tasks]
+    changed = dataclasses.replace(plan, folders=tuple((task, folder, "0" * 16) for task, folder, _ in plan.folders))
+    assert known_tasks(changed) == []
 
 
 def test_speeds_under_load_are_measured_again_and_quiet_ones_kept(

@@ -143,6 +143,8 @@ def test_a_model_made_for_another_size_and_other_channels_than_its_records_says_
     ("given", "found"),
     [
         ({"side": 12.5}, "expected one whole number"),
+        ({"mean": 127.5, "std": 0.5}, "mean 127.5 found; numbers from 0 to 1 expected"),
+        ({"mean": 0.5, "std": 127.5}, "std 127.5 found; numbers above 0 and up to 1 expected"),
         ({"kwargs": {"img_size": [96, 128]}}, "views are square"),
         ({"crop_pct": 87.5}, "a share above 0 and at most 1"),
         ({"crop_mode": "centre"}, "nearest: center; one of center, squash, border"),
