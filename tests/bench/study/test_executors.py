@@ -72,9 +72,10 @@ def test_an_item_that_is_killed_beside_others_and_not_alone_is_answered(tmp_path
 
 
 SCRIPT = """
-import os, sys, time
+import os, signal, sys, time
 from pathlib import Path
 from featune.bench.study.executors import processes
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who was started in the background ignores it
 def work(path):
     Path(path).write_text(str(os.getpid()))
     time.sleep(60)
@@ -103,7 +104,10 @@ def test_an_interrupt_of_the_parent_alone_ends_its_workers_at_once(tmp_path: Pat
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as parent:
         _until(lambda: mark.exists() and bool(mark.read_text()))
         parent.send_signal(signal.SIGINT)
-        parent.wait(timeout=120)
+        try:
+            parent.wait(timeout=120)
+        finally:
+            parent.kill()
     assert not _alive(int(mark.read_text()))
 
 
