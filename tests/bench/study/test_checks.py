@@ -77,7 +77,10 @@ def test_what_a_gpu_needs_beside_itself_is_told(monkeypatch: pytest.MonkeyPatch)
         ({"architecture": "test_vit", "kwargs": {"dept": 3}}, "timm refuses these arguments .*dept.*; check `kwargs`"),
         ({"architecture": "test_resnet", "kwargs": {"pretrained": True}}, "kwargs: pretrained found"),
         ({"architecture": "test_resnet", "kwargs": {"layers": "abc"}}, "cannot be built|timm refuses"),
-        ({"architecture": "test_resnet", "tap": "layer9"}, "no node 'layer9'; nearest: .*; its layers are conv1"),
+        (
+            {"architecture": "test_resnet", "tap": "layer9"},
+            "no node 'layer9'; nearest: .*; the last ones that run: .*fc",
+        ),
     ],
 )
 def test_a_model_that_cannot_be_built_as_asked_is_told(entry: dict[str, object], says: str) -> None:
@@ -88,9 +91,9 @@ def test_a_model_that_cannot_be_built_as_asked_is_told(entry: dict[str, object],
 def test_a_tap_that_is_needed_is_asked_for_with_the_layers(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(CODE)
     entry = {"factory": "own.py:build", "side": 32}
-    with pytest.raises(BadInput, match=r"`tap`.*; its layers are stem, stage, stage\.0, stage\.1"):
+    with pytest.raises(BadInput, match=r"`tap`.*; its layers in the order in which they run: stem, stage\.0, stage\.1"):
         check_model(spec_from_entry(entry, tmp_path))
-    with pytest.raises(BadInput, match=r"no node 'stages'; nearest: .*; its layers are stem"):
+    with pytest.raises(BadInput, match=r"no node 'stages'; nearest: .*; the last ones that run: x, stem"):
         check_model(spec_from_entry({**entry, "tap": "stages"}, tmp_path))
     check_model(spec_from_entry({**entry, "tap": "stage"}, tmp_path))
 
