@@ -104,4 +104,11 @@ def read_table(path: Path) -> FeatureTable:
     labels = tuple(tuple(int(number) for number in str(text).split()) for text in label)
     if not any(labels):
         raise BadInput(f"{path}: no image has a label; extract from labelled data")
+    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(bad):
+        others = f", and {len(bad) - 1} more" if len(bad) > 1 else ""
+        raise BadInput(
+            f"{path}: row {bad[0]} ({path_column[bad[0]]}) holds NaN or infinity{others}; finite numbers expected, "
+            "extract the features again"
+        )
     return FeatureTable(rows, labels, tuple(map(str, path_column)), classes)

@@ -114,8 +114,8 @@ def check_metric(name: str, multilabel: bool = False, classes: Sequence[str] = (
         raise BadInput(
             f"{name} takes the order of the classes for the order of grades; {', '.join(classes[:5])} found, in the "
             "order of the alphabet; expected numbers (0, 1, 2) or names that begin with one (0-none, 1-mild); rename "
-            "the classes, list them from the lowest grade to the highest as `classes` of the task, or choose another "
-            "metric"
+            "the classes, list them from the lowest grade to the highest as `classes` of the task in a study file, or "
+            "choose another metric"
         )
 
 
