@@ -9,7 +9,14 @@ from ...estimators import ESTIMATORS
 from .settings import MOST, Strict
 
 
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError(f"expected text, found {value[:80]!r}: no name or path holds a NUL; remove it")
+    return value
+
+
 def _path(value: Any) -> Any:
+    value = _without_nul(value)
     return Path(value) if isinstance(value, str) and value else value
 
 
@@ -21,7 +28,7 @@ def _views_are_square(value: Any) -> Any:
     return value
 
 
-Text = Annotated[str, Field(min_length=1, max_length=1_000)]
+Text = Annotated[str, Field(min_length=1, max_length=1_000), BeforeValidator(_without_nul)]
 Place = Annotated[Path, BeforeValidator(_path)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Channels = Annotated[int, Field(ge=1, le=4)]

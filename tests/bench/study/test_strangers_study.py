@@ -169,3 +169,9 @@ def test_a_path_that_no_file_can_have_is_a_problem_of_the_file_and_no_traceback(
         read_study(study_file(folder, task=f"{task}: {'x' * 300}"))
     with pytest.raises(BadInput):
         read_study(study_file(folder, task=f"images: wds/{'x' * 300}"))
+
+
+@pytest.mark.parametrize("key", ["folder", "csv", "parquet", "images", "task", "prepared"])
+def test_a_nul_in_a_path_is_a_fault_of_the_file(key: str, folder: Path) -> None:
+    with pytest.raises(BadInput, match="no name or path holds a NUL"):
+        read_study(study_file(folder, task=f'{key}: "a\\0b"'))
