@@ -28,10 +28,10 @@ from ..study import (
     BACKEND_OF,
     Probed,
     check_file_alone,
-    frozen_regime,
     probe_artefact,
     probe_model,
     probe_tables,
+    regime_of_frozen_features,
     source_of,
     study_of,
 )
@@ -178,7 +178,7 @@ def _data(data: Images, split: str | None, channels: int | None) -> Data:
 
 
 def _setting(regime: str, shots: int | None, standardise: bool) -> Setting:
-    setting = frozen_regime(regime).default
+    setting = regime_of_frozen_features(regime).default
     if isinstance(setting, ProbeSetting):
         return dataclasses.replace(setting, shots=shots, standardise=standardise)
     if shots is not None or standardise:

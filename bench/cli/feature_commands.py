@@ -142,16 +142,16 @@ def probe(
             check_file_alone,
             check_model,
             check_place,
-            frozen_regime,
             holds_features,
             probe_artefact,
             probe_files,
             probe_model,
+            regime_of_frozen_features,
             source_of,
             study_of,
         )
 
-        setting = frozen_regime(regime).default
+        setting = regime_of_frozen_features(regime).default
         if isinstance(setting, ProbeSetting):
             setting = dataclasses.replace(setting, shots=shots, standardise=standardise)
         elif shots is not None or standardise:

@@ -79,7 +79,7 @@ def metric_meant(metric: str) -> str:
     return name
 
 
-def frozen_regime(name: str) -> RegimeKind:
+def regime_of_frozen_features(name: str) -> RegimeKind:
     """A regime of heads on frozen features, which are those that `featune probe` fits. Raises BadInput for others."""
     frozen = [each for each, kind in REGIMES.items() if kind.frozen]
     if name in frozen:
@@ -116,7 +116,7 @@ def probe_model(
     study: how and where to run; its models, tasks and regimes are replaced.
     """
     began = time.perf_counter()
-    frozen_regime(regime)
+    regime_of_frozen_features(regime)
     task = prepare(source, Path(study.out), progress)
     study = dataclasses.replace(study, models=(spec,), tasks=(task,), regimes={regime: (regime, setting)})
     check_settings(study)
@@ -192,7 +192,7 @@ def probe_tables(
     val: None for a fifth of train.
     """
     began = time.perf_counter()
-    fit, metric = frozen_regime(regime).fit, metric_meant(metric)
+    fit, metric = regime_of_frozen_features(regime).fit, metric_meant(metric)
     if val is None:
         train, val = train.cut(VAL_OF_TRAIN, seed).values()
     several = train.is_multilabel or val.is_multilabel
