@@ -24,6 +24,7 @@ engine.metrics: engine.errors
 engine.features: engine.errors engine.store engine.machine engine.models engine.images engine.runners
 engine.logistic_regression: engine.errors
 engine.probe: engine.errors engine.logistic_regression
+engine.accuracies: engine.errors
 engine.finetune: engine.errors engine.store engine.models engine.images
 
 export.contract: engine.errors engine.store engine.runners engine.probe
@@ -33,11 +34,13 @@ export.gate: engine.errors engine.store engine.machine engine.models engine.imag
     export.graph
 export.backends: engine.errors engine.store engine.models engine.runners export.contract export.graph export.precision
     export.gate
-export.commands: engine.errors engine.store engine.models engine.images engine.runners engine.features
+export.commands: engine.accuracies engine.errors engine.store engine.models engine.images engine.runners engine.features
     export.contract export.graph export.precision export.gate export.backends
 
 bench.progress:
 bench.stats: engine.errors engine.metrics
+bench.stats.slopes: engine.errors engine.metrics bench.stats
+bench.stats.studies: engine.errors engine.metrics bench.stats
 bench.results: engine.errors engine.paths engine.store engine.metrics bench.stats
 bench.tasks: engine.errors engine.paths engine.store engine.images engine.metrics
 bench.catalogue: engine.errors engine.paths engine.store bench.progress
@@ -49,6 +52,8 @@ bench.features: engine.errors engine.store engine.images engine.runners engine.f
 bench.regimes: engine.errors engine.models engine.images engine.metrics engine.features engine.logistic_regression
     engine.probe engine.finetune export.commands bench.tasks bench.data bench.features
 bench.throughput: engine.runners bench.results
+bench.published: engine.accuracies engine.errors engine.metrics engine.paths engine.store bench.stats
+    bench.stats.slopes bench.stats.studies bench.results
 bench.estimators: engine.errors engine.metrics bench.stats bench.results
 bench.study.schema: engine.errors engine.paths engine.store engine.images bench.regimes bench.estimators
 bench.study: engine.errors engine.paths engine.store engine.machine engine.models engine.images engine.runners
@@ -63,8 +68,8 @@ bench.demo: engine.errors engine.store engine.models engine.images engine.finetu
 bench.api: engine.errors engine.store engine.models engine.images engine.runners engine.features engine.finetune
     export.commands bench.progress bench.tasks bench.data bench.features bench.regimes bench.study
 bench.cli: engine.errors engine.store engine.models engine.images engine.runners engine.features export.commands
-    bench.progress bench.results bench.catalogue bench.data bench.datasets bench.features bench.regimes bench.study
-    bench.report bench.demo
+    bench.progress bench.published bench.results bench.catalogue bench.data bench.datasets bench.features bench.regimes
+    bench.study bench.report bench.demo
 """
 MAY_USE = {
     room.strip(): set(used.split())

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         without_holes,
     )
     from .transfer import (
+        WITHOUT_N,
         Transfer,
         Without,
         carrier,
@@ -63,6 +64,7 @@ else:
 __all__ = [
     "FROZEN",
     "SCOPES",
+    "WITHOUT_N",
     "Cell",
     "Entry",
     "Estimate",

@@ -28,8 +28,9 @@ class Entry:
     """A model on a task in a regime: the mean over its seeds.
 
     value, low, high: means over the seeds that finished; the interval is the test split's, so more seeds do
-    not narrow it. lowest, highest: the seeds' extremes. n: test images. errors: of the seeds that failed. collapsed:
-    seeds that predict one class for all images. faults: what is to be known of the seeds, each once, in words.
+    not narrow it. lowest, highest: the seeds' extremes. n: test images, 0 where not known. errors: of the seeds that
+    failed. collapsed: seeds that predict one class for all images. faults: what is to be known of the
+    seeds, each once, in words.
     """
 
     value: float | None
@@ -157,7 +158,7 @@ def _entry(rows: Sequence[Row]) -> Entry:
         high=math.fsum(highs) / len(highs) if whole else None,
         lowest=min(values, default=None),
         highest=max(values, default=None),
-        n=max(1, *(row.n for row in done or rows)),
+        n=max(row.n for row in done or rows),
         seeds=len(done),
         errors=errors,
         collapsed=sum(collapsed(row) for row in done),
