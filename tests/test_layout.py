@@ -55,13 +55,16 @@ bench.throughput: engine.runners bench.results
 bench.published: engine.accuracies engine.errors engine.metrics engine.paths engine.store bench.stats
     bench.stats.slopes bench.stats.studies bench.results
 bench.estimators: engine.errors engine.metrics bench.stats bench.results
+bench.study.axes: engine.accuracies engine.models export.commands
 bench.study.schema: engine.errors engine.paths engine.store engine.images bench.regimes bench.estimators
 bench.study: engine.errors engine.paths engine.store engine.machine engine.models engine.images engine.runners
     engine.metrics engine.features export.contract export.gate export.backends export.commands bench.progress
     bench.stats bench.results bench.tasks bench.data bench.features bench.regimes bench.throughput bench.estimators
-    bench.study.schema
+    bench.study.schema bench.study.axes bench.published
 bench.report.figures: engine.store bench.stats bench.results
+bench.report.findings: bench.stats bench.stats.slopes bench.stats.studies bench.results
 bench.report: engine.errors engine.store engine.metrics bench.stats bench.results bench.estimators bench.report.figures
+    bench.report.findings bench.stats.slopes
 bench.pretrain: engine.store engine.models engine.images engine.metrics engine.finetune
 bench.demo: engine.errors engine.store engine.models engine.images engine.finetune bench.progress bench.results
     bench.tasks bench.data bench.regimes bench.estimators bench.study bench.pretrain

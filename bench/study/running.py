@@ -14,12 +14,14 @@ from featune.engine.store import file_digest, remove_stale
 from ..progress import Progress
 from ..results import Cell, Labels, Plan, Row, Speed, load_plan, plan_path, save_plan
 from ..tasks import Task, load_task
+from .axes import axis_title
 from .definition import Study
 from .estimates import asked_estimates
 from .executors import Executor, Killed, jobs_of, limit_threads
 from .measuring import brief, export_graph, measure, save_failed
 from .model_speeds import speed_keys, speeds
 from .schema import parsed
+from .study_file import published_of
 
 
 def run(
@@ -148,7 +150,10 @@ def finished(study: Study) -> list[Row]:
 def described(study: Study, row: Row) -> Row:
     """The row with the model's labels as the study now has them: what they say does not touch the number."""
     spec = study.spec(row.cell.model)
-    return dataclasses.replace(row, source_top1=spec.source_top1, source_n=spec.source_n, family=spec.family)
+    facts = study.facts.get(spec.name, {})
+    return dataclasses.replace(
+        row, source_top1=spec.source_top1, source_n=spec.source_n, family=spec.family, facts=facts
+    )
 
 
 # --- What `status` and `report` read
@@ -160,11 +165,15 @@ def save_plan_of(study: Study, path: Path) -> Plan:
         name=study.name,
         file=file_digest(path),
         cells=tuple(study.cells()),
-        labels={spec.name: Labels(spec.source_top1, spec.source_n, spec.family) for spec in study.models},
+        labels={
+            spec.name: Labels(spec.source_top1, spec.source_n, spec.family, study.facts.get(spec.name, {}))
+            for spec in study.models
+        },
         speeds=tuple(speed_keys(study)),
         estimates=tuple(asked_estimates(study)),
         notes=study.notes,
         source_name=study.source_name,
+        published=study.published,
         folders=tuple((task.name, task.folder, task.digest) for task in study.tasks),
     )
     save_plan(plan_path(Path(study.out), path, study.device), plan)
@@ -193,7 +202,13 @@ def known_plan(path: Path, out: Path | None = None, device: str | None = None) -
                 f"`{again}` writes it, and measures nothing twice"
             )
         return Plan(entry.name, "", (), {}), out, []
-    plan = dataclasses.replace(plan, name=entry.name, notes=tuple(entry.notes), source_name=entry.source)
+    plan = dataclasses.replace(
+        plan,
+        name=entry.name,
+        notes=tuple(entry.notes),
+        source_name=axis_title(entry.x, entry.source),
+        published=published_of(entry, path.parent),
+    )
     if file_digest(path) == plan.file:
         return plan, out, []
     said = f"{path} was changed since its last run, whose cells these are; `{again}` takes the change"
