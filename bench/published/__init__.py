@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .importing import Published, read_published
-    from .rows import published_rows
+    from .rows import published_estimates, published_rows
     from .shipped_tables import library, library_names, published
     from .summaries import Regime, Summary, real_on_imagenet, summary, summary_lines
 else:
@@ -19,6 +19,7 @@ __all__ = [
     "library",
     "library_names",
     "published",
+    "published_estimates",
     "published_rows",
     "read_published",
     "real_on_imagenet",

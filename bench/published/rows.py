@@ -1,19 +1,31 @@
 """Published numbers as rows of the results, each with its source, so that a report shows them beside measured ones."""
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 
 from featune.engine.accuracies import IMAGENET_IMAGES
 from featune.engine.store import digest
 
-from ..results import Cell, Row
+from ..results import Cell, Estimate, Row
 from .importing import Published
-from .shipped_tables import published
+from .shipped_tables import FOLDER, NAMES, published
 
 
 def published_rows(names: Sequence[str], folder: Path = Path()) -> list[Row]:
     """A row for each number of these tables, names or CSV files seen from `folder`; `source` is the table's name."""
     return [row for name in names for row in rows_of(published(name, folder))]
+
+
+def published_estimates(name: str) -> list[Estimate]:
+    """The estimators' scores that come with a table, by the names of `featune.bench.estimators`; none for most."""
+    path = FOLDER / f"{NAMES[name][0]}_estimators.csv" if name in NAMES else FOLDER / "none"
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
+    known = [column for column in rows[0] if column not in ("task", "model")]
+    return [Estimate(row["task"], row["model"], column, name, float(row[column])) for row in rows for column in known]
 
 
 def rows_of(table: Published) -> list[Row]:

@@ -88,7 +88,8 @@ def _transfer(
     source = source if sizes else _inside(source)
     values = np.array([[entry.value for entry in line] for line in entries], dtype=np.float64)
     n = np.array([[entry.n or WITHOUT_N for entry in line] for line in entries])
-    fit = transfer_correlation(source, values, n, source_n=sizes, seed=seed)
+    families = [results.family.get(model, "") or model for model in models]
+    fit = transfer_correlation(source, values, n, source_n=sizes, seed=seed, families=families)
     bare = Transfer(
         regime,
         task,

@@ -83,23 +83,37 @@ def jackknife_error(without: npt.ArrayLike) -> float:
 
 
 def correlation_bounds(
-    value: float, without: npt.ArrayLike, variance: float, *, level: float = 0.95, most: float = 1.0
+    value: float,
+    without: npt.ArrayLike,
+    variance: float,
+    *,
+    level: float = 0.95,
+    most: float = 1.0,
+    student: bool = True,
+    without_family: npt.ArrayLike = (),
 ) -> tuple[float, float]:
     """Interval of a correlation over models, on the scale of Fisher's z = atanh(r).
 
-    value: of all models; without: of all but each [models]. variance: of z where nothing is known of the numbers'
-    distribution, 1 / (models - 3) for Pearson's r of normal ones (Fisher 1921). It is too small for heavy tails, so
-    that the jackknife's error, with Student's quantile of models - 2 degrees of freedom, takes its place where that
-    gives more. most: z is that of at most this value, for correlations of ranks, of which 1 is no certainty.
+    value: of all models; without: of all but each [models]; without_family: of all but each family, where several
+    hold more than one. variance: of z where nothing is known of the numbers' distribution, 1 / (models - 3) for
+    Pearson's r of normal ones (Fisher 1921). It is too small for heavy tails, and for models that come in families, so
+    that a jackknife's error takes its place where that gives more. student: with Student's quantile of models - 2
+    degrees of freedom; otherwise with the normal one, as the jackknife's error is too large on average (Efron and
+    Stein 1981). most: z is that of at most this value, for correlations of ranks, of which 1 is no certainty.
     """
     from scipy.stats import norm, t
 
     if abs(value) >= 1 and most >= 1:
         return value, value
     tail, edge = tail_of(level), min(most, float(np.nextafter(1.0, 0.0)))
-    others = np.nan_to_num(np.asarray(without, dtype=np.float64))  # constant without one model: nothing is left of r
-    error = jackknife_error(np.arctanh(np.clip(others, -edge, edge)))
-    half = max(float(norm.ppf(1 - tail)) * math.sqrt(variance), float(t.ppf(1 - tail, max(1, len(others) - 2))) * error)
+    normal, half = float(norm.ppf(1 - tail)), 0.0
+    for left_out in (without, without_family):
+        # Constant without one model: nothing is left of r.
+        others = np.nan_to_num(np.asarray(left_out, dtype=np.float64))
+        if len(others) > 1:
+            error = jackknife_error(np.arctanh(np.clip(others, -edge, edge)))
+            half = max(half, error * (float(t.ppf(1 - tail, max(1, len(others) - 2))) if student else normal))
+    half = max(normal * math.sqrt(variance), half)
     z = math.atanh(min(max(value, -edge), edge))
     low = -1.0 if value <= -edge else math.tanh(z - half)
     high = 1.0 if value >= edge else math.tanh(z + half)

@@ -7,6 +7,7 @@ from report_rows import failed, row, speed, study
 from scipy import stats
 
 from featune.bench.estimators import CHANCE, ESTIMATORS, SOURCE, TIME, Judged, judged
+from featune.bench.published import published_estimates, published_rows
 from featune.bench.results import Estimate, Results, collect
 
 RIGHT = {"a": (300, 200), "b": (280, 240), "c": (270, 220), "d": (200, 100), "e": (150, 210)}
@@ -144,3 +145,21 @@ def test_the_same_seed_gives_the_same_intervals() -> None:
     first, again = (judged(results(), estimates("logme", values), seed=1) for _ in range(2))
     assert first == again
     assert all(name in ESTIMATORS or name in (SOURCE, TIME, CHANCE) for name in {one.score for one in first})
+
+
+@pytest.mark.parametrize("name", ["tmlr2024-finetuned", "tmlr2024-frozen"])
+def test_the_published_estimators_are_ranked_as_by_scipys_weighted_tau(name: str) -> None:
+    rows = [dataclasses.replace(one, source="measured") for one in published_rows([name])]
+    table, scores = collect(rows), published_estimates(name)
+    assert len(scores) == 550
+    (regime,) = table.regimes
+    known = {(one.name, one.model, one.task): one.value for one in scores}
+    known |= {(SOURCE, model, task): table.source_top1[model] for model in table.models for task in table.tasks}
+    expected = {}
+    for score in sorted({score for score, _, _ in known}):
+        truths = [[table.value(task, model, regime) for model in table.models] for task in table.tasks]
+        columns = [[known[score, model, task] for model in table.models] for task in table.tasks]
+        expected[score] = np.mean([stats.weightedtau(a, b).statistic for a, b in zip(columns, truths, strict=True)])
+    ours = [one for one in judged(table, scores) if one.score != CHANCE]
+    assert [one.score for one in ours] == sorted(expected, key=lambda score: -expected[score])
+    assert {one.score: one.tau.value for one in ours} == pytest.approx(expected)  # type: ignore[union-attr]
