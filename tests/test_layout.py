@@ -20,6 +20,7 @@ engine.store: engine.errors engine.paths
 engine.models: engine.errors engine.paths engine.store
 engine.images: engine.errors engine.store engine.machine engine.models
 engine.runners: engine.errors engine.machine
+engine.tensorrt: engine.errors engine.runners
 engine.metrics: engine.errors
 engine.features: engine.errors engine.store engine.machine engine.models engine.images engine.runners
 engine.logistic_regression: engine.errors
@@ -31,10 +32,10 @@ export.graph: engine.errors engine.store engine.models export.contract
 export.precision: engine.errors engine.store engine.machine engine.runners export.contract
 export.gate: engine.errors engine.store engine.machine engine.models engine.images engine.runners export.contract
     export.graph
-export.backends: engine.errors engine.store engine.models engine.runners export.contract export.graph export.precision
-    export.gate
+export.backends: engine.errors engine.store engine.models engine.runners engine.tensorrt export.contract export.graph
+    export.precision export.gate
 export.commands: engine.errors engine.store engine.models engine.images engine.runners engine.features
-    export.contract export.graph export.precision export.gate export.backends
+    engine.tensorrt export.contract export.graph export.precision export.gate export.backends
 
 bench.progress:
 bench.stats: engine.errors engine.metrics

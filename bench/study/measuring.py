@@ -19,7 +19,7 @@ from featune.engine.images import Labelled
 from featune.engine.metrics import METRICS
 from featune.engine.models import ModelSpec
 from featune.engine.store import digest, locked, locked_if_free, read_json
-from featune.export.backends import artefact, graph_target
+from featune.export.backends import Asked, backend_named
 from featune.export.commands import SAMPLE, sample_images
 
 from ..regimes import REGIMES, Bench, metric_options
@@ -160,10 +160,9 @@ def _require_same(task: Task) -> None:
 def export_graph(study: Study, pair: tuple[ModelSpec, Task]) -> str | None:
     """Make and check a model's graph before its cells ask for it; the error in words where that fails."""
     spec, task = pair
-    if graph_target(study.backend) is None:
-        return None
     try:
-        artefact(spec, Path(study.cache), _sampler(task.load("train"), spec))
+        sample = _sampler(task.load("train"), spec)
+        backend_named(study.backend).ready(Asked(spec, study.device, Path(study.cache), sample))
         return None
     except FeatuneError as error:
         return str(error)

@@ -11,8 +11,8 @@ from torch import nn
 
 from featune.engine.errors import BadInput, ParityFailed, nearest
 from featune.engine.models import ModelSpec, spec_from_module, with_channels
-from featune.engine.runners import BuildSettings, check_settings, library
 from featune.engine.store import cache_dir
+from featune.engine.tensorrt import BuildSettings, check_settings, library
 
 from ..backends import exported, gate_of_plan, plan_down, plan_from_graph, read_plan, refitted, write_plan
 from ..gate import Verdict, held_out

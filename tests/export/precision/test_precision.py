@@ -229,7 +229,7 @@ def test_auto_ends_with_a_precision_that_passes(
 def test_auto_on_a_cpu_keeps_fp32_where_int8_is_slower(
     lively: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featune.export.backends.opening.speed_against", lambda *_: 0.5)
+    monkeypatch.setattr("featune.export.backends.artefacts.speed_against", lambda *_: 0.5)
     verdict = exported(lively, tmp_path / "auto.onnx", own_sample(lively.view, 16), precision="auto")
     assert (verdict.passed, verdict.precision) == (True, "fp32")
 

@@ -28,6 +28,7 @@ class Callbacks:
             return None
 
     def __enter__(self) -> "Callbacks":
+        self.errors.clear()  # those of earlier calls
         return self
 
     def __exit__(self, *_: object) -> None:
