@@ -9,7 +9,7 @@ from .stored_commands import Store, features_app
 from .terminal import InChans, Json, Quiet, Seed, errors, json_text, progress_of, with_view
 
 FEATURES = "Features"
-BACKEND = "onnxruntime, torch, tensorrt or onnxruntime-tensorrt. (default: onnxruntime)"
+BACKEND = "onnxruntime, torch, tensorrt, tensorrt-rtx or onnxruntime-tensorrt. (default: onnxruntime)"
 app = typer.Typer()
 app.add_typer(features_app, name="features", rich_help_panel=FEATURES)
 

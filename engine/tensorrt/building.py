@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import BadInput, FeatuneError, Missing
 from ..runners import fault_of_gpu, free_cached_memory
 from .callbacks import Callbacks, logger_of, monitor_of
-from .libraries import library, made_by, parser_errors
+from .libraries import LIBRARIES, library, made_by, parser_errors
 
 HARDWARE = ("same_gpu", "same_compute_capability", "ampere_plus")
 GIB = 1 << 30
@@ -47,7 +47,7 @@ def build(
     *,
     by: str = "tensorrt",
 ) -> tuple[bytes, bytes]:
-    """A plan for this GPU from an ONNX file, and the timing cache that the next build can use.
+    """A plan for this GPU from an ONNX file, and the timing cache that the next build can use, empty where it has none.
 
     by: one of `LIBRARIES`. progress: called with the phase's name, its step and its steps; returns whether to go on.
     The graph is parsed by path, so that external data is found. Raises FeatuneError with all of the parser's
@@ -57,7 +57,7 @@ def build(
     trt = library(by)
     free_cached_memory()
     with Callbacks() as callbacks:
-        logger = logger_of(trt, callbacks)
+        logger = logger_of(trt)
         builder = made_by(trt.Builder, logger)
         network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
         parser = trt.OnnxParser(network, logger)
@@ -69,11 +69,11 @@ def build(
         going = _Going(progress)
         config.progress_monitor = monitor_of(trt, going, callbacks)
         _add_profile(builder, config, network, settings.batches)
-        cache = _timing_cache(config, timing_cache)
+        cache = _timing_cache(config, timing_cache) if LIBRARIES[by].timings else None
         plan = builder.build_serialized_network(network, config)
         if plan is None:
             raise _not_built(os.fspath(graph), settings, going, callbacks)
-    return bytes(plan), bytes(cache.serialize())
+    return bytes(plan), b"" if cache is None else bytes(cache.serialize())
 
 
 class _Going:

@@ -29,7 +29,7 @@ class Engine:
         trt = library(by)
         self.trt, self.name = trt, name
         self.callbacks = Callbacks()
-        self.logger = logger_of(trt, self.callbacks)
+        self.logger = logger_of(trt)
         self.runtime = made_by(trt.Runtime, self.logger)
         if trust:
             self.runtime.engine_host_code_allowed = True  # what a version-compatible plan needs: it carries code

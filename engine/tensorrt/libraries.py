@@ -14,18 +14,25 @@ from ..runners import fault_of_gpu
 
 @dataclasses.dataclass(frozen=True)
 class Library:
-    """One of NVIDIA's builders. modules: names to import it by. majors: versions whose names are those used here."""
+    """One of NVIDIA's builders. modules: names to import it by. majors: versions whose names are those used here.
+
+    timings: whether it keeps a cache of them; TensorRT for RTX compiles on the card when a plan is loaded.
+    """
 
     modules: tuple[str, ...]
     majors: tuple[int, ...]
     install: str
+    timings: bool = True
 
 
 LIBRARIES = {
     "tensorrt": Library(("tensorrt",), (10, 11), "pip install 'featune[tensorrt]' on the GPU machine"),
-    # NVIDIA's own index names the package as the bindings on PyPI do not.
+    # The bindings from PyPI first: once they are loaded, their bare extension is importable by the other name.
     "tensorrt-rtx": Library(
-        ("tensorrt_rtx", "tensorrt_rtx_bindings"), (1,), "pip install 'featune[tensorrt-rtx]' (Python 3.11 or 3.12)"
+        ("tensorrt_rtx_bindings", "tensorrt_rtx"),
+        (1,),
+        "pip install 'featune[tensorrt-rtx]' (Python 3.11 or 3.12)",
+        timings=False,
     ),
 }
 

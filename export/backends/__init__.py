@@ -6,10 +6,12 @@ if TYPE_CHECKING:
     from .artefacts import artefact, exported, open_artefact
     from .contract import Asked, Backend, Ready
     from .table import BACKENDS, backend_named, check_backend, open_runner
+    from .tensorrt_backends import PLAN_BATCHES
     from .tensorrt_gate import gate_of_plan, plan_down
     from .tensorrt_plan import (
         check_machine,
         judged,
+        library_of,
         open_plan,
         plan_from_graph,
         read_plan,
@@ -24,6 +26,7 @@ else:
 
 __all__ = [
     "BACKENDS",
+    "PLAN_BATCHES",
     "Asked",
     "Backend",
     "Ready",
@@ -34,6 +37,7 @@ __all__ = [
     "exported",
     "gate_of_plan",
     "judged",
+    "library_of",
     "open_artefact",
     "open_plan",
     "open_runner",

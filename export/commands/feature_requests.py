@@ -19,6 +19,7 @@ from featune.engine.store import digest
 from ..backends import (
     Asked,
     backend_named,
+    library_of,
     open_artefact,
     open_plan,
     open_runner,
@@ -106,7 +107,7 @@ def request_of_plan(path: Path, items: Labelled, how: RunSettings) -> FeatureReq
     view = View(**contract["spec"]["view"])
     items.require_channels(view.channels)
     key = FeatureKey(
-        digest(contract["spec"]), view, items.content_digest, how.place("tensorrt"), header.precision,
+        digest(contract["spec"]), view, items.content_digest, how.place(library_of(header.key)), header.precision,
         header.content, how.decoder,
     )  # fmt: skip
     return FeatureRequest(key, lambda threads: open_plan(path, how.device), contract["spec"]["name"])
