@@ -166,7 +166,7 @@ def compiled(spec: ModelSpec, device: str) -> Iterator[Runner]:
 
 def decoding(given: Given) -> dict[str, Any]:
     """Part d: JPEG files to squares of 224 pixels, by threads of one process; nvJPEG where torchvision has it."""
-    from featune.engine.features.passes import Seconds, decoded_squares
+    from featune.engine.features.squares import Seconds, decoded_squares
 
     found: dict[str, Any] = {}
     with jpegs(given.images) as items:

@@ -10,7 +10,8 @@ import torch
 from ..images import Labelled
 from ..machine import processors
 from ..store import digest, read_json, write_json
-from .passes import Chunk, Setting, Squares, Stream, chunks, loaded_together
+from .passes import Chunk, Setting, Stream, chunks, loaded_together
+from .squares import Squares
 
 # Beside the usual one, which another must beat. ONNX Runtime keeps the memory of the largest batch that it has seen,
 # and beyond 8 images none of three models got faster on one thread: larger ones would cost memory for nothing. With

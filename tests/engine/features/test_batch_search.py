@@ -6,7 +6,8 @@ import pytest
 from torch import Tensor
 
 from featune.engine.features.batch_search import GPU_BATCHES, Search, _images, _Trial, setting_file
-from featune.engine.features.passes import Chunk, Seconds, Setting, Stream, decoded_squares
+from featune.engine.features.passes import Chunk, Setting, Stream
+from featune.engine.features.squares import Seconds, decoded_squares
 from featune.engine.images import Labelled
 from featune.engine.models import View
 from featune.engine.store import read_json

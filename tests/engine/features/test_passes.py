@@ -9,13 +9,12 @@ from torch import Tensor
 from featune.engine.errors import BadImages
 from featune.engine.features.passes import (
     PINNED_BYTES,
-    Seconds,
     Setting,
     Stream,
     _pinned_ahead,
     chunks,
-    decoded_squares,
 )
+from featune.engine.features.squares import Seconds, decoded_squares
 from featune.engine.images import Decoder, Labelled, batches
 from featune.engine.models import View
 from featune.engine.runners import BatchLimit
