@@ -7,9 +7,10 @@ if TYPE_CHECKING:
     from .faults import Faults
     from .reading import Parsed, parsed
     from .settings import SETTINGS
+    from .yaml_text import text_values
 else:
     from featune.engine.doors import lazy_exports
 
     __getattr__, __dir__ = lazy_exports(__name__)
 
-__all__ = ["SETTINGS", "Faults", "ModelEntry", "Parsed", "StudyEntry", "TaskEntry", "parsed"]
+__all__ = ["SETTINGS", "Faults", "ModelEntry", "Parsed", "StudyEntry", "TaskEntry", "parsed", "text_values"]
