@@ -25,6 +25,7 @@ engine.metrics: engine.errors
 engine.features: engine.errors engine.store engine.machine engine.models engine.images engine.runners
 engine.logistic_regression: engine.errors
 engine.probe: engine.errors engine.logistic_regression
+engine.accuracies: engine.errors
 engine.finetune: engine.errors engine.store engine.models engine.images
 
 export.contract: engine.errors engine.store engine.runners engine.probe
@@ -34,11 +35,13 @@ export.gate: engine.errors engine.store engine.machine engine.models engine.imag
     export.graph
 export.backends: engine.errors engine.store engine.models engine.runners engine.tensorrt export.contract export.graph
     export.precision export.gate
-export.commands: engine.errors engine.store engine.models engine.images engine.runners engine.features
+export.commands: engine.accuracies engine.errors engine.store engine.models engine.images engine.runners engine.features
     engine.tensorrt export.contract export.graph export.precision export.gate export.backends
 
 bench.progress:
 bench.stats: engine.errors engine.metrics
+bench.stats.slopes: engine.errors engine.metrics bench.stats
+bench.stats.studies: engine.errors engine.metrics bench.stats
 bench.results: engine.errors engine.paths engine.store engine.metrics bench.stats
 bench.tasks: engine.errors engine.paths engine.store engine.images engine.metrics
 bench.catalogue: engine.errors engine.paths engine.store bench.progress
@@ -50,22 +53,27 @@ bench.features: engine.errors engine.store engine.images engine.runners engine.f
 bench.regimes: engine.errors engine.models engine.images engine.metrics engine.features engine.logistic_regression
     engine.probe engine.finetune export.commands bench.tasks bench.data bench.features
 bench.throughput: engine.runners bench.results
+bench.published: engine.accuracies engine.errors engine.metrics engine.paths engine.store bench.stats
+    bench.stats.slopes bench.stats.studies bench.results
 bench.estimators: engine.errors engine.metrics bench.stats bench.results
+bench.study.axes: engine.accuracies engine.models export.commands
 bench.study.schema: engine.errors engine.paths engine.store engine.images bench.regimes bench.estimators
 bench.study: engine.errors engine.paths engine.store engine.machine engine.models engine.images engine.runners
     engine.metrics engine.features export.contract export.gate export.backends export.commands bench.progress
     bench.stats bench.results bench.tasks bench.data bench.features bench.regimes bench.throughput bench.estimators
-    bench.study.schema
+    bench.study.schema bench.study.axes bench.published
 bench.report.figures: engine.store bench.stats bench.results
+bench.report.findings: bench.stats bench.stats.slopes bench.stats.studies bench.results
 bench.report: engine.errors engine.store engine.metrics bench.stats bench.results bench.estimators bench.report.figures
+    bench.report.findings bench.stats.slopes
 bench.pretrain: engine.store engine.models engine.images engine.metrics engine.finetune
 bench.demo: engine.errors engine.store engine.models engine.images engine.finetune bench.progress bench.results
     bench.tasks bench.data bench.regimes bench.estimators bench.study bench.pretrain
 bench.api: engine.errors engine.store engine.models engine.images engine.runners engine.features engine.finetune
     export.commands bench.progress bench.tasks bench.data bench.features bench.regimes bench.study
 bench.cli: engine.errors engine.store engine.models engine.images engine.runners engine.features export.commands
-    bench.progress bench.results bench.catalogue bench.data bench.datasets bench.features bench.regimes bench.study
-    bench.report bench.demo
+    bench.progress bench.published bench.results bench.catalogue bench.data bench.datasets bench.features bench.regimes
+    bench.study bench.report bench.demo
 """
 MAY_USE = {
     room.strip(): set(used.split())
