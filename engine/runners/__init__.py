@@ -1,4 +1,4 @@
-"""The Runner contract (uint8 images in, float32 feature rows out) and the runners: torch, ONNX Runtime, TensorRT."""
+"""The Runner contract (uint8 images to float32 rows) and the runners: torch, compiled torch, ONNX Runtime, TensorRT."""
 
 from typing import TYPE_CHECKING
 
@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from .contract import Runner, device_kind, require_device
     from .onnx_runtime import onnxruntime_runner
     from .pytorch import torch_runner
+    from .pytorch_compiled import compiled_runner
     from .tensorrt_engine import BuildSettings, Engine, build, check_settings, library
     from .tensorrt_plan import tensorrt_runner, within
 else:
@@ -21,6 +22,7 @@ __all__ = [
     "Runner",
     "build",
     "check_settings",
+    "compiled_runner",
     "device_kind",
     "library",
     "onnxruntime_runner",

@@ -21,6 +21,7 @@ from ..contract import Parity, check_versions, contract_of, parity_of, read_grap
 from ..gate import Sample, Verdict, halves, held_out, judge, require_passing, varied
 from ..graph import graph_from_spec, graph_key
 from ..precision import AUTO, LADDER, check_precision, image_digests, speed_against, stand_in, variant
+from .compiled_gate import compiled_and_judged
 from .tensorrt_gate import gate_of_plan, plan_down
 from .tensorrt_plan import machine, open_plan, plan_from_graph
 
@@ -203,6 +204,12 @@ def _torch(asked: Asked) -> Iterator[Runner]:
 
 
 @contextlib.contextmanager
+def _torch_compile(asked: Asked) -> Iterator[Runner]:
+    with compiled_and_judged(asked.spec, asked.device, asked.sample, asked.threads) as runner:
+        yield runner
+
+
+@contextlib.contextmanager
 def _onnxruntime(asked: Asked) -> Iterator[Runner]:
     path = artefact(asked.spec, asked.cache, asked.sample, precision=asked.precision).path
     with open_artefact(
@@ -251,6 +258,7 @@ def _provider_settings(spec: ModelSpec, found: Artefact, cache: Path, device: st
 # A backend is one module of engine/runners/ and one row here.
 BACKENDS: dict[str, Backend] = {
     "torch": Backend(_torch, None),
+    "torch-compile": Backend(_torch_compile, None),
     "onnxruntime": Backend(_onnxruntime, "cpu"),
     "onnxruntime-tensorrt": Backend(_onnxruntime_tensorrt, "tensorrt"),
     "tensorrt": Backend(_tensorrt, "tensorrt"),
