@@ -52,9 +52,12 @@ bench.features: engine.errors engine.store engine.images engine.runners engine.f
     bench.tasks bench.data
 bench.regimes: engine.errors engine.models engine.images engine.metrics engine.features engine.logistic_regression
     engine.probe engine.finetune export.commands bench.tasks bench.data bench.features
-bench.throughput: engine.runners bench.results
 bench.published: engine.accuracies engine.errors engine.metrics engine.paths engine.store bench.stats
     bench.stats.slopes bench.stats.studies bench.results
+bench.throughput: engine.errors engine.machine engine.runners bench.results
+bench.throughput.session: engine.errors engine.store engine.machine engine.models engine.images engine.runners
+    engine.tensorrt engine.features export.contract export.gate export.backends export.commands bench.progress
+    bench.throughput
 bench.estimators: engine.errors engine.metrics bench.stats bench.results
 bench.study.axes: engine.accuracies engine.models export.commands
 bench.study.schema: engine.errors engine.paths engine.store engine.images bench.regimes bench.estimators
@@ -66,6 +69,8 @@ bench.report.figures: engine.store bench.stats bench.results
 bench.report.findings: bench.stats bench.stats.slopes bench.stats.studies bench.results
 bench.report: engine.errors engine.store engine.metrics bench.stats bench.results bench.estimators bench.report.figures
     bench.report.findings bench.stats.slopes
+bench.throughput.report: engine.accuracies engine.errors engine.store bench.results bench.report.figures
+    bench.throughput
 bench.pretrain: engine.store engine.models engine.images engine.metrics engine.finetune
 bench.demo: engine.errors engine.store engine.models engine.images engine.finetune bench.progress bench.results
     bench.tasks bench.data bench.regimes bench.estimators bench.study bench.pretrain
@@ -73,7 +78,7 @@ bench.api: engine.errors engine.store engine.models engine.images engine.runners
     export.commands bench.progress bench.tasks bench.data bench.features bench.regimes bench.study
 bench.cli: engine.errors engine.store engine.models engine.images engine.runners engine.features export.commands
     bench.progress bench.published bench.results bench.catalogue bench.data bench.datasets bench.features bench.regimes
-    bench.study bench.report bench.demo
+    bench.study bench.throughput bench.throughput.session bench.throughput.report bench.report bench.demo
 """
 MAY_USE = {
     room.strip(): set(used.split())

@@ -90,7 +90,7 @@ def planned(path: Path) -> int:
     return len(read.models) * tasks * len(read.regimes) * len({*read.study.seeds})
 
 
-def published_of(entry: StudyEntry, folder: Path) -> tuple[str, ...]:
+def published_of(entry: "StudyEntry", folder: Path) -> tuple[str, ...]:
     """The published tables of a file: names, and paths of CSV files as seen from here."""
     return tuple(dict.fromkeys(str(folder / name) if name.endswith(".csv") else name for name in entry.published))
 

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from .gpu_faults import fault_of_gpu, free_cached_memory
     from .onnx_runtime import onnxruntime_runner
     from .pytorch import TORCH_PRECISIONS, torch_runner, true_fp32
+    from .pytorch_compiled import compiled_runner
 else:
     from ..doors import lazy_exports
 
@@ -19,6 +20,7 @@ __all__ = [
     "Runner",
     "aligned",
     "check_images",
+    "compiled_runner",
     "device_kind",
     "fault_of_gpu",
     "free_cached_memory",

@@ -59,6 +59,9 @@ class Backend:
     install: str = ""
     auto: bool = False
 
+    def computes(self, device: str, precision: str) -> bool:
+        return precision in self.precisions.get(device_kind(device), ()) or (self.auto and precision == AUTO)
+
     def check(self, name: str, device: str, precision: str) -> None:
         """Raises BadInput for a kind of device that it does not run on, or a precision that it does not compute there.
 
@@ -71,7 +74,7 @@ class Backend:
                 f"{' or '.join(self.precisions)}, or another backend"
             )
         known = (*self.precisions[kind], *((AUTO,) if self.auto else ()))
-        if precision not in known:
+        if not self.computes(device, precision):
             raise BadInput(
                 f"backend {name} on {kind} computes {', '.join(known)}, precision {precision} found"
                 f"{nearest(precision, known)}; choose one of these, or another backend"

@@ -48,8 +48,8 @@ def require_agreement(
     cache: Path,
     images: Callable[[], Tensor],
     reference: Callable[[], AbstractContextManager[Runner]],
-) -> None:
-    """Raises ParityFailed where the runner's rows are not the reference's, by the precision's thresholds.
+) -> dict[str, Any]:
+    """The verdict. Raises ParityFailed where the runner's rows are not the reference's, by the precision's thresholds.
 
     The verdict is kept for this device, driver and library versions. images: uint8 [n, channels, side, side]; asked for
     where there is no verdict yet, as the reference is. fp32 rows that are as far from the reference's as TF32 would be
@@ -58,7 +58,7 @@ def require_agreement(
     place = place_of(device)
     path = cache / "judged" / f"{digest([what.artefact, what.backend, what.precision, place])}.json"
     with locked(path):
-        verdict = read_json(path)
+        verdict: Any = read_json(path)
         if verdict is None:
             seen = images().to(device)
             verdict = agreement(runner, reference, seen, what.precision)
@@ -71,6 +71,7 @@ def require_agreement(
         )
     if verdict["told"]:
         log.warning("%s by %s on %s: %s", what.model, what.backend, device, verdict["told"])
+    return verdict
 
 
 def agreement(

@@ -16,10 +16,11 @@ from .contract import Asked, Backend
 from .judged_here import Identity, require_agreement
 from .onnx_backends import ONNXRUNTIME, ONNXRUNTIME_TENSORRT
 from .tensorrt_backends import tensorrt_backend
-from .torch_backends import TORCH
+from .torch_backends import TORCH, TORCH_COMPILE
 
 BACKENDS: dict[str, Backend] = {
     "torch": TORCH,
+    "torch-compile": TORCH_COMPILE,
     "onnxruntime": ONNXRUNTIME,
     "onnxruntime-tensorrt": ONNXRUNTIME_TENSORRT,
     "tensorrt": tensorrt_backend("tensorrt", "a TensorRT plan, built for this GPU"),
@@ -52,7 +53,8 @@ def open_runner(
 ) -> Iterator[Runner]:
     """A runner of the spec's features on a backend, judged on the device before its first row is used.
 
-    sample: as of `artefact`. Raises BadInput for an unknown backend, or a device or precision that it does not have;
+    sample: as of `artefact`. The verdict of a runner that was judged here is its attribute
+    `judged_here`. Raises BadInput for an unknown backend, or a device or precision that it does not have;
     ParityFailed for rows that are not the model's; Missing for an absent device.
     """
     found = backend_named(backend)
@@ -61,7 +63,7 @@ def open_runner(
     ready = found.ready(asked)
     with found.open(asked, ready) as runner:
         if not found.checks_itself(asked, ready):
-            require_agreement(
+            runner.judged_here = require_agreement(  # type: ignore[attr-defined]
                 runner,
                 Identity(spec.name, digest([spec.digest, spec.view, ready.artefact]), backend, ready.precision),
                 device=device,
