@@ -17,7 +17,7 @@ from ..errors import FeatuneError
 from ..images import Labelled, Pixels, batches, read_image, train_view
 from ..models import View
 from ..store import written_whole
-from .recipe import OPTIMIZERS, Recipe
+from .recipe import Recipe
 
 Progress = Callable[[int, int], None]  # steps done, steps in all
 DECODED_BYTES = 2 << 30
@@ -46,6 +46,14 @@ class Run:
 
 
 HERE = Run()
+
+
+OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], Recipe], torch.optim.Optimizer]] = {
+    "sgd": lambda groups, recipe: torch.optim.SGD(
+        groups, lr=0.0, momentum=recipe.momentum, nesterov=recipe.momentum > 0
+    ),
+    "adamw": lambda groups, recipe: torch.optim.AdamW(groups, lr=0.0),
+}
 
 
 def train(

@@ -5,6 +5,7 @@ import functools
 import math
 import warnings
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch.nn import functional
 
 from ..errors import BadInput
 from ..models import View
+from ..store import added
 
 Pixels = NDArray[np.uint8]
 
@@ -96,14 +98,39 @@ def _read_only_tensors_are_meant() -> None:
 _read_only_tensors_are_meant()
 
 
+AUTO_AUGMENTS = ("none", "randaugment", "trivialaugment", "augmix")
+
+
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """What training does to an image. scale: the crop's share of the area; ratio: its width over height."""
+    """What training does to an image, in this order.
+
+    crop: `random`, of scale (its share of the area) and ratio (its width over height), or the one of `eval`.
+    hflip, vflip: probabilities. auto_augment: one of AUTO_AUGMENTS; operations and magnitude (0 to 30) are
+    RandAugment's. color_jitter: how far brightness, contrast and saturation may go from 1. erasing: the probability
+    that a rectangle becomes noise.
+    """
 
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     hflip: float = 0.5
     vflip: float = 0.0
+    crop: Literal["random", "eval"] = added("random")
+    auto_augment: Literal["none", "randaugment", "trivialaugment", "augmix"] = added("none")
+    operations: int = added(2)
+    magnitude: int = added(9)
+    color_jitter: float = added(0.0)
+    erasing: float = added(0.0)
+
+    def __post_init__(self) -> None:
+        for name, known in (("crop", ("random", "eval")), ("auto_augment", AUTO_AUGMENTS)):
+            if getattr(self, name) not in known:
+                raise BadInput(f"{name}: {getattr(self, name)!r} found, expected one of {', '.join(known)}")
+        for name, most in (("hflip", 1), ("vflip", 1), ("erasing", 1), ("color_jitter", 1), ("magnitude", 30)):
+            if not 0 <= getattr(self, name) <= most:
+                raise BadInput(f"{name}: {getattr(self, name)} found, expected 0 to {most}")
+        if self.operations < 1:
+            raise BadInput(f"operations: {self.operations} found, expected at least 1")
 
 
 def train_view(image: Image.Image, view: View, augmentation: Augmentation, rng: np.random.Generator) -> Pixels:
