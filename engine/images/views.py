@@ -16,6 +16,7 @@ from torch.nn import functional
 from ..errors import BadInput
 from ..models import View
 from ..store import added
+from .augmenting import auto_augmented, check_channels_of, erased, jittered
 
 Pixels = NDArray[np.uint8]
 
@@ -134,21 +135,43 @@ class Augmentation:
 
 
 def train_view(image: Image.Image, view: View, augmentation: Augmentation, rng: np.random.Generator) -> Pixels:
-    """A random crop resized to the square and perhaps flipped: uint8 [channels, side, side].
+    """The image cropped, flipped and changed as the augmentation says: uint8 [channels, side, side].
 
     The crop is drawn as in Szegedy et al. 2015 (Inception), section 6; all chance comes from `rng`,
     so that an image's view depends on the seed, the epoch and its index, and on nothing else.
     """
-    left, top, width, height = _random_crop(image.width, image.height, augmentation, rng)
-    size, box = (view.side, view.side), (left, top, left + width, top + height)
-    bands = (image,) if view.channels == 3 else image.split()  # as in eval_view
-    squares = [np.asarray(band.resize(size, _resample(view.interpolation), box=box)) for band in bands]
-    pixels = squares[0] if view.channels == 3 else np.stack(squares, axis=2)
+    if augmentation.crop == "eval":
+        pixels = eval_view(view)(image).transpose(1, 2, 0)
+    else:
+        pixels = _cropped(image, view, augmentation, rng)
     if rng.random() < augmentation.hflip:
         pixels = pixels[:, ::-1]
     if rng.random() < augmentation.vflip:
         pixels = pixels[::-1]
+    if augmentation.auto_augment != "none" or augmentation.color_jitter:
+        pixels = _recoloured(pixels, augmentation, rng)
+    if augmentation.erasing and rng.random() < augmentation.erasing:
+        pixels = erased(pixels, rng)
     return pixels.transpose(2, 0, 1)
+
+
+def _cropped(image: Image.Image, view: View, augmentation: Augmentation, rng: np.random.Generator) -> Pixels:
+    left, top, width, height = _random_crop(image.width, image.height, augmentation, rng)
+    size, box = (view.side, view.side), (left, top, left + width, top + height)
+    bands = (image,) if view.channels == 3 else image.split()  # as in eval_view
+    squares = [np.asarray(band.resize(size, _resample(view.interpolation), box=box)) for band in bands]
+    return squares[0] if view.channels == 3 else np.stack(squares, axis=2)
+
+
+def _recoloured(pixels: Pixels, augmentation: Augmentation, rng: np.random.Generator) -> Pixels:
+    auto = augmentation.auto_augment
+    check_channels_of("color_jitter" if auto == "none" else auto, pixels.shape[2])
+    square = Image.fromarray(np.ascontiguousarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels))
+    if auto != "none":
+        square = auto_augmented(square, auto, augmentation.operations, augmentation.magnitude, rng)
+    if augmentation.color_jitter:
+        square = jittered(square, augmentation.color_jitter, rng)
+    return np.asarray(square).reshape(pixels.shape)
 
 
 def _random_crop(

@@ -8,10 +8,12 @@ from torch import nn
 
 from featune.engine.errors import BadInput
 from featune.engine.finetune import Recipe, Run, TrainVal, finetune, predict, train
-from featune.engine.finetune.loop import Diverged, binary_loss, schedule
+from featune.engine.finetune.health import Diverged
 from featune.engine.images import Augmentation, Labelled
 from featune.engine.metrics import METRICS
 from featune.engine.models import ModelSpec, feature_model, fresh_classifier, state_digest
+from featune.engine.recipe import schedule
+from featune.engine.recipe.losses import binary_loss
 from featune.engine.store import plain
 
 GENTLE = Augmentation(scale=(0.6, 1.0))
@@ -20,7 +22,7 @@ RECIPE = Recipe(epochs=6, batch=4, learning_rates=(0.02,), augmentation=GENTLE)
 
 def fitted(spec: ModelSpec, items: Labelled, recipe: Recipe = RECIPE, **options: object) -> nn.Module:
     truth = torch.from_numpy(items.truth(3))
-    return train(fresh_classifier(spec, 3, 0), items, truth, spec.view, recipe, 0, Run(**options))  # type: ignore[arg-type]
+    return train(fresh_classifier(spec, 3, 0), items, truth, spec.view, recipe, 0, Run(**options)).model  # type: ignore[arg-type]
 
 
 class Killed(Exception):
@@ -35,7 +37,8 @@ def test_training_learns_what_its_images_show(spec: ModelSpec, items: Labelled) 
 def test_the_same_seed_gives_the_same_weights_and_another_others(spec: ModelSpec, items: Labelled) -> None:
     truth = torch.from_numpy(items.truth(3))
     digests = [
-        state_digest(train(fresh_classifier(spec, 3, 0), items, truth, spec.view, RECIPE, seed)) for seed in (0, 0, 1)
+        state_digest(train(fresh_classifier(spec, 3, 0), items, truth, spec.view, RECIPE, seed).model)
+        for seed in (0, 0, 1)
     ]
     assert digests[0] == digests[1] != digests[2]
 

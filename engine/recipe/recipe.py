@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ..errors import BadInput, nearest
@@ -101,6 +101,20 @@ class Recipe:
     def steps_per_epoch(self, n: int) -> int:
         """Whole batches only: a last batch of one image would ruin batch statistics."""
         return max(1, n // self.batch)
+
+
+def recipe_of(values: Mapping[str, Any]) -> Recipe:
+    """The recipe of what `plain` made of one: the fields that were not at their defaults are enough."""
+    known = {field.name for field in dataclasses.fields(Recipe)}
+    for name in values:
+        if name not in known:
+            raise BadInput(f"a recipe has no field {name!r}{nearest(name, known)}; remove it or mend its name")
+    fields, augmentation = _tuples(values), _tuples(values.get("augmentation", {}))
+    return Recipe(**{**fields, "augmentation": Augmentation(**augmentation)})
+
+
+def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 def _one_of(name: str, value: Any, known: Iterable[Any]) -> None:
