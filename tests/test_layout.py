@@ -26,7 +26,8 @@ engine.features: engine.errors engine.store engine.machine engine.models engine.
 engine.logistic_regression: engine.errors
 engine.probe: engine.errors engine.logistic_regression
 engine.accuracies: engine.errors
-engine.finetune: engine.errors engine.store engine.models engine.images
+engine.recipe: engine.errors engine.store engine.images
+engine.finetune: engine.errors engine.store engine.machine engine.models engine.images engine.probe engine.recipe
 
 export.contract: engine.errors engine.store engine.runners engine.probe
 export.graph: engine.errors engine.store engine.models export.contract
