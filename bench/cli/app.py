@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from . import data_commands, export_commands, feature_commands, study_commands
+from . import data_commands, export_commands, feature_commands, finetune_commands, study_commands
 from .terminal import write_in_any_encoding
 
 app = typer.Typer(
@@ -16,7 +16,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 all done; 1 some cell failed; 2 usage or data; 3 an exported file differs from its model; "
     "4 something is missing on this machine; 130 interrupted after saving.",
 )
-for part in (study_commands, feature_commands, data_commands, export_commands):
+for part in (study_commands, feature_commands, finetune_commands, data_commands, export_commands):
     app.add_typer(part.app)
 
 
