@@ -125,5 +125,5 @@ class Steps:
         start, end = self.recipe.start_size, self.view.side
         if start is None or epoch >= self.epochs - 1:
             return self.view
-        grown = round((start + (end - start) * epoch / (self.epochs - 1)) / 32) * 32
+        grown = int((start + (end - start) * epoch / (self.epochs - 1)) // 32 * 32)
         return dataclasses.replace(self.view, side=min(max(grown, min(start, end)), max(start, end)))

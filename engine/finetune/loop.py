@@ -89,6 +89,7 @@ def train(
     and resumed training gives the same weights as an uninterrupted one. SIGINT finishes the step, saves and is raised.
     Raises Diverged where loss or gradient leave the finite numbers; with `run.work` a folder then holds the step.
     """
+    learns = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     try:
         return _train(model, items, truth, view, recipe, seed, run)
     except ValueError as error:
@@ -101,6 +102,9 @@ def train(
     except Wrong as wrong:  # found some steps late, on a GPU: again from the last checkpoint, and look at each step
         if run.checkpoint is None or not run.checkpoint.exists():
             raise Diverged(wrong.said) from None
+        model.load_state_dict((checkpoints.read(run.checkpoint) or {})["model"])
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(learns[name])
         return _train(model, items, truth, view, recipe, seed, run, look_every=1)
 
 
