@@ -28,6 +28,7 @@ engine.probe: engine.errors engine.logistic_regression
 engine.accuracies: engine.errors
 engine.recipe: engine.errors engine.store engine.images
 engine.finetune: engine.errors engine.store engine.machine engine.models engine.images engine.probe engine.recipe
+engine.search: engine.errors engine.store engine.images engine.finetune
 
 export.contract: engine.errors engine.store engine.runners engine.probe
 export.graph: engine.errors engine.store engine.models export.contract
@@ -66,6 +67,8 @@ bench.study: engine.errors engine.paths engine.store engine.machine engine.model
     engine.metrics engine.features export.contract export.gate export.backends export.commands bench.progress
     bench.stats bench.results bench.tasks bench.data bench.features bench.regimes bench.throughput bench.estimators
     bench.study.schema bench.study.axes bench.published
+bench.finetune: engine.errors engine.paths engine.store engine.models engine.images engine.finetune engine.search
+    bench.progress bench.results bench.tasks bench.data bench.regimes bench.study.schema bench.study
 bench.report.figures: engine.store bench.stats bench.results
 bench.report.findings: bench.stats bench.stats.slopes bench.stats.studies bench.results
 bench.report: engine.errors engine.store engine.metrics bench.stats bench.results bench.estimators bench.report.figures
@@ -76,10 +79,11 @@ bench.pretrain: engine.store engine.models engine.images engine.metrics engine.f
 bench.demo: engine.errors engine.store engine.models engine.images engine.finetune bench.progress bench.results
     bench.tasks bench.data bench.regimes bench.estimators bench.study bench.pretrain
 bench.api: engine.errors engine.store engine.models engine.images engine.runners engine.features engine.finetune
-    export.commands bench.progress bench.tasks bench.data bench.features bench.regimes bench.study
-bench.cli: engine.errors engine.store engine.models engine.images engine.runners engine.features export.commands
-    bench.progress bench.published bench.results bench.catalogue bench.data bench.datasets bench.features bench.regimes
-    bench.study bench.throughput bench.throughput.session bench.throughput.report bench.report bench.demo
+    export.commands bench.progress bench.tasks bench.data bench.features bench.regimes bench.study bench.finetune
+bench.cli: engine.errors engine.store engine.models engine.images engine.runners engine.features engine.finetune
+    export.commands bench.progress bench.published bench.results bench.catalogue bench.data bench.datasets
+    bench.features bench.regimes bench.study bench.finetune bench.throughput bench.throughput.session
+    bench.throughput.report bench.report bench.demo
 """
 MAY_USE = {
     room.strip(): set(used.split())

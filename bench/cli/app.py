@@ -8,6 +8,7 @@ from . import (
     data_commands,
     export_commands,
     feature_commands,
+    finetune_commands,
     published_commands,
     study_commands,
     throughput_commands,
@@ -23,7 +24,10 @@ app = typer.Typer(
     epilog="Exit codes: 0 all done; 1 some cell failed; 2 usage or data; 3 an exported file differs from its model; "
     "4 something is missing on this machine; 130 interrupted after saving.",
 )
-PARTS = (study_commands, published_commands, feature_commands, throughput_commands, data_commands, export_commands)
+PARTS = (
+    study_commands, published_commands, feature_commands, finetune_commands, throughput_commands, data_commands,
+    export_commands,
+)  # fmt: skip
 for part in PARTS:
     app.add_typer(part.app)
 

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from featune.engine.errors import BadInput, ParityFailed, nearest
-from featune.engine.models import ModelSpec, spec_from_module, with_channels
+from featune.engine.models import LOCAL, ModelSpec, is_finetuned, spec_from_module, with_channels
 from featune.engine.store import cache_dir
 from featune.engine.tensorrt import LIBRARIES, BuildSettings, check_settings, library
 
@@ -67,17 +67,18 @@ def export_model(
 ) -> Export:
     """Make an artefact of a model and judge it on real images.
 
+    A folder that `featune finetune` left gives its logits too, with the names of its classes in the contract.
     data: a folder of the user's images; without it the project's sample set. progress: of a plan's build, called with
     the phase, its step and its steps; returns whether to go on. Raises ParityFailed, with the report, where the
     artefact is not its model; the file then stays for a look, and no runner opens it.
     """
     target = checked_target(product, out)
     sample = sample_of(spec, data)
-    stem = (
-        spec.name.replace("/", "_")
-        if product.precision == "fp32"
-        else f"{spec.name.replace('/', '_')}.{product.precision}-{target}"
-    )
+    if is_finetuned(spec.architecture):
+        product = dataclasses.replace(product, logits=True)
+    stem = _file_name(spec)
+    if product.precision != "fp32":
+        stem = f"{stem}.{product.precision}-{target}"
     path = out or Path(f"{stem}{SUFFIX[product.to]}")
     # Beside a plan, not in the place of an artefact that may bear the plan's name.
     graph = path if product.to == "onnx" else path.with_suffix(f".{product.precision}-{target}.onnx")
@@ -117,6 +118,13 @@ def export_model(
     if made != path:
         write_plan(path, header, blob)
     return Export(str(path), spec.name, header.precision, target, path.stat().st_size, header.verdict)
+
+
+def _file_name(spec: ModelSpec) -> str:
+    """What the file is called by default, without its suffix: after the model, or after the folder that it is in."""
+    if spec.name == spec.architecture and spec.architecture.startswith(LOCAL):
+        return Path(spec.architecture.removeprefix(LOCAL)).resolve().name
+    return spec.name.replace("/", "_")
 
 
 def export(

@@ -22,6 +22,7 @@ from featune.engine.models import (
     classifier,
     feature_model,
     feature_width,
+    label_names,
     sources_digest,
     state_digest,
 )
@@ -89,6 +90,8 @@ def graph_from_spec(
         "opset": OPSET,
         "makers": _versions(),
     }
+    if logits and (names := label_names(spec.architecture)):
+        contract["class_names"] = names  # of the logits, in their order
     large = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values()) > external_above
     return _written(program, contract, path, large)
 
