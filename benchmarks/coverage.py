@@ -39,7 +39,8 @@ OF_CORRELATIONS = """## Correlation and slope over models
 
 Share of {studies} studies whose 95 % interval holds the truth. r: as reported, beside Fisher's z alone and the
 percentile bootstrap over models, or over families where there are some. Slope: least squares (`fit_line`, the band of
-the figures) and Theil and Sen's. Difference: Zou's interval of two regimes' r on the same models. Partial: Fisher's, size taken out.
+the figures) and Theil and Sen's. Difference: Zou's interval of two regimes' r on the same models. Partial: Fisher's,
+size taken out.
 Verdicts: share of studies with a verdict, and of those with p at most 0.05 (at r = 0 false ones).
 
 | models | true r | n | r | Fisher | bootstrap | slope | Theil-Sen | difference | partial | verdicts | p <= 0.05 |

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from featune.engine.metrics import METRICS
 
 from ..results import Lead, Results, Row, Speed, Transfer, metric_name, printable, row_order, short_label
-from .figures import Figure, key_svg, svg
+from .figures import Figure, key_svg
 from .findings import Finding
 from .first_screen import answer
 from .tables import recipes, task_table, throughput_table, training_table, transfer_table
@@ -40,11 +40,12 @@ def page_html(
     speeds: Sequence[Speed],
     results: Results,
     found: Sequence[Transfer],
-    drawn: Sequence[Figure],
+    drawn: Sequence[tuple[Figure, Sequence[str]]],
     scored: Mapping[str, Any] | None = None,
     ahead: Sequence[Lead] = (),
     looked: Sequence[Finding] = (),
 ) -> str:
+    """The page. drawn: the figures, each with the SVG of its panels."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -58,14 +59,15 @@ def page_html(
             "name": one.name,
             "caption": one.caption,
             "number": at,
-            "panels": [Markup(svg(panel)) for panel in one.panels],
+            "panels": [Markup(panel) for panel in panels],
             "keys": [
                 [(text, Markup(key_svg(colour, shape)) if shape else "") for text, colour, shape in key]
                 for key in one.keys
             ],
         }
-        for at, one in enumerate(drawn, 1)
+        for at, (one, panels) in enumerate(drawn, 1)
     ]
+    trainings, of_trainings = training_table(rows)
     return environment.get_template("report.html.j2").render(
         title=heading.title,
         answer=answer(results, found, heading.source_name, ahead),
@@ -75,7 +77,8 @@ def page_html(
         tables=[task_table(results, task) for task in results.tasks],
         correlations=transfer_table(found, results),
         looked=[one.said for one in looked],
-        trainings=training_table(rows),
+        trainings=trainings,
+        of_trainings=of_trainings,
         recipes=recipes(rows),
         throughput=throughput_table(speeds),
         busy=[one for one in speeds if one.loaded],

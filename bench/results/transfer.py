@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -107,7 +108,7 @@ def _transfer(
 
 def _without(results: Results, one: Transfer) -> tuple[Without, ...]:
     families = [results.family.get(model, "") or model for model in one.models]
-    several = {name for name in families if 1 < families.count(name) < len(families)}
+    several = {name for name, count in Counter(families).items() if 1 < count < len(families)}
     alone = leave_one_family_out(one.x, one.y, one.models)
     together = leave_one_family_out(one.x, one.y, families) if several else {}
     return (
@@ -169,8 +170,13 @@ def entry_log_odds(entry: Entry) -> tuple[float, float | None, float | None]:
     """Log odds of the value and of the ends of its interval, if it has one."""
     assert entry.value is not None, "a failed cell has no log odds"
     ends, n = (entry.low, entry.high), entry.n or WITHOUT_N
-    low, high = (None if end is None else float(log_odds(min(max(end, 0.0), 1.0), n)) for end in ends)
-    return float(log_odds(entry.value, n)), low, high
+    low, high = (None if end is None else _one_log_odds(min(max(end, 0.0), 1.0), n) for end in ends)
+    return _one_log_odds(entry.value, n), low, high
+
+
+def _one_log_odds(value: float, n: int) -> float:
+    """`log_odds` of one number: an array of one takes fifty times as long, and a figure has thousands."""
+    return math.log(value * n + 0.5) - math.log((1 - value) * n + 0.5)
 
 
 def mean_interval(entries: Sequence[Entry]) -> tuple[float | None, float | None]:

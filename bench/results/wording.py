@@ -44,7 +44,10 @@ def printable(text: object) -> str:
 
     Marks that turn the direction of what follows are shown escaped, or a name could look like another.
     """
-    known = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", "\ufffd", str(text))
+    text = str(text)
+    if text.isascii() and text.isprintable():
+        return text
+    known = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", "\ufffd", text)
     return re.sub(r"[\u200e\u200f\u202a-\u202e\u2066-\u2069]", lambda mark: f"\\u{ord(mark[0]):04x}", known)
 
 

@@ -158,6 +158,9 @@ def leave_one_family_out(
     if len(families) != len(x):
         raise BadInput(f"families: one per model expected ({len(x)}), {len(families)} found")
     names = np.asarray(families)
+    if len(set(families)) == len(x) > FEWEST and kind != "kendall":  # of which all at once would be m^3 pairs
+        found = _rowwise(kind)(*_without_each(x, y))
+        return dict(zip(map(str, families), found.tolist(), strict=True))
     return {str(left): _correlate(kind, x[names != left], y[names != left]) for left in dict.fromkeys(families)}
 
 
@@ -168,10 +171,9 @@ def _correlation(
     slope, intercept = least_squares(x[None], y[None])
     r, low, high, p = _correlate(kind, x, y), np.nan, np.nan, np.nan
     if models > FEWEST and not math.isnan(r):
-        rest = np.array([np.delete(np.arange(models), at) for at in range(models)])
         low, high = correlation_bounds(
             r,
-            rowwise(x[rest], y[rest]),
+            rowwise(*_without_each(x, y)),
             _variance(kind, r, models),
             level=level,
             student=kind != "pearson",
@@ -198,6 +200,13 @@ def _without_families(kind: str, x: Array, y: Array, families: Sequence[str]) ->
     if len(set(families)) <= FEWEST or len(set(families)) == len(families):
         return []
     return list(leave_one_family_out(x, y, families, kind=kind).values())
+
+
+def _without_each(x: Array, y: Array) -> tuple[Array, Array]:
+    """x and y [m] without each of their entries in turn [m, m - 1]."""
+    others, left = np.arange(len(x) - 1), np.arange(len(x))[:, None]
+    rest = others + (others >= left)
+    return x[rest], y[rest]
 
 
 def _variance(kind: str, r: float, models: int) -> float:

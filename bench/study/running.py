@@ -1,27 +1,19 @@
 """Run a study: every cell that has no row yet is measured, so that a killed study resumes."""
 
-import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
 
-from featune.engine.errors import BadInput, FeatuneError
-from featune.engine.paths import check_name
-from featune.engine.runners import device_kind
 from featune.engine.store import file_digest, remove_stale
 
 from ..progress import Progress
-from ..results import Cell, Labels, Plan, Row, Speed, load_plan, plan_path, save_plan
-from ..tasks import Task, load_task
-from .axes import axis_title
+from ..results import Cell, Labels, Plan, Row, Speed, plan_path, save_plan
 from .definition import Study
 from .estimates import asked_estimates
 from .executors import Executor, Killed, jobs_of, limit_threads
 from .measuring import brief, export_graph, measure, save_failed
 from .model_speeds import speed_keys, speeds
-from .schema import parsed
-from .study_file import published_of
 
 
 def run(
@@ -156,9 +148,6 @@ def described(study: Study, row: Row) -> Row:
     )
 
 
-# --- What `status` and `report` read
-
-
 def save_plan_of(study: Study, path: Path) -> Plan:
     """Leave beside the rows what the study file at `path` came to: its cells, labels, and what else there will be."""
     plan = Plan(
@@ -178,56 +167,3 @@ def save_plan_of(study: Study, path: Path) -> Plan:
     )
     save_plan(plan_path(Path(study.out), path, study.device), plan)
     return plan
-
-
-def known_plan(path: Path, out: Path | None = None, device: str | None = None) -> tuple[Plan, Path, list[str]]:
-    """(the plan that the last run of a study file left, its output folder, remarks). Runs and fetches nothing.
-
-    Where no run left one, the plan has no cells. Raises BadInput where there are rows without one, or the file
-    cannot be read.
-    """
-    read = parsed(path)
-    entry = read.study
-    read.faults.attempt("name", functools.partial(check_name, "the study's name", entry.name))
-    read.faults.refuse()
-    device_kind(device or entry.device)
-    again = f"featune study run {path}{f' --out {out}' if out else ''}{f' --device {device}' if device else ''}"
-    out = out or Path("runs", entry.name)
-    file = plan_path(out, path, device or entry.device)
-    plan = load_plan(file)
-    if plan is None:
-        if any((out / "runs").glob("*/*.json")):
-            raise BadInput(
-                f"{out} has rows, and no {file.name} that says which are this study's on {device or entry.device}; "
-                f"`{again}` writes it, and measures nothing twice"
-            )
-        return Plan(entry.name, "", (), {}), out, []
-    plan = dataclasses.replace(
-        plan,
-        name=entry.name,
-        notes=tuple(entry.notes),
-        source_name=axis_title(entry.x, entry.source),
-        published=published_of(entry, path.parent),
-    )
-    if file_digest(path) == plan.file:
-        return plan, out, []
-    said = f"{path} was changed since its last run, whose cells these are; `{again}` takes the change"
-    return plan, out, [said]
-
-
-def known_tasks(plan: Plan) -> list[Task]:
-    """The prepared tasks of a plan whose folders are still there, and still hold the same images and labels."""
-    found = []
-    for name, folder, digest in plan.folders:
-        with contextlib.suppress(FeatuneError):
-            task = load_task(Path(folder))
-            if task.digest == digest:
-                found.append(dataclasses.replace(task, name=name))
-    return found
-
-
-def planned(path: Path) -> int:
-    """How many cells a study file asks for, by counting alone."""
-    read = parsed(path)
-    tasks = sum(given.folds or 1 for _, given in read.tasks)
-    return len(read.models) * tasks * len(read.regimes) * len({*read.study.seeds})

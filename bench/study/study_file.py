@@ -19,8 +19,9 @@ from ..published import published
 from .axes import axis_title, facts_of, with_accuracy
 from .checks import check_estimators, check_model, check_place, check_settings
 from .definition import Study
+from .last_run import published_of
 from .probe_command import metric_meant
-from .schema import ModelEntry, Parsed, StudyEntry, TaskEntry, parsed
+from .schema import ModelEntry, Parsed, TaskEntry, parsed
 
 
 def read_study(
@@ -89,11 +90,6 @@ def read_study(
         published=published_of(entry, folder),
     )
     return study, sources
-
-
-def published_of(entry: StudyEntry, folder: Path) -> tuple[str, ...]:
-    """The published tables of a file: names, and paths of CSV files as seen from here."""
-    return tuple(dict.fromkeys(str(folder / name) if name.endswith(".csv") else name for name in entry.published))
 
 
 def _looked_up(spec: ModelSpec, asked: Sequence[str], said: Progress) -> ModelSpec:

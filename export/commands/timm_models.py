@@ -56,7 +56,7 @@ def zoo() -> dict[str, bool]:
         return {row["architecture"]: row["fp32"] == "passed" for row in csv.DictReader(file)}
 
 
-def cost(architecture: str, side: int) -> tuple[float, float]:
+def model_cost(architecture: str, side: int) -> tuple[float, float]:
     """1e6 parameters and 1e9 multiply-adds of one image, counted on a model without memory (torch's meta device)."""
     import timm
     import torch
@@ -80,6 +80,6 @@ def _known(name: str, macs: bool) -> TimmModel:
     row = rows.get((name, side)) or next((rows[key] for key in rows if key[0] == name), {})
     parameters, gmacs = (row.get("million_parameters"), None) if row and not macs else (None, None)
     if macs:
-        parameters, gmacs = cost(name, side)
+        parameters, gmacs = model_cost(name, side)
     shares = row.get("top1"), row.get("real"), row.get("v2")
     return TimmModel(name, side, config.license or "", parameters, gmacs, *shares, zoo().get(name.partition(".")[0]))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from featune.engine.accuracies import IMAGENET_IMAGES, near_sides, timm_accuracies
 from featune.engine.models import ModelSpec
-from featune.export.commands import cost
+from featune.export.commands import model_cost
 
 # What `x` of a study file may say -> (column of timm's results, what the axis is called).
 ACCURACIES = {
@@ -64,7 +64,7 @@ def facts_of(spec: ModelSpec, asked: Sequence[str] = ()) -> dict[str, float]:
     if parameters := row.get("million_parameters"):
         found["parameters"] = parameters
     if "macs" in asked or ("parameters" in asked and not parameters):
-        found["parameters"], found["macs"] = cost(spec.architecture, spec.view.side)
+        found["parameters"], found["macs"] = model_cost(spec.architecture, spec.view.side)
     return found
 
 

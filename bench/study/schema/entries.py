@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from ...estimators import ESTIMATORS
-from .settings import MOST, Strict
+from .settings import MOST, Side, Strict
 
 
 def _without_nul(value: Any) -> Any:
@@ -32,7 +32,6 @@ Text = Annotated[str, Field(min_length=1, max_length=1_000), BeforeValidator(_wi
 Place = Annotated[Path, BeforeValidator(_path)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Channels = Annotated[int, Field(ge=1, le=4)]
-Side = Annotated[int, Field(ge=8, le=8_192)]
 Mean = Annotated[list[float], Field(min_length=1, max_length=4)]  # of each channel
 Deviation = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1, max_length=4)]
 Axis = Literal[  # of `featune.bench.study.axes`

@@ -14,7 +14,7 @@ from featune.bench.cli.app import app
 from featune.bench.cli.export_commands import phases
 from featune.engine.errors import BadInput, FeatuneError
 from featune.engine.models import ModelSpec, classifier, fresh_classifier, state_digest
-from featune.export.backends import opening as export_backends
+from featune.export.backends import artefacts as export_backends
 from featune.export.commands import spec_of_model, timm_models_like
 from featune.export.commands.named_models import body_of_tuned, spec_of_contract
 from featune.export.commands.timm_models import zoo
