@@ -75,14 +75,15 @@ bench.report: engine.errors engine.store engine.metrics bench.stats bench.result
     bench.report.findings bench.stats.slopes
 bench.throughput.report: engine.accuracies engine.errors engine.store bench.results bench.report.figures
     bench.throughput
+bench.comparison: engine.metrics bench.stats bench.results
 bench.pretrain: engine.store engine.models engine.images engine.metrics engine.finetune
 bench.demo: engine.errors engine.store engine.models engine.images engine.finetune bench.progress bench.results
     bench.tasks bench.data bench.regimes bench.estimators bench.study bench.pretrain
 bench.api: engine.errors engine.store engine.models engine.images engine.runners engine.features engine.finetune
     export.commands bench.progress bench.tasks bench.data bench.features bench.regimes bench.study bench.finetune
 bench.cli: engine.errors engine.store engine.models engine.images engine.runners engine.features engine.finetune
-    export.commands bench.progress bench.published bench.results bench.catalogue bench.data bench.datasets
-    bench.features bench.regimes bench.study bench.finetune bench.throughput bench.throughput.session
+    export.commands bench.comparison bench.progress bench.published bench.results bench.catalogue bench.data
+    bench.datasets bench.features bench.regimes bench.study bench.finetune bench.throughput bench.throughput.session
     bench.throughput.report bench.report bench.demo
 """
 MAY_USE = {

@@ -172,7 +172,7 @@ def summary_lines(found: Summary) -> list[str]:
         if math.isnan(both.p):
             lines.append(f"Fine-tuned r less frozen r: {signed(both.difference)}; too few models to compare them.")
         else:
-            settled = "differ" if both.p <= ERROR else "are not settled to differ"
+            settled = "differ" if both.p <= ERROR and not both.low <= 0 <= both.high else "are not settled to differ"
             lines.append(
                 f"Fine-tuned r less frozen r: {signed(both.difference)}, 95 % interval {signed(both.low)} to "
                 f"{signed(both.high)}, p = {both.p:.3f} (Williams's test): the two {settled}."

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from featune.engine.errors import BadInput
 from featune.engine.metrics import METRICS
 
 from .outcome import collapsed, faults
@@ -142,6 +143,7 @@ def collect(rows: Iterable[Row]) -> Results:
             family.setdefault(row.cell.model, row.family)
         if row.facts:
             facts.setdefault(row.cell.model, row.facts)
+    _refuse_to_pool(cells)
     models = sorted({model for _, model, _ in cells}, key=lambda model: (-source_top1.get(model, -1.0), model))
     order = list(REGIMES)
     regimes = sorted(
@@ -153,6 +155,19 @@ def collect(rows: Iterable[Row]) -> Results:
     sizes = source_n if source_n.keys() == source_top1.keys() else {}
     done = {key: tuple(row.cell for row in found if _finished(row)) for key, found in cells.items()}
     return Results(tuple(models), tasks, tuple(regimes), entries, metric, source_top1, sizes, family, facts, done)
+
+
+def _refuse_to_pool(cells: Mapping[tuple[str, str, str], Sequence[Row]]) -> None:
+    """Raises BadInput where rows of one name were measured with other weights, views, splits or settings."""
+    for (task, model, regime), rows in cells.items():
+        inputs = {row.cell.inputs for row in rows}
+        seeds = [row.cell.seed for row in rows]
+        if len(inputs) > 1 or len(set(seeds)) < len(seeds):
+            what = f"{len(inputs)} set-ups" if len(inputs) > 1 else "two rows of one seed"
+            raise BadInput(
+                f"{task} {model} {regime}: {what} found under one name, which are never pooled; give one study's rows, "
+                "or compare two with `featune study compare`"
+            )
 
 
 def _finished(row: Row) -> bool:

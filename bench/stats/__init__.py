@@ -8,6 +8,7 @@ if TYPE_CHECKING:
         kendall,
         leave_one_family_out,
         pearson,
+        pearson_rows,
         spearman,
         transfer_correlation,
     )
@@ -16,14 +17,18 @@ if TYPE_CHECKING:
         ERROR,
         FEWEST_JUDGED,
         correlation_bounds,
+        families_to_leave,
         holm,
         jackknife_error,
         judged_together,
         orders,
+        widened,
+        without_each,
+        without_families,
     )
     from .paired_tests import across_tasks, both_right, mcnemar, paired_difference, permutation_test
     from .rank_correlation import FEWEST_RANKED, shuffled_tau, weighted_spearman, weighted_tau
-    from .regression_lines import FEWEST, Line, fit_line, slope_above
+    from .regression_lines import FEWEST, Line, fit_line, least_squares, slope_above
     from .study_values import fractions, interval, log_odds, mean_log_odds, pair, table, tied
 else:
     from featune.engine.doors import lazy_exports
@@ -44,6 +49,7 @@ __all__ = [
     "correlation_bounds",
     "correlation_interval",
     "draw_weights",
+    "families_to_leave",
     "fit_line",
     "fractions",
     "holm",
@@ -51,6 +57,7 @@ __all__ = [
     "jackknife_error",
     "judged_together",
     "kendall",
+    "least_squares",
     "leave_one_family_out",
     "log_odds",
     "mcnemar",
@@ -59,6 +66,7 @@ __all__ = [
     "pair",
     "paired_difference",
     "pearson",
+    "pearson_rows",
     "permutation_test",
     "shuffled_tau",
     "slope_above",
@@ -69,5 +77,8 @@ __all__ = [
     "transfer_correlation",
     "weighted_spearman",
     "weighted_tau",
+    "widened",
     "wilson",
+    "without_each",
+    "without_families",
 ]

@@ -15,7 +15,7 @@ from featune.engine.errors import BadInput
 from featune.engine.metrics import Array
 
 from .intervals import chunks
-from .over_models import FEWEST_JUDGED, correlation_bounds, orders, p_values
+from .over_models import FEWEST_JUDGED, correlation_bounds, families_to_leave, orders, p_values
 from .regression_lines import FEWEST, least_squares
 from .study_values import fractions, log_odds, mean_log_odds, pair, table
 
@@ -64,13 +64,13 @@ def _correlate(kind: str, x: npt.ArrayLike, y: npt.ArrayLike) -> float:
 
 
 def _rowwise(kind: str) -> Callable[[Array, Array], Array]:
-    known = {"pearson": _pearson_rows, "spearman": _spearman_rows, "kendall": _kendall_rows}
+    known = {"pearson": pearson_rows, "spearman": _spearman_rows, "kendall": _kendall_rows}
     if kind not in known:
         raise BadInput(f"no correlation named {kind!r}; one of {', '.join(known)}")
     return known[kind]
 
 
-def _pearson_rows(x: Array, y: Array) -> Array:
+def pearson_rows(x: Array, y: Array) -> Array:
     """r of each row of x [r, m] with the same row of y; NaN where either is constant."""
     moving = (np.ptp(x, axis=1) > 0) & (np.ptp(y, axis=1) > 0)
     x, y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
@@ -82,7 +82,7 @@ def _pearson_rows(x: Array, y: Array) -> Array:
 def _spearman_rows(x: Array, y: Array) -> Array:
     from scipy.stats import rankdata
 
-    return _pearson_rows(rankdata(x, axis=1), rankdata(y, axis=1))
+    return pearson_rows(rankdata(x, axis=1), rankdata(y, axis=1))
 
 
 def _kendall_rows(x: Array, y: Array) -> Array:
@@ -196,8 +196,8 @@ def _correlation(
 
 
 def _without_families(kind: str, x: Array, y: Array, families: Sequence[str]) -> list[float]:
-    """The correlation without each of four families or more, of which one has several models; else none."""
-    if len(set(families)) <= FEWEST or len(set(families)) == len(families):
+    """The correlation without each family, where there are enough of them."""
+    if not families_to_leave(families, len(x)):
         return []
     return list(leave_one_family_out(x, y, families, kind=kind).values())
 

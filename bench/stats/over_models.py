@@ -5,7 +5,7 @@ How often the intervals cover and how often a verdict is false is simulated by `
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from featune.engine.metrics import Array
 
 from .intervals import tail_of
 
+FEWEST_FAMILIES = 4  # left out in turn
 FEWEST_JUDGED = 6  # models: below, a permutation test has hardly a p-value under 0.05, and no verdict is given
 ERROR = 0.05  # how often a verdict may be false
 ALL_ORDERS = 5040  # of seven models; of more, orders are drawn
@@ -80,6 +81,46 @@ def jackknife_error(without: npt.ArrayLike) -> float:
     without = np.asarray(without, dtype=np.float64)
     models = len(without)
     return float(np.sqrt((models - 1) / models * ((without - without.mean()) ** 2).sum()))
+
+
+def families_to_leave(families: Sequence[str], models: int) -> list[str]:
+    """The families that are to be left out in turn: four or more, of which one has several models; else none."""
+    if families and len(families) != models:
+        raise BadInput(f"families: one per model expected ({models}), {len(families)} found")
+    known = list(dict.fromkeys(families))
+    return known if FEWEST_FAMILIES <= len(known) < models else []
+
+
+def without_each(rowwise: Callable[..., Array], *columns: Array) -> Array:
+    """A statistic of rows of columns [r, m - 1] without each of their m entries in turn [m]."""
+    others, left = np.arange(len(columns[0]) - 1), np.arange(len(columns[0]))[:, None]
+    rest = others + (others >= left)
+    return rowwise(*(column[rest] for column in columns))
+
+
+def without_families(statistic: Callable[..., float], *columns: Array, families: Sequence[str]) -> list[float]:
+    """A statistic of columns [m, ...] without each family in turn; none where families say nothing."""
+    names = np.asarray(families)
+    left = families_to_leave(families, len(columns[0]))
+    return [float(statistic(*(column[names != of] for column in columns))) for of in left]
+
+
+def widened(
+    value: float, low: float, high: float, without: npt.ArrayLike, without_family: npt.ArrayLike, level: float
+) -> tuple[float, float]:
+    """The interval, or the jackknife's over models or over families where that reaches further on a side.
+
+    without, without_family: the statistic without each model and each family; a NaN among them says nothing.
+    """
+    from scipy.stats import norm
+
+    quantile = float(norm.ppf(1 - tail_of(level)))
+    for left_out in (without, without_family):
+        others = np.asarray(left_out, dtype=np.float64)
+        if len(others) > 1 and np.isfinite(others).all():
+            half = quantile * jackknife_error(others)
+            low, high = min(low, value - half), max(high, value + half)
+    return low, high
 
 
 def correlation_bounds(

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from .definition import Study
     from .estimates import known_estimates, run_estimates
     from .executors import Executor, Killed, default_jobs, processes
-    from .last_run import known_plan, known_tasks, planned, rights
+    from .last_run import known_plan, known_tasks, outlook_lines, planned, planned_cells, rights, rows_at
     from .measuring import measured
     from .model_speeds import known_speeds
     from .probe_command import (
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         study_of,
     )
     from .running import finished, run_whole, save_plan_of
+    from .schema import TEMPLATE, json_schema
     from .study_file import prepared, read_study
 else:
     from featune.engine.doors import lazy_exports
@@ -32,6 +33,7 @@ else:
 
 __all__ = [
     "BACKEND_OF",
+    "TEMPLATE",
     "Executor",
     "Killed",
     "Probed",
@@ -42,12 +44,15 @@ __all__ = [
     "default_jobs",
     "finished",
     "holds_features",
+    "json_schema",
     "known_estimates",
     "known_plan",
     "known_speeds",
     "known_tasks",
     "measured",
+    "outlook_lines",
     "planned",
+    "planned_cells",
     "prepared",
     "probe_artefact",
     "probe_files",
@@ -57,6 +62,7 @@ __all__ = [
     "read_study",
     "regime_of_frozen_features",
     "rights",
+    "rows_at",
     "run_estimates",
     "run_whole",
     "save_plan_of",

@@ -81,6 +81,72 @@ def _plan_of_unchanged(path: Path, out: Path | None, device: str | None) -> tupl
     return (plan, out) if plan and plan.file == file_digest(path) else None
 
 
+def rows_at(path: Path) -> list[Row]:
+    """The rows of a study file's last run, or all rows that lie in an output folder."""
+    if path.is_dir():
+        return list(RunStore(path / "runs" if (path / "runs").is_dir() else path).rows())
+    plan, out, _ = known_plan(path)
+    return plan.rows(out)
+
+
+def planned_cells(path: Path, out: Path | None = None) -> dict[str, Any]:
+    """What a study file will measure, and what that costs by the cells that are done: seconds and bytes of a cell.
+
+    Costs are those of the rows in the output folder, by regime, None before a cell of it is done. features: of the
+    cache's average file, for each model and task, None where the cache has none. Runs and fetches nothing.
+    """
+    from featune.engine.store import cache_dir
+
+    from .schema import parsed
+
+    read = parsed(path)
+    read.faults.refuse()
+    tasks = sum(given.folds or 1 for _, given in read.tasks)
+    models, seeds = len(read.models), len({*read.study.seeds})
+    folder = out or Path("runs", read.study.name)
+    done = [row for row in RunStore(folder / "runs").rows() if row.error is None] if (folder / "runs").is_dir() else []
+    each = models * tasks * seeds
+    regimes: dict[str, Any] = {}
+    for name in read.regimes:
+        rows = [row for row in done if row.cell.regime == name]
+        sizes = [file.stat().st_size for row in rows for file in _files(folder, row)]
+        cost = (math.fsum(row.seconds for row in rows) / len(rows), sum(sizes) / len(rows)) if rows else (None, None)
+        regimes[name] = {"cells": each, "done": min(each, len(rows)), "seconds_each": cost[0], "bytes_each": cost[1]}
+    stored = [file.stat().st_size for file in (cache_dir() / "features").glob("*.npy")]
+    known = [of for of in regimes.values() if of["seconds_each"] is not None]
+    return {
+        "name": read.study.name, "models": models, "tasks": tasks, "seeds": seeds, "regimes": regimes,
+        "cells": each * len(regimes), "out": str(folder),
+        "feature_bytes": models * tasks * sum(stored) // len(stored) if stored else None,
+        "seconds_left": math.fsum((of["cells"] - of["done"]) * of["seconds_each"] for of in known) if known else None,
+        "disk_bytes": math.fsum(of["cells"] * of["bytes_each"] for of in known) if known else None,
+        "unknown": [name for name, of in regimes.items() if of["seconds_each"] is None],
+    }  # fmt: skip
+
+
+def _files(folder: Path, row: Row) -> list[Path]:
+    path = folder / "runs" / row.cell.name
+    return [one for one in (path, path.with_suffix(".npy")) if one.exists()]
+
+
+def outlook_lines(found: Mapping[str, Any]) -> list[str]:
+    """The plan in words."""
+    regimes = found["regimes"]
+    lines = [f"{found['name']}: {found['models']} models x {found['tasks']} tasks x {len(regimes)} regimes x "
+             f"{found['seeds']} seeds = {found['cells']:,} cells, in {found['out']}"]  # fmt: skip
+    for name, of in regimes.items():
+        cost = "cost not known before one is done" if of["seconds_each"] is None else (
+            f"{of['seconds_each']:.1f} s and {of['bytes_each'] / 1e6:.2f} MB each, as measured")  # fmt: skip
+        lines.append(f"  {name}: {of['cells']:,} cells, {of['done']:,} done; {cost}")
+    if found["seconds_left"] is not None:
+        but = f", without {', '.join(found['unknown'])}" if found["unknown"] else ""
+        lines.append(f"left: {found['seconds_left'] / 3600:.1f} h of work, one cell at a time{but}; "
+                     f"disk: {found['disk_bytes'] / 1e6:.1f} MB of rows and scores{but}")  # fmt: skip
+    if found["feature_bytes"] is not None:
+        lines.append(f"features: about {found['feature_bytes'] / 1e6:,.0f} MB, by the files that the cache has")
+    return lines
+
+
 def planned(path: Path) -> int:
     """How many cells a study file asks for, by counting alone."""
     from .schema import parsed

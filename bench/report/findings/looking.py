@@ -33,7 +33,7 @@ def closer_look(
     means = [one for one in found if not one.task and not is_published(one.regime)]
     of_regimes: list[Finding | None] = []
     for one in means:
-        of_regimes.append(robust(one, source_name))
+        of_regimes.append(robust(one, results, source_name))
         if one.regime != "scratch":  # the control: nobody chooses a model by it
             of_regimes += [
                 above(one, results, source_name),
@@ -46,7 +46,7 @@ def closer_look(
         detectable(means),
         noise(results, rows),
         recipe_control(results),
-        regimes_compared(means),
+        regimes_compared(means, results),
         variance(results, rows),
         runners_up(results, ahead, right or {}),
         *among_published(results),

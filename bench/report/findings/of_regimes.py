@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...results import Results, Transfer, capital, label, signed
-from ...stats import FEWEST_JUDGED, correlation_interval, log_odds, slope_above
-from ...stats.slopes import theil_sen
+from ...stats import FEWEST_JUDGED, correlation_interval, log_odds
+from ...stats.slopes import line_slope, theil_sen
 from ...stats.studies import corrected_correlation, log_odds_error, partial_correlation, regret_of
 from .finding import Finding, within
 
@@ -34,16 +34,20 @@ def _values(one: Transfer, results: Results) -> Array:
     return np.array(table, dtype=np.float64)
 
 
-def robust(one: Transfer, source_name: str) -> Finding | None:
+def _families(one: Transfer, results: Results) -> list[str]:
+    return [results.family.get(model, "") or model for model in one.models]
+
+
+def robust(one: Transfer, results: Results, source_name: str) -> Finding | None:
     if not _judged(one) or one.slope is None:
         return None
-    found = theil_sen(one.x, one.y)
+    found, median = line_slope(one.x, one.y, families=_families(one, results)), theil_sen(one.x, one.y)
     said = (
-        f"{capital(label(one.regime))}: the slope is {signed(one.slope)} by least squares and {signed(found.slope)} by "
-        f"Theil and Sen’s median of pairs ({within(found.low, found.high)}), in log odds "
+        f"{capital(label(one.regime))}: the slope is {signed(found.slope)} by least squares "
+        f"({within(found.low, found.high)}) and {signed(median.slope)} by Theil and Sen’s median of pairs, in log odds "
         f"per log odds of {source_name} accuracy."
     )
-    numbers = {"least_squares": one.slope, "theil_sen": found.slope, "low": found.low, "high": found.high}
+    numbers = {"least_squares": found.slope, "low": found.low, "high": found.high, "theil_sen": median.slope}
     return Finding("slope", one.regime, said, numbers)
 
 
@@ -53,13 +57,14 @@ def above(one: Transfer, results: Results, source_name: str) -> Finding | None:
     strong = int((source >= ABOVE).sum())
     if strong < FEWEST_JUDGED or strong == len(source):
         return None
-    values = _values(one, results)
-    line = slope_above(source, values.mean(axis=1), ABOVE)
+    strongest, names = source >= ABOVE, np.array(_families(one, results))
+    values = _values(one, results).mean(axis=1)
+    line = line_slope(source[strongest], values[strongest], families=names[strongest].tolist())
     said = (
         f"{capital(label(one.regime))}, the {line.n} models above 70\u00a0%: {signed(line.slope)} points of mean "
-        f"accuracy per point of {source_name} accuracy ({within(line.slope_low, line.slope_high)})."
+        f"accuracy per point of {source_name} accuracy ({within(line.low, line.high)})."
     )
-    numbers = {"models": line.n, "slope": line.slope, "low": line.slope_low, "high": line.slope_high}
+    numbers = {"models": line.n, "slope": line.slope, "low": line.low, "high": line.high}
     return Finding("above_70", one.regime, said, numbers)
 
 
@@ -98,7 +103,9 @@ def given_size(one: Transfer, results: Results, source_name: str) -> Finding | N
     sizes = [results.facts.get(model, {}).get("parameters") for model in one.models]
     if not _judged(one) or any(not size for size in sizes):
         return None
-    found = partial_correlation(one.x, one.y, np.log10(np.array(sizes, dtype=np.float64)))
+    found = partial_correlation(
+        one.x, one.y, np.log10(np.array(sizes, dtype=np.float64)), families=_families(one, results)
+    )
     if math.isnan(found.r) or math.isnan(found.low):
         return None
     said = (
@@ -123,7 +130,9 @@ def other_axes(one: Transfer, results: Results, speeds: Mapping[str, float]) -> 
             continue
         column = np.array(values, dtype=np.float64)
         share = name not in SIZES
-        fit = correlation_interval(log_odds(column) if share else np.log10(column), one.y)
+        fit = correlation_interval(
+            log_odds(column) if share else np.log10(column), one.y, families=_families(one, results)
+        )
         if math.isnan(fit.r):
             continue
         said = (

@@ -105,7 +105,7 @@ def recipe_control(results: Results) -> Finding | None:
     return Finding("recipe_control", "", text, numbers)
 
 
-def regimes_compared(means: Sequence[Transfer]) -> Finding | None:
+def regimes_compared(means: Sequence[Transfer], results: Results) -> Finding | None:
     """Whether fine-tuning follows source accuracy more closely than frozen features do, on the same models."""
     of = {one.regime: one for one in means}
     frozen = next((of[name] for name in FROZEN if name in of), None)
@@ -115,12 +115,12 @@ def regimes_compared(means: Sequence[Transfer]) -> Finding | None:
     shared = [model for model in tuned.models if model in frozen.models]
     y = {one.regime: dict(zip(one.models, one.y, strict=True)) for one in (tuned, frozen)}
     x = dict(zip(tuned.models, tuned.x, strict=True))
-    found = compare_correlations(
-        [x[model] for model in shared], *([y[one.regime][model] for model in shared] for one in (tuned, frozen))
-    )
+    columns = ([y[one.regime][model] for model in shared] for one in (tuned, frozen))
+    families = [results.family.get(model, "") or model for model in shared]
+    found = compare_correlations([x[model] for model in shared], *columns, families=families)
     if math.isnan(found.p):
         return None
-    settled = "is settled" if found.p <= ERROR else "is not settled"
+    settled = "is settled" if found.p <= ERROR and not found.low <= 0 <= found.high else "is not settled"
     said = (
         f"Fine-tuned against frozen, on the same {found.models} models: r differs by {signed(found.difference)} "
         f"({within(found.low, found.high)}, p\u00a0=\u00a0{found.p:.2f}, Williams’s test), which "

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .bent_lines import Halves, Spline, broken_line, natural_spline, two_lines
     from .detection import detectable_correlation, detectable_slope, significant_correlation
-    from .robust_slope import Slope, theil_sen
+    from .robust_slope import Slope, line_slope, theil_sen
 else:
     from featune.engine.doors import lazy_exports
 
@@ -18,6 +18,7 @@ __all__ = [
     "broken_line",
     "detectable_correlation",
     "detectable_slope",
+    "line_slope",
     "natural_spline",
     "significant_correlation",
     "theil_sen",

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .entries import ModelEntry, StudyEntry, TaskEntry
     from .faults import Faults
+    from .for_editors import json_schema
+    from .model_lists import TEMPLATE
     from .reading import Parsed, parsed
     from .settings import SETTINGS, read_regimes
     from .yaml_text import Refused, text_values, values_of
@@ -15,12 +17,14 @@ else:
 
 __all__ = [
     "SETTINGS",
+    "TEMPLATE",
     "Faults",
     "ModelEntry",
     "Parsed",
     "Refused",
     "StudyEntry",
     "TaskEntry",
+    "json_schema",
     "parsed",
     "read_regimes",
     "text_values",

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from ...regimes import Setting
 from .entries import ModelEntry, StudyEntry, TaskEntry
 from .faults import Faults, expected
+from .model_lists import with_all_models
 from .settings import read_regimes
 from .yaml_text import text_values
 
@@ -36,6 +37,7 @@ def parsed(path: Path) -> Parsed:
     faults = Faults(path, repeated)
     study = faults.read(StudyEntry, values, (), {"name": "study", "models": [None], "tasks": [None]})
     assert study is not None, "every other key has a default"
+    values = {**values, "models": with_all_models(values.get("models"), path.parent, faults)}
     models = _entries(ModelEntry, "models", values, faults)
     tasks = _entries(TaskEntry, "tasks", values, faults)
     return Parsed(study, models, tasks, read_regimes(values.get("regimes", USUAL), faults), faults)

@@ -46,6 +46,6 @@ def test_the_same_regime_twice_differs_by_nothing_and_five_models_settle_nothing
 def test_equal_correlations_are_told_apart_in_one_study_of_twenty_and_the_interval_holds_the_truth():
     found = [compare_correlations(*drawn(12, seed)) for seed in range(1500)]
     assert np.mean([one.p <= 0.05 for one in found]) == pytest.approx(0.05, abs=0.017)
-    assert np.mean([one.low <= 0 <= one.high for one in found]) == pytest.approx(0.95, abs=0.02)
+    assert 0.93 < np.mean([one.low <= 0 <= one.high for one in found]) < 0.98
     apart = [compare_correlations(*drawn(12, seed, 0.6)) for seed in range(100)]
     assert np.mean([one.p <= 0.05 for one in apart]) > 0.9
