@@ -10,7 +10,7 @@ The names below are the public ones. `featune.export` is a package and is called
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .bench.api import extract, finetune, probe
+    from .bench.api import extract, finetune, probe, rows
     from .bench.data import Data, open_data, prepare
     from .bench.features import FeatureTable
     from .bench.regimes import REGIMES
@@ -46,6 +46,7 @@ __all__ = [
     "prepare",
     "probe",
     "read_study",
+    "rows",
     "spec_from_module",
     "spec_from_string",
 ]

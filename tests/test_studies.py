@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from featune.bench.catalogue import TASKS
 from featune.bench.data import Request, Source
 from featune.bench.data.torchvision_names import torch_splits
 from featune.bench.progress import Silent
@@ -12,7 +13,7 @@ from featune.bench.study.schema import parsed
 from featune.engine.accuracies import timm_accuracies
 
 STUDIES = {path.stem: path for path in sorted((Path(__file__).parent.parent / "studies").glob("*.yaml"))}
-NEEDS_FILES = ("local-weights",)
+NEEDS_FILES = ("local-weights", "kornblith2019", "fang2023")
 PUBLIC = [name for name in STUDIES if name not in NEEDS_FILES]
 
 
@@ -63,6 +64,17 @@ def test_torchvision_has_the_data_sets_with_a_train_and_a_test_split(name: str, 
         found = torch_splits(Request(str(task.images), root=tmp_path), Silent())
         assert {"train", "trainval"} & set(found), task.images
         assert "test" in found
+
+
+@pytest.mark.parametrize(("name", "models", "tasks"), [("kornblith2019", 13, 12), ("fang2023", 15, 6)])
+def test_a_papers_study_names_weights_whose_accuracy_timm_publishes_and_tasks_that_there_are(
+    name: str, models: int, tasks: int
+) -> None:
+    read = parsed(STUDIES[name])
+    assert (len(read.models), len(read.tasks)) == (models, tasks)
+    listed = {model for model, _ in timm_accuracies()}
+    assert {one.architecture for _, one in read.models} <= listed
+    assert {one.task for _, one in read.tasks} <= set(TASKS)
 
 
 @pytest.mark.parametrize("name", NEEDS_FILES)

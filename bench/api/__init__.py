@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .functions import extract, finetune, probe
+    from .tables import rows
 else:
     from featune.engine.doors import lazy_exports
 
     __getattr__, __dir__ = lazy_exports(__name__)
 
-__all__ = ["extract", "finetune", "probe"]
+__all__ = ["extract", "finetune", "probe", "rows"]

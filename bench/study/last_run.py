@@ -16,7 +16,7 @@ from featune.engine.metrics import METRICS
 from featune.engine.paths import check_name
 from featune.engine.store import file_digest
 
-from ..results import Cell, Plan, Right, Row, RunStore, load_plan, plan_path
+from ..results import Cell, Plan, Right, Row, RunStore, counted, load_plan, plan_path
 from ..tasks import Task, load_task
 from .schema import text_values
 
@@ -132,8 +132,9 @@ def _files(folder: Path, row: Row) -> list[Path]:
 def outlook_lines(found: Mapping[str, Any]) -> list[str]:
     """The plan in words."""
     regimes = found["regimes"]
-    lines = [f"{found['name']}: {found['models']} models x {found['tasks']} tasks x {len(regimes)} regimes x "
-             f"{found['seeds']} seeds = {found['cells']:,} cells, in {found['out']}"]  # fmt: skip
+    sizes = [counted(found[f"{noun}s"], noun) for noun in ("model", "task")]
+    sizes += [counted(len(regimes), "regime"), counted(found["seeds"], "seed")]
+    lines = [f"{found['name']}: {' x '.join(sizes)} = {counted(found['cells'], 'cell')}, in {found['out']}"]
     for name, of in regimes.items():
         cost = "cost not known before one is done" if of["seconds_each"] is None else (
             f"{of['seconds_each']:.1f} s and {of['bytes_each'] / 1e6:.2f} MB each, as measured")  # fmt: skip

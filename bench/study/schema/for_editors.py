@@ -39,7 +39,7 @@ def json_schema() -> dict[str, Any]:
             {"type": "object", "additionalProperties": {"anyOf": [nothing, *kinds]}},
         ]
     }
-    return {"$schema": DIALECT, "title": "Featune study", **whole, "$defs": definitions}
+    return {"$schema": DIALECT, **whole, "title": "Featune study", "$defs": definitions}
 
 
 def _partial(reference: dict[str, str], definitions: dict[str, Any], name: str) -> dict[str, str]:

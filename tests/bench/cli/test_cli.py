@@ -155,3 +155,31 @@ def test_every_commands_help_has_an_example(command: list[str], featune: Featune
     done = featune(*command, "--help")
     assert done.returncode == 0
     assert "Example: featune " + " ".join(command) in " ".join(done.stdout.split())
+
+
+def test_a_study_is_begun_planned_and_compared_with_itself(
+    featune: Featune, image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    begun = featune("study", "init", "own.yaml")
+    assert begun.stdout.strip() == "own.yaml"
+    assert "name: own\n" in Path("own.yaml").read_text()
+    assert featune("study", "init", "own.yaml").returncode == 2
+    image_folder("colours")
+    path = str(study_file(tmp_path))
+    before = featune("study", "plan", path)
+    assert "1 model x 1 task x 1 regime x 1 seed = 1 cell" in before.stdout
+    assert "cost not known before one is done" in before.stdout
+    assert featune("study", "run", path, "-q").returncode == 0
+    after = json.loads(featune("study", "plan", path, "--json").stdout)
+    assert after["regimes"]["probe"]["done"] == 1
+    assert after["seconds_left"] == 0
+    assert after["disk_bytes"] > 0
+    found = featune("study", "compare", path, "runs/s")
+    assert "1 cell in both, 1 of them comparable" in found.stdout
+    empty = featune("study", "compare", path, str(tmp_path / "colours"))
+    assert empty.returncode == 2
+    assert "no row found" in empty.stderr
+
+
+def test_the_schema_of_study_files_is_json(featune: Featune) -> None:
+    assert json.loads(featune("study", "schema").stdout)["title"] == "Featune study"
