@@ -267,7 +267,7 @@ def _finish(
         from rich.console import Console
 
         console = Console(width=None if sys.stdout.isatty() else 120)
-        console.print(results_table(results))
+        console.print(results_table(collect(rows) if study.published else results))
         lines = correlation_lines(results, study.source_name, seed)
         lines += finding_lines(shown, results, speeds, study.source_name, seed, right)
         lines += estimator_lines(

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...results import Cell, Lead, Results, Right, Row, Transfer, is_published, printable
+from ...results import Cell, Lead, Results, Right, Row, Transfer, collect, is_published, printable
 from .finding import Finding
 from .of_regimes import above, attenuation, choosing, given_size, other_axes, robust
 from .of_studies import (
@@ -42,12 +42,14 @@ def closer_look(
                 *other_axes(one, results, speeds or {}),
                 choosing(one, results, source_name),
             ]
+    measured = [row for row in rows if row.source == "measured"]
+    own = results if len(measured) == len(rows) else collect(measured)  # tasks by the names that their rows have
     whole = [
         detectable(means),
-        noise(results, rows),
-        recipe_control(results),
+        noise(own, measured),
+        recipe_control(own),
         regimes_compared(means, results),
-        variance(results, rows),
+        variance(own, measured),
         runners_up(results, ahead, right or {}),
         *among_published(results),
     ]

@@ -55,6 +55,9 @@ def test_the_noise_floor_is_the_spread_of_seeds_beside_the_gaps() -> None:
     assert found["seed_sd_points"] == pytest.approx(100 / 360 * noise_floor([[180, 184], [250, 250]])[0])
     assert found["gaps_points"] == [pytest.approx(100 * 68 / 360)]
     assert ("noise_floor", "") not in looked(study(6))  # one seed
+    named = [dataclasses.replace(one, cell=dataclasses.replace(one.cell, task="dtd")) for one in rows]
+    beside = looked([*named, *published_rows(["tmlr2024"])])  # whose dtd has another metric
+    assert beside["noise_floor", ""].numbers["probe"] == found
 
 
 def test_the_same_architecture_from_two_recipes_is_the_yardstick() -> None:
