@@ -41,7 +41,7 @@ OF_CORRELATIONS = """## Correlation and slope over models
 Share of {studies} studies whose 95 % interval holds the truth. r: as reported, beside Fisher's z alone and the
 percentile bootstrap over models, or over families where there are some. Slope: least squares as reported
 (`line_slope`), beside Student's alone (the band of the figures) and Theil and Sen's. Difference: of two regimes' r on
-the same models. Partial: size taken out.
+the same models. Partial: size taken out. The report shows these two from eight models on.
 Verdicts: share of studies with a verdict, and of those with p at most 0.05 (at r = 0 false ones).
 
 | models | true r | n | r | Fisher | bootstrap | slope | Student | Theil-Sen | difference | partial | verdict | p |

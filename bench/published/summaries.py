@@ -23,7 +23,7 @@ from ..stats import (
     transfer_correlation,
 )
 from ..stats.slopes import detectable_correlation, theil_sen, two_lines
-from ..stats.studies import Compared, compare_correlations, regret_of
+from ..stats.studies import FEWEST_SHOWN, Compared, compare_correlations, regret_of
 from .importing import Published
 
 CARRIED = 0.1  # change of r without one model from which on it is told
@@ -169,7 +169,7 @@ def summary_lines(found: Summary) -> list[str]:
     """What a reader sees below the table of models, a sentence or two per regime."""
     lines = [line for one in found.regimes for line in _lines(one)]
     if (both := found.compared) is not None:
-        if math.isnan(both.p):
+        if math.isnan(both.p) or both.models < FEWEST_SHOWN:
             lines.append(f"Fine-tuned r less frozen r: {signed(both.difference)}; too few models to compare them.")
         else:
             settled = "differ" if both.p <= ERROR and not both.low <= 0 <= both.high else "are not settled to differ"

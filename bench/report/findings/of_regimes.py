@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ...results import Results, Transfer, capital, label, signed
 from ...stats import FEWEST_JUDGED, correlation_interval, log_odds
 from ...stats.slopes import line_slope, theil_sen
-from ...stats.studies import corrected_correlation, log_odds_error, partial_correlation, regret_of
+from ...stats.studies import FEWEST_SHOWN, corrected_correlation, log_odds_error, partial_correlation, regret_of
 from .finding import Finding, within
 
 Array = NDArray[np.float64]
@@ -101,7 +101,7 @@ def attenuation(one: Transfer, results: Results) -> Finding | None:
 
 def given_size(one: Transfer, results: Results, source_name: str) -> Finding | None:
     sizes = [results.facts.get(model, {}).get("parameters") for model in one.models]
-    if not _judged(one) or any(not size for size in sizes):
+    if not _judged(one) or len(sizes) < FEWEST_SHOWN or any(not size for size in sizes):
         return None
     found = partial_correlation(
         one.x, one.y, np.log10(np.array(sizes, dtype=np.float64)), families=_families(one, results)

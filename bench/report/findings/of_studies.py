@@ -25,7 +25,7 @@ from ...results import (
 )
 from ...stats import ERROR, FEWEST_JUDGED, log_odds
 from ...stats.slopes import detectable_correlation, significant_correlation
-from ...stats.studies import compare_correlations, no_worse, noise_floor, variance_shares
+from ...stats.studies import FEWEST_SHOWN, compare_correlations, no_worse, noise_floor, variance_shares
 from .finding import Finding, within
 
 MARGIN = 0.005  # half a point
@@ -47,9 +47,10 @@ def detectable(means: Sequence[Transfer]) -> Finding | None:
 def noise(results: Results, rows: Sequence[Row]) -> Finding | None:
     """Spread over seeds beside the gap between the first and the second of each task."""
     cells: dict[tuple[str, str, str], list[float]] = {}
+    tasks = set(results.fraction_tasks)
     for row in rows:
         known = row.error is None and row.source == "measured" and row.value is not None
-        if known and row.cell.task in results.fraction_tasks:
+        if known and row.cell.task in tasks:
             cells.setdefault((row.cell.task, row.cell.model, row.cell.regime), []).append(100 * float(row.value or 0))
     numbers: dict[str, Any] = {}
     said = []
@@ -118,7 +119,7 @@ def regimes_compared(means: Sequence[Transfer], results: Results) -> Finding | N
     columns = ([y[one.regime][model] for model in shared] for one in (tuned, frozen))
     families = [results.family.get(model, "") or model for model in shared]
     found = compare_correlations([x[model] for model in shared], *columns, families=families)
-    if math.isnan(found.p):
+    if math.isnan(found.p) or found.models < FEWEST_SHOWN:
         return None
     settled = "is settled" if found.p <= ERROR and not found.low <= 0 <= found.high else "is not settled"
     said = (

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .attenuation import Corrected, corrected_correlation, log_odds_error
     from .choices import Regret, regret_of
-    from .dependent_correlations import Compared, compare_correlations
+    from .dependent_correlations import FEWEST_SHOWN, Compared, compare_correlations
     from .equivalence import Equivalence, no_worse
     from .given_size import Partial, partial_correlation
     from .improvement import Improvement, probability_of_improvement
@@ -17,6 +17,7 @@ else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
+    "FEWEST_SHOWN",
     "Compared",
     "Component",
     "Corrected",
