@@ -15,7 +15,7 @@ from torch import Tensor
 from featune.engine.errors import BadInput, FeatuneError, ParityFailed, nearest
 from featune.engine.models import ModelSpec, feature_model
 from featune.engine.runners import BuildSettings, Runner, library, onnxruntime_runner, torch_runner, within
-from featune.engine.store import digest, locked
+from featune.engine.store import digest, locked, made_beside
 
 from ..contract import Parity, check_versions, contract_of, parity_of, read_graph
 from ..gate import Sample, Verdict, halves, held_out, judge, require_passing, varied
@@ -95,12 +95,19 @@ def exported(
 ) -> Verdict:
     """Make one artefact at `path` and judge it; the verdict is in the file, whether it passed or not.
 
+    What was at `path` before is replaced by a judged file alone, so that a kill leaves the old one with its verdict.
+
     `auto` goes from the fastest precision of the target to the next safer one, until one passes and is no
     slower than fp32. int8 is calibrated on some of the images and judged on the others.
     Raises ParityFailed where the fp32 graph that they are made from fails itself.
     """
     check_precision(precision, target)
     sample = varied(sample, spec.view, precision)  # also for what int8 is calibrated on
+    with made_beside(path) as made:
+        return _made(spec, made, sample, precision, target, logits)
+
+
+def _made(spec: ModelSpec, path: Path, sample: Sample, precision: str, target: str, logits: bool) -> Verdict:
     if precision == "fp32":
         graph_from_spec(spec, path, logits=logits)
         return judge(spec, path, sample)

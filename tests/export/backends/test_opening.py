@@ -1,9 +1,11 @@
 """The table of backends; and those on GPUs, with fakes in the place of the GPU and of TensorRT."""
 
 import contextlib
+import shutil
 import types
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,10 +15,11 @@ from featune.engine.features import FeatureStore
 from featune.engine.images import Labelled
 from featune.engine.models import ModelSpec
 from featune.engine.runners import Runner
-from featune.export.backends import graph_target
+from featune.export.backends import exported, graph_target
 from featune.export.backends.opening import BACKENDS, Artefact, Asked, Backend, _provider_settings
 from featune.export.commands import RunSettings, request_of_spec
 from featune.export.contract import Parity
+from featune.export.gate import Sample, judge
 
 
 def test_the_provider_keeps_engines_in_a_folder_that_is_there_and_is_its_gpus_own(
@@ -66,3 +69,21 @@ def test_a_backend_without_a_graph_runs_fp32_only(name: str, items: Labelled, sp
             request_of_spec(spec, items, RunSettings(name, precision="int8"), tmp_path)
     else:
         assert graph_target(name) in ("cpu", "tensorrt")
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_an_export_that_is_killed_leaves_the_file_of_before_with_its_verdict(
+    precision: str, right: Path, lively: ModelSpec, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path(shutil.copy(right, tmp_path / "model.onnx"))
+    judge(lively, path, sample)
+    before = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
+
+    def killed(*arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("featune.export.backends.opening.judge", killed)
+    with pytest.raises(KeyboardInterrupt):
+        exported(lively, path, sample, precision=precision)
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
