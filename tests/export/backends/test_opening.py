@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from featune.engine.features import FeatureStore
 from featune.engine.images import Labelled
 from featune.engine.models import ModelSpec
 from featune.engine.runners import Runner
-from featune.export.backends import exported, graph_target
+from featune.export.backends import artefact, exported, graph_target
 from featune.export.backends.opening import BACKENDS, Artefact, Asked, Backend, _provider_settings
 from featune.export.commands import RunSettings, request_of_spec
 from featune.export.contract import Parity
@@ -87,3 +87,14 @@ def test_an_export_that_is_killed_leaves_the_file_of_before_with_its_verdict(
     with pytest.raises(KeyboardInterrupt):
         exported(lively, path, sample, precision=precision)
     assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_cache_that_cannot_be_written_serves_the_graphs_that_it_has(
+    lively: ModelSpec, spec: ModelSpec, sample: Sample, tmp_path: Path, refuse_writing: Callable[[], None]
+) -> None:
+    found = artefact(lively, tmp_path, lambda: sample.images)
+    refuse_writing()
+    assert artefact(lively, tmp_path, lambda: sample.images) == found
+    with pytest.raises(BadInput, match=r"cannot write .*graphs.*\.onnx.*Read-only"):
+        artefact(spec, tmp_path, lambda: sample.images)
