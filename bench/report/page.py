@@ -12,6 +12,7 @@ from featune.engine.metrics import METRICS
 
 from ..results import Lead, Results, Row, Speed, Transfer, metric_name, printable, row_order, short_label
 from .figures import Figure, key_svg
+from .findings import Finding
 from .first_screen import answer
 from .tables import recipes, task_table, throughput_table, training_table, transfer_table
 
@@ -42,6 +43,7 @@ def page_html(
     drawn: Sequence[tuple[Figure, Sequence[str]]],
     scored: Mapping[str, Any] | None = None,
     ahead: Sequence[Lead] = (),
+    looked: Sequence[Finding] = (),
 ) -> str:
     """The page. drawn: the figures, each with the SVG of its panels."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -74,6 +76,7 @@ def page_html(
         regimes=[short_label(regime) for regime in results.regimes],
         tables=[task_table(results, task) for task in results.tasks],
         correlations=transfer_table(found, results),
+        looked=[one.said for one in looked],
         trainings=trainings,
         of_trainings=of_trainings,
         recipes=recipes(rows),
@@ -88,7 +91,7 @@ def page_html(
         splits=_splits(rows),
         scored=scored,
         files=[
-            *("results.csv", "correlations.csv"),
+            *("report.json", "results.csv", "correlations.csv"),
             *(["throughput.csv"] if speeds else []),
             *(["estimates.csv"] if scored else []),
             *(["estimators.csv"] if scored and scored["tables"] else []),
@@ -109,7 +112,7 @@ def _breakable(name: str) -> "Markup":
 
 
 def _how_made(rows: Sequence[Row], results: Results, command: str, seed: int) -> list[tuple[str, str]]:
-    counts = Counter("failed" if row.error is not None else "measured" for row in rows)
+    counts = Counter("failed" if row.error is not None else "measured" for row in rows if row.source == "measured")
     facts = []
     if rows:
         done = f"{counts['measured']} finished, {counts['failed']} failed"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featune.engine.errors import BadInput
-from featune.engine.store import write_text
+from featune.engine.store import write_json, write_text
 
 from ..estimators import judged
 from ..results import (
@@ -27,6 +27,7 @@ from ..results import (
 )
 from .estimator_section import estimates_csv, estimators_csv, judged_lines, judgement
 from .figures import draw, report_figures
+from .findings import closer_look, report_json
 from .first_screen import sentence, trouble
 from .page import Heading, page_html
 from .tables import correlations_csv, results_csv, sizes, table_cell, throughput_csv
@@ -52,7 +53,7 @@ def write_report(
     right: Mapping[Cell, Right] | None = None,
     results: Results | None = None,
 ) -> Path:
-    """The path of `report.html`, written under `out` with figures/*.png, results.csv and correlations.csv,
+    """The path of `report.html`, written under `out` with report.json, figures/*.png, results.csv and correlations.csv,
     with throughput.csv of the speeds, and with estimates.csv and estimators.csv of the estimates.
 
     notes: what a reader must know before believing a number. seed: of the drawn orders of models. right: which test
@@ -68,7 +69,12 @@ def write_report(
     drawn = report_figures(results, found, speeds, source_name)
     write_text(out / "results.csv", results_csv(rows))
     write_text(out / "correlations.csv", correlations_csv(found))
-    scored = judged(results, estimates, speeds, seed)
+    measured = [row for row in rows if row.source == "measured"]
+    own = results if len(measured) == len(rows) else collect(measured)  # published models take part in no judgement
+    ahead = leads(results, {} if right is None else right)  # its truth value would read all scores
+    looked = closer_look(results, found, rows, source_name, ahead, right, _rates(speeds))
+    results.kept["looked"] = looked  # the terminal asks for it next
+    scored = judged(own, estimates, speeds, seed)
     _write_or_remove(out / "throughput.csv", throughput_csv(speeds) if speeds else None)
     _write_or_remove(out / "estimates.csv", estimates_csv(estimates) if estimates else None)
     _write_or_remove(out / "estimators.csv", estimators_csv(scored) if scored else None)
@@ -77,10 +83,35 @@ def write_report(
     pictures = [(one, draw(out / "figures" / f"{one.name}.png", one.panels, one.keys)) for one in drawn]
     said = judgement(scored, estimates, source_name)
     heading = Heading(title, notes, source_name, command, seed)
-    ahead = leads(results, {} if right is None else right)  # its truth value would read all scores
-    page = page_html(heading, rows, speeds, results, found, pictures, said, ahead)
+    page = page_html(heading, rows, speeds, results, found, pictures, said, ahead, looked)
     write_text(out / "report.html", page)
+    write_json(out / "report.json", report_json(title, source_name, found, looked, command))
     return out / "report.html"
+
+
+def _rates(speeds: Sequence[Speed]) -> dict[str, float]:
+    """Images per second of each model, by the way of running that has most of the models."""
+    kinds: dict[tuple[str, ...], dict[str, float]] = {}
+    for one in speeds:
+        kind = (one.backend, one.precision, one.device, str(one.batch), str(one.threads), one.scope)
+        kinds.setdefault(kind, {})[one.model] = one.images_per_second
+    return max((kinds[kind] for kind in sorted(kinds)), key=len, default={})
+
+
+def finding_lines(
+    rows: Sequence[Row],
+    results: Results,
+    speeds: Sequence[Speed] = (),
+    source_name: str = "ImageNet",
+    seed: int = 0,
+    right: Mapping[Cell, Right] | None = None,
+) -> list[str]:
+    """What a closer look finds, a sentence each, for the terminal."""
+    looked = results.kept.get("looked")
+    if looked is None:
+        found, ahead = correlations(results, seed, means_only=True), leads(results, right or {})
+        looked = closer_look(results, found, rows, source_name, ahead, right, _rates(speeds))
+    return [one.said for one in looked]
 
 
 def _write_or_remove(path: Path, text: str | None) -> None:

@@ -29,6 +29,7 @@ class Labels:
     source_top1: float | None = None
     source_n: int | None = None
     family: str = ""
+    facts: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Plan:
 
     speeds: (model, key of the file of its throughput). estimates: those that were asked for, without values, or with
     the reason why there is none. folders: (task, the folder that it was prepared in, its digest).
+    published: tables that the report shows beside the study; they are the file's, and not kept.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     source_name: str = "ImageNet"
     folders: tuple[tuple[str, str, str], ...] = ()
+    published: tuple[str, ...] = ()
 
     def rows(self, out: Path) -> list[Row]:
         """The rows that are there so far, failed ones among them, in the order of the cells, with today's labels."""

@@ -47,6 +47,7 @@ class Row:
     value, low, high: fractions (the metric and its 95 % interval), None where the cell failed.
     n: test images. source_top1: the model's accuracy on its source task, a fraction, and source_n the images that
     it was measured on, where known.
+    facts: other numbers of the model that transfer may follow: parameters (1e6), macs (1e9), real, v2 and so on.
     seconds: wall time of the cell. details: what the regime chose and how well it converged.
     environment: versions, device and precision. scores_digest: SHA-256 of the file with the test scores.
     """
@@ -60,6 +61,7 @@ class Row:
     source_top1: float | None = None
     source_n: int | None = None
     family: str = ""
+    facts: Mapping[str, float] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     environment: Mapping[str, Any] = dataclasses.field(default_factory=dict)

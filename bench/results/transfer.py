@@ -16,6 +16,7 @@ Array = NDArray[np.float64]
 
 
 CARRIED = 0.5  # of r, which less than that is left of
+WITHOUT_N = 10**12  # test images of a published number that comes without them: its log odds are the plain ones
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +88,7 @@ def _transfer(
     source = np.array([results.source_top1[model] for model in models])
     source = source if sizes else _inside(source)
     values = np.array([[entry.value for entry in line] for line in entries], dtype=np.float64)
-    n = np.array([[entry.n for entry in line] for line in entries])
+    n = np.array([[entry.n or WITHOUT_N for entry in line] for line in entries])
     fit = transfer_correlation(source, values, n, source_n=sizes, seed=seed)
     bare = Transfer(
         regime,
@@ -167,9 +168,9 @@ def _end_log_odds(right: int, n: int) -> tuple[float, float]:
 def entry_log_odds(entry: Entry) -> tuple[float, float | None, float | None]:
     """Log odds of the value and of the ends of its interval, if it has one."""
     assert entry.value is not None, "a failed cell has no log odds"
-    ends = (entry.low, entry.high)
-    low, high = (None if end is None else _one_log_odds(min(max(end, 0.0), 1.0), entry.n) for end in ends)
-    return _one_log_odds(entry.value, entry.n), low, high
+    ends, n = (entry.low, entry.high), entry.n or WITHOUT_N
+    low, high = (None if end is None else _one_log_odds(min(max(end, 0.0), 1.0), n) for end in ends)
+    return _one_log_odds(entry.value, n), low, high
 
 
 def _one_log_odds(value: float, n: int) -> float:

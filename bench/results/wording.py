@@ -18,13 +18,13 @@ SCOPES = {
 def label(regime: str) -> str:
     """What a reader sees for a regime's name."""
     name, _, source = regime.partition(" [")
-    return REGIMES.get(name, name) + (f" [{source}" if source else "")
+    return REGIMES.get(name, name) + (f" [published: {source}" if source else "")
 
 
 def short_label(regime: str) -> str:
     name, _, source = regime.partition(" [")
     short = {"probe": "frozen, probe", "knn": "frozen, kNN", "scratch": "from scratch"}
-    return short.get(name, REGIMES.get(name, name)) + (f" [{source}" if source else "")
+    return short.get(name, REGIMES.get(name, name)) + (f" [published: {source}" if source else "")
 
 
 def metric_name(name: str) -> str:
@@ -76,7 +76,8 @@ def value_text(entry: Entry, results: Results, task: str) -> str:
 
 def signed(value: float) -> str:
     """Two decimals, three where two would round to a perfect 1."""
-    return f"{value:.{3 if 0.995 <= abs(value) < 0.9995 else 2}f}".replace("-", "−")
+    text = f"{value:.{3 if 0.995 <= abs(value) < 0.9995 else 2}f}"
+    return "0.00" if text == "-0.00" else text.replace("-", "−")
 
 
 def signed_points(points: float) -> str:

@@ -9,7 +9,7 @@ import functools
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from featune.engine.errors import BadInput, FeatuneError
 from featune.engine.metrics import METRICS
@@ -19,6 +19,9 @@ from featune.engine.store import file_digest
 from ..results import Cell, Plan, Right, Row, RunStore, load_plan, plan_path
 from ..tasks import Task, load_task
 from .schema import text_values
+
+if TYPE_CHECKING:
+    from .schema import StudyEntry
 
 
 def known_plan(path: Path, out: Path | None = None, device: str | None = None) -> tuple[Plan, Path, list[str]]:
@@ -32,6 +35,7 @@ def known_plan(path: Path, out: Path | None = None, device: str | None = None) -
         return *known, []
     from featune.engine.runners import device_kind
 
+    from .axes import axis_title
     from .schema import parsed
 
     read = parsed(path)
@@ -50,7 +54,13 @@ def known_plan(path: Path, out: Path | None = None, device: str | None = None) -
                 f"`{again}` writes it, and measures nothing twice"
             )
         return Plan(entry.name, "", (), {}), out, []
-    plan = dataclasses.replace(plan, name=entry.name, notes=tuple(entry.notes), source_name=entry.source)
+    plan = dataclasses.replace(
+        plan,
+        name=entry.name,
+        notes=tuple(entry.notes),
+        source_name=axis_title(entry.x, entry.source),
+        published=published_of(entry, path.parent),
+    )
     if file_digest(path) == plan.file:
         return plan, out, []
     said = f"{path} was changed since its last run, whose cells these are; `{again}` takes the change"
@@ -78,6 +88,11 @@ def planned(path: Path) -> int:
     read = parsed(path)
     tasks = sum(given.folds or 1 for _, given in read.tasks)
     return len(read.models) * tasks * len(read.regimes) * len({*read.study.seeds})
+
+
+def published_of(entry: "StudyEntry", folder: Path) -> tuple[str, ...]:
+    """The published tables of a file: names, and paths of CSV files as seen from here."""
+    return tuple(dict.fromkeys(str(folder / name) if name.endswith(".csv") else name for name in entry.published))
 
 
 def known_tasks(plan: Plan) -> list[Task]:

@@ -20,10 +20,10 @@ from featune.engine.images import Labelled
 from featune.engine.metrics import METRICS
 from featune.engine.models import ModelSpec
 from featune.engine.store import digest, locked, locked_if_free, read_json
-from featune.export.backends import artefact, graph_target
+from featune.export.backends import Asked, backend_named
 from featune.export.commands import SAMPLE, sample_images
 
-from ..regimes import REGIMES, Bench, metric_options
+from ..regimes import REGIMES, Bench, Regime, metric_options
 from ..results import Cell, Row, class_facts
 from ..stats import interval
 from ..tasks import Task
@@ -76,11 +76,14 @@ def save_failed(study: Study, cell: Cell, message: str, seconds: float = 0.0) ->
     return study.runs.save(Row(cell, task.metric, None, task.counts["test"], error=message, seconds=seconds))
 
 
-def measured(study: Study, cell: Cell) -> tuple[Row, Any]:
-    """(row, test scores [n, classes]) of one cell, with nothing saved; errors are raised."""
+def measured(study: Study, cell: Cell, regime: Regime | None = None) -> tuple[Row, Any]:
+    """(row, test scores [n, classes]) of one cell, with nothing saved; errors are raised.
+
+    regime: in place of the one that the cell names, which then is what it is called.
+    """
     began = time.perf_counter()
     spec, task = study.spec(cell.model), study.task(cell.task)
-    value, interval_, n, scores, details = _value(study, cell, spec, task)
+    value, interval_, n, scores, details = _value(study, cell, spec, task, regime)
     row = Row(
         cell=cell,
         metric=task.metric,
@@ -98,12 +101,14 @@ def measured(study: Study, cell: Cell) -> tuple[Row, Any]:
     return row, scores
 
 
-def _value(study: Study, cell: Cell, spec: ModelSpec, task: Task) -> tuple[float, tuple[float, float], int, Any, Any]:
+def _value(
+    study: Study, cell: Cell, spec: ModelSpec, task: Task, regime: Regime | None
+) -> tuple[float, tuple[float, float], int, Any, Any]:
     kind, setting = study.regimes[cell.regime]
     work = Path(study.out, "work", digest(cell))
     file = Path(study.artefact) if study.artefact else None
     bench = Bench(Path(study.cache), study.backend, study.device, study.threads, work, file)
-    regime = REGIMES[kind].make(bench, setting)
+    regime = regime or REGIMES[kind].make(bench, setting)
     _require_same(task)
     train, val = task.load("train"), task.load("val")
     scorer = regime(spec, task, train, val, cell.seed)
@@ -132,10 +137,9 @@ def _require_same(task: Task) -> None:
 def export_graph(study: Study, pair: tuple[ModelSpec, Task]) -> str | None:
     """Make and check a model's graph before its cells ask for it; the error in words where that fails."""
     spec, task = pair
-    if graph_target(study.backend) is None:
-        return None
     try:
-        artefact(spec, Path(study.cache), _sampler(task.load("train"), spec))
+        sample = _sampler(task.load("train"), spec)
+        backend_named(study.backend).ready(Asked(spec, study.device, Path(study.cache), sample))
         return None
     except FeatuneError as error:
         return str(error)

@@ -142,7 +142,10 @@ def finished(study: Study) -> list[Row]:
 def described(study: Study, row: Row) -> Row:
     """The row with the model's labels as the study now has them: what they say does not touch the number."""
     spec = study.spec(row.cell.model)
-    return dataclasses.replace(row, source_top1=spec.source_top1, source_n=spec.source_n, family=spec.family)
+    facts = study.facts.get(spec.name, {})
+    return dataclasses.replace(
+        row, source_top1=spec.source_top1, source_n=spec.source_n, family=spec.family, facts=facts
+    )
 
 
 def save_plan_of(study: Study, path: Path) -> Plan:
@@ -151,11 +154,15 @@ def save_plan_of(study: Study, path: Path) -> Plan:
         name=study.name,
         file=file_digest(path),
         cells=tuple(study.cells()),
-        labels={spec.name: Labels(spec.source_top1, spec.source_n, spec.family) for spec in study.models},
+        labels={
+            spec.name: Labels(spec.source_top1, spec.source_n, spec.family, study.facts.get(spec.name, {}))
+            for spec in study.models
+        },
         speeds=tuple(speed_keys(study)),
         estimates=tuple(asked_estimates(study)),
         notes=study.notes,
         source_name=study.source_name,
+        published=study.published,
         folders=tuple((task.name, task.folder, task.digest) for task in study.tasks),
     )
     save_plan(plan_path(Path(study.out), path, study.device), plan)
