@@ -187,3 +187,39 @@ def test_leaving_out_the_family_that_carries_a_correlation_shows_it():
     assert left["vit"] < 0 < 0.9 < left["resnet"]
     with pytest.raises(BadInput, match="one per model"):
         leave_one_family_out(x, y, families[:3])
+
+
+def simulated(slope: float, models: int = 9, studies: int = 400):
+    """transfer_correlation of studies of four tasks whose log odds follow the source's with this slope."""
+    for seed in range(studies):
+        rng = np.random.default_rng([seed, int(slope)])
+        source = 1 / (1 + np.exp(-rng.normal(1.0, 0.4, models)))
+        odds = slope * log_odds(source)[:, None] + rng.normal(0, 0.2, (models, 1)) + rng.normal(0, 0.3, (models, 4))
+        values = rng.binomial(1000, 1 / (1 + np.exp(-odds))) / 1000
+        yield transfer_correlation(source, values, [1000] * 4, seed=seed)
+
+
+def test_without_a_link_p_is_uniform_and_at_most_one_study_in_twenty_finds_one():
+    from scipy.stats import kstest
+
+    found = list(simulated(0.0))
+    assert kstest([one.p for one in found], "uniform").pvalue > 0.01
+    assert sum(one.p <= 0.05 and not one.low <= 0 <= one.high for one in found) <= 20
+
+
+def test_a_known_slope_is_recovered_and_mostly_found():
+    found = list(simulated(1.0, studies=150))
+    assert np.mean([one.slope for one in found]) == pytest.approx(1, abs=0.06)
+    assert np.mean([one.p <= 0.05 and one.low > 0 for one in found]) > 0.7
+
+
+def test_families_widen_the_interval_where_there_are_enough_of_them():
+    rng = np.random.default_rng(0)
+    x, y = np.repeat(rng.normal(size=(2, 6)), 2, axis=1) + 0.1 * rng.normal(size=(2, 12))
+    families = [f"f{at // 2}" for at in range(12)]
+    alone, together = correlation_interval(x, y), correlation_interval(x, y, families=families)
+    assert together.high - together.low > alone.high - alone.low
+    few = correlation_interval(x, y, families=[f"f{at // 6}" for at in range(12)])
+    assert (few.low, few.high) == (alone.low, alone.high)
+    with pytest.raises(BadInput, match="families: one per model"):
+        correlation_interval(x, y, families=["a"])

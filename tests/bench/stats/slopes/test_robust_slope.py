@@ -36,3 +36,20 @@ def test_its_interval_is_scipys_and_there_is_none_below_six_points_or_for_a_cons
     assert np.isnan([theil_sen(x[:5], y[:5]).low, theil_sen(x[:5], y[:5]).high]).all()
     assert np.isfinite(theil_sen(x[:5], y[:5]).slope)
     assert np.isnan(theil_sen([1, 1, 1, 1, 1, 1], y[:6]).slope)
+
+
+def test_the_interval_of_a_slope_is_students_or_the_jackknifes_where_that_is_wider():
+    from featune.bench.stats import fit_line, jackknife_error
+    from featune.bench.stats.slopes import line_slope
+
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=14)
+    y = x + 0.3 * rng.normal(size=14)
+    y[x.argmax()] += 3  # far out, and off the line
+    found, student = line_slope(x, y), fit_line(x, y, [0.0])
+    without = [np.polyfit(np.delete(x, at), np.delete(y, at), 1)[0] for at in range(14)]
+    half = 1.959964 * jackknife_error(without)
+    assert found.slope == pytest.approx(np.polyfit(x, y, 1)[0])
+    assert found.low == pytest.approx(min(student.slope_low, found.slope - half))
+    assert found.high - found.low > student.slope_high - student.slope_low
+    assert np.isnan(line_slope([1, 2, 3], [1, 3, 2]).low)
