@@ -17,6 +17,11 @@ BOUNDS: dict[str, tuple[float, float]] = {  # of numbers, the ends allowed
     "decay_factor": (0, 1), "image_size": (8, 8192), "start_size": (8, 8192),
 }  # fmt: skip
 
+REFUSED = {
+    "adahessian": "it needs second derivatives, which are not taken",
+    **dict.fromkeys(("kron", "kronc", "kronw"), "it draws random numbers that no checkpoint holds"),
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -131,6 +136,8 @@ def _within(name: str, value: Any, least: float, most: float) -> None:
 def _check_optimizer(name: str) -> None:
     if name in ("sgd", "adamw"):
         return
+    if name in REFUSED:
+        raise BadInput(f"optimizer {name}: {REFUSED[name]}; choose another, sgd or adamw for example")
     from timm.optim import list_optimizers
 
     known = list_optimizers()
