@@ -1,6 +1,6 @@
 """How fast fine-tuning is, against a loop of timm's own parts: the same model, batch, optimizer, precision and threads.
 
-    python benchmarks/finetune_speed.py step [--model resnet18 ...] [--side 112] [--batch 16] [--pairs 6]
+    python benchmarks/finetune_speed.py step [--model resnet18 ...] [--side 112] [--batch 16] [--cpu] [--layout L]
     python benchmarks/finetune_speed.py epoch [--model mobilenetv3_small_050] [--side 112] [--batch 32] [--images 384]
 
 step: forward, backward, update and schedule with images that are there, some steps of each in turn; ours by
@@ -34,6 +34,7 @@ from featune.engine.images import Augmentation, Labelled
 from featune.engine.models import fresh_classifier, spec_from_entry
 
 CLASSES = 10
+clock = time.perf_counter
 RECIPE = Recipe(learning_rates=(0.01,), weight_decay=1e-4, augmentation=Augmentation(scale=(0.08, 1.0)))
 
 
@@ -46,9 +47,17 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=6)
     parser.add_argument("--steps", type=int, default=6, help="in a turn")
     parser.add_argument("--images", type=int, default=384)
+    parser.add_argument(
+        "--cpu", action="store_true", help="steps in the processor's seconds, for a machine that is shared"
+    )
+    parser.add_argument("--layout", choices=["contiguous", "channels-last", "as-it-comes"], default="contiguous")
     given = parser.parse_args()
-    print(f"torch {torch.__version__}, timm {timm.__version__}, {torch.get_num_threads()} threads, side {given.side}, "
-          f"batch {given.batch}")  # fmt: skip
+    global clock, RECIPE
+    layout = {"contiguous": False, "channels-last": True, "as-it-comes": None}[given.layout]
+    RECIPE = dataclasses.replace(RECIPE, channels_last=layout)
+    clock = time.process_time if given.cpu else time.perf_counter
+    print(f"torch {torch.__version__}, timm {timm.__version__}, {torch.get_num_threads()} threads, {given.layout}")
+    print(f"side {given.side}, batch {given.batch}, {'processor' if given.cpu else 'wall'} seconds", flush=True)
     for name in given.model:
         (steps if given.what == "step" else epochs)(name, given)
     return 0
@@ -82,7 +91,8 @@ def timms_step(made: tuple, images: Tensor, labels: Tensor, step: int) -> None: 
 def steps(name: str, given: argparse.Namespace) -> None:
     draws = torch.Generator().manual_seed(0)
     ready = torch.randint(0, 256, (given.batch, given.side, given.side, 3), dtype=torch.uint8, generator=draws)
-    ready = ready.permute(0, 3, 1, 2)  # as the training's own images lie
+    ready = ready.permute(0, 3, 1, 2)  # as the training's own images lie, or
+    ready = ready.contiguous() if given.layout == "contiguous" else ready
     labels = torch.arange(given.batch) % CLASSES
     floats = (ready.contiguous().float() / 255 - 0.5) / 0.25
     total = given.pairs * given.steps + given.steps
@@ -95,19 +105,19 @@ def steps(name: str, given: argparse.Namespace) -> None:
     def turn(done: int, _: int) -> None:
         """Between our steps: after so many of them, as many of timm's."""
         nonlocal step
-        marks.append(time.perf_counter())
+        marks.append(clock())
         if done % given.steps == 0:
             times["featune"].append((marks[-1] - turn.began) / given.steps)  # type: ignore[attr-defined]
-            began = time.perf_counter()
+            began = clock()
             for _ in range(given.steps):
                 timms_step(made, floats, labels, step)
                 step += 1
-            times["timm"].append((time.perf_counter() - began) / given.steps)
-            turn.began = time.perf_counter()  # type: ignore[attr-defined]
+            times["timm"].append((clock() - began) / given.steps)
+            turn.began = clock()  # type: ignore[attr-defined]
 
     with images_ready(ready):
         recipe = dataclasses.replace(RECIPE, steps=total, batch=given.batch)
-        turn.began = time.perf_counter()  # type: ignore[attr-defined]
+        turn.began = clock()  # type: ignore[attr-defined]
         train(fresh_classifier(spec, CLASSES, 0), items, labels, spec.view, recipe, 0, Run(progress=turn))
     said(name, times, "ms per step", 1000)
 
