@@ -1,0 +1,93 @@
+"""Successive halving against the whole grid: steps, and the points of val that it loses, on three tasks and three models.
+
+    python benchmarks/halving.py DATASETS WEIGHTS WORK
+
+DATASETS: a folder of data sets in folders, such as `finetune_recipes.py prepare` makes. WEIGHTS: a folder with
+`mobilenetv1_025_128.pth` and `mobilenetv1_050_160.pth`. Every trial is a file; to resume is to run again.
+"""
+
+import argparse
+import dataclasses
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from featune.bench.data import Source, prepare
+from featune.bench.finetune.training import Candidate, Job
+from featune.bench.regimes import Goodness
+from featune.engine.finetune import Recipe, TrainVal
+from featune.engine.images import Augmentation
+from featune.engine.models import ModelSpec, spec_from_entry
+from featune.engine.search import grid, halving, search, total_steps
+
+SIDE, STEPS, BATCH = 64, 72, 16
+RATES = tuple(float(f"{rate:.3g}") for rate in np.logspace(-3.5, -0.5, 9))
+RECIPE = Recipe(steps=STEPS, batch=BATCH, warmup=0.1, augmentation=Augmentation(scale=(0.35, 1.0)))
+
+
+def models(weights: Path) -> dict[str, ModelSpec]:
+    """Two pre-trained networks, and one from random weights."""
+    view = {"side": SIDE, "mean": 0.5, "std": 0.5, "interpolation": "bilinear"}
+    file = Path(__file__).resolve()
+    found = {
+        f"mobilenetv1 {width}": spec_from_entry({"factory": f"{file}:network", "kwargs": {"width": width}, **view}
+                                                | {"checkpoint": str(weights / name)})
+        for width, name in ((0.25, "mobilenetv1_025_128.pth"), (0.5, "mobilenetv1_050_160.pth"))
+    }  # fmt: skip
+    return {
+        **found,
+        "test_resnet, random": spec_from_entry({"architecture": "test_resnet", "pretrained": False, **view}),
+    }
+
+
+def network(width: float) -> torch.nn.Module:
+    from timm.models.efficientnet import _gen_mobilenet_v1
+
+    return _gen_mobilenet_v1("mobilenetv1_100", width, pretrained=False, pad_type="same")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", type=Path, nargs=3)
+    datasets, weights, work = parser.parse_args().folders
+    torch.set_num_threads(1)
+    recipes = [dataclasses.replace(RECIPE, learning_rates=(rate,)) for rate in RATES]
+    plans = {"grid": grid(len(recipes), STEPS), "halving": halving(len(recipes), STEPS)}
+    share = total_steps(plans["halving"]) / total_steps(plans["grid"])
+    print(f"{len(recipes)} rates, {STEPS} steps of {BATCH} at {SIDE} px; halving: {plans['halving']}, {share:.1%}")
+    print(
+        "| task | model | grid: rate, val | halving: rate, its val in the grid | regret, points | CPU s |\n|---" * 1
+        + "|---" * 5
+        + "|"
+    )
+    for data in sorted(datasets.iterdir()):
+        task = prepare(Source(data.name, folder=data), work / "tasks")
+        train, val = task.load("train"), task.load("val")
+        for name, spec in models(weights).items():
+            seconds, found = {}, {}
+            for plan, rounds in plans.items():
+                job = Job(
+                    spec, TrainVal(train, val, len(task.classes)), Goodness("top1", val.truth(len(task.classes))), 0,
+                    work / plan / data.name / name.replace(" ", "_"), save_seconds=1e9,
+                )  # fmt: skip
+                began = time.process_time()
+                found[plan] = search(
+                    recipes, rounds, lambda recipe, steps, job=job: Candidate(job, recipe).train(steps), job.work / "trials",
+                )  # fmt: skip
+                seconds[plan] = time.process_time() - began
+            values = {recipes[trial.candidate]: trial.value for trial in found["grid"].trials}
+            best, chosen = found["grid"].best, found["halving"].best
+            assert best is not None
+            assert chosen is not None
+            regret = 100 * (values[best] - values[chosen])
+            print(
+                f"| {data.name} | {name} | {best.learning_rates[0]:g}, {values[best]:.4f} | {chosen.learning_rates[0]:g}, "
+                f"{values[chosen]:.4f} | {regret:.2f} | {seconds['grid']:.0f} and {seconds['halving']:.0f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
