@@ -1,4 +1,4 @@
-"""Successive halving against the whole grid: steps, and the points of val that it loses, on three tasks and three models.
+"""Successive halving against the whole grid: its steps, and the points of val that it loses.
 
     python benchmarks/halving.py DATASETS WEIGHTS WORK
 
@@ -73,20 +73,17 @@ def main() -> None:
                     work / plan / data.name / name.replace(" ", "_"), save_seconds=1e9,
                 )  # fmt: skip
                 began = time.process_time()
-                found[plan] = search(
-                    recipes, rounds, lambda recipe, steps, job=job: Candidate(job, recipe).train(steps), job.work / "trials",
-                )  # fmt: skip
+                train_on = lambda recipe, steps, job=job: Candidate(job, recipe).train(steps)  # noqa: E731
+                found[plan] = search(recipes, rounds, train_on, job.work / "trials")
                 seconds[plan] = time.process_time() - began
             values = {recipes[trial.candidate]: trial.value for trial in found["grid"].trials}
             best, chosen = found["grid"].best, found["halving"].best
             assert best is not None
             assert chosen is not None
             regret = 100 * (values[best] - values[chosen])
-            print(
-                f"| {data.name} | {name} | {best.learning_rates[0]:g}, {values[best]:.4f} | {chosen.learning_rates[0]:g}, "
-                f"{values[chosen]:.4f} | {regret:.2f} | {seconds['grid']:.0f} and {seconds['halving']:.0f} |",
-                flush=True,
-            )
+            of_grid, of_halving = (f"{one.learning_rates[0]:g}, {values[one]:.4f}" for one in (best, chosen))
+            spent = f"{seconds['grid']:.0f} and {seconds['halving']:.0f}"
+            print(f"| {data.name} | {name} | {of_grid} | {of_halving} | {regret:.2f} | {spent} |", flush=True)
 
 
 if __name__ == "__main__":
