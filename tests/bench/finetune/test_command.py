@@ -18,8 +18,10 @@ from featune.bench.finetune.log_file import read_log
 from featune.bench.finetune.recipes import read_recipe
 from featune.bench.regimes import Goodness
 from featune.bench.results import RunStore
+from featune.bench.tasks import Task, save_task
 from featune.engine.errors import BadInput
 from featune.engine.finetune import Recipe, TrainVal
+from featune.engine.images import Labelled
 from featune.engine.models import spec_from_entry
 from featune.export.contract import contract_of
 
@@ -275,3 +277,18 @@ def test_one_class_is_refused(colours: Path, tmp_path: Path) -> None:
     code, _, stderr = run("finetune", "test_resnet", tmp_path / "data", *TINY, "--out", tmp_path / "run")
     assert code == 2
     assert "class" in stderr
+
+
+def test_several_labels_per_image_keep_the_threshold_that_val_chose(colours: Path, tmp_path: Path) -> None:
+    splits = {}
+    for split in ("train", "val", "test"):
+        files = sorted((colours / split).rglob("*.png"))
+        labels = tuple((("blue", "green", "red").index(file.parent.name), 3) for file in files)
+        splits[split] = Labelled(str(colours), tuple(str(file.relative_to(colours)) for file in files), labels)
+    classes = ("blue", "green", "red", "any")
+    save_task(Task("two", classes, "f1_macro", {}, str(tmp_path / "two"), str(colours), multilabel=True), splits)
+    result = finetuned(tmp_path / "two", tmp_path / "run", "--steps", "2")
+    (row,) = RunStore(tmp_path / "run" / "runs").rows()
+    assert "threshold" in row.details
+    assert row.value == result["test"]["value"]
+    assert not (tmp_path / "run" / "confusion.csv").exists()
