@@ -1,4 +1,4 @@
-"""Kill a fine-tuning with SIGKILL at random steps, resume it each time, and compare its weights with an uninterrupted one.
+"""Kill a fine-tuning with SIGKILL at random steps, resume it, and compare its weights with an uninterrupted one's.
 
     python benchmarks/finetune_kills.py [--kills 20] [--steps 120] [--seed 0]
 

@@ -61,3 +61,22 @@ def vector_int8() -> bool:
         return "vnni" in Path("/proc/cpuinfo").read_text()
     except OSError:
         return False
+
+
+# What decides a CPU's speed on networks, as /proc/cpuinfo names it.
+INSTRUCTION_SETS = (
+    "avx2", "fma", "avx_vnni", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx512_bf16", "avx512_fp16",
+    "amx_tile", "amx_int8", "amx_bf16", "asimd", "asimddp", "i8mm", "bf16", "sve",
+)  # fmt: skip
+
+
+def instruction_sets(root: Path = Path("/")) -> tuple[str, ...]:
+    """Those of INSTRUCTION_SETS that this processor has; none where /proc does not tell."""
+    try:
+        lines = (root / "proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ()
+    flags = next(
+        (line.partition(":")[2].split() for line in lines if line.lower().startswith(("flags", "features"))), []
+    )
+    return tuple(name for name in INSTRUCTION_SETS if name in flags)

@@ -1,14 +1,15 @@
 """Measure one cell.
 
-`_value` opens the test split for a study's number, after the regime has made its choice. `rights` reads the test labels
-again, for paired tests on scores that were kept; nothing is chosen by them.
+`_value` opens the test split for a study's number, after the regime has made its choice.
 """
 
 import contextlib
-import math
+import functools
+import platform
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,14 @@ from featune.engine.images import Labelled
 from featune.engine.metrics import METRICS
 from featune.engine.models import ModelSpec
 from featune.engine.store import digest, locked, locked_if_free, read_json
-from featune.export.backends import artefact, graph_target
+from featune.export.backends import Asked, backend_named
 from featune.export.commands import SAMPLE, sample_images
 
 from ..regimes import REGIMES, Bench, Regime, metric_options
-from ..results import Cell, Right, Row, RunStore, class_facts
+from ..results import Cell, Row, class_facts
 from ..stats import interval
 from ..tasks import Task
 from .definition import Study
-from .provenance import environment
 
 
 def measure(study: Study, cell: Cell, wait: bool = True) -> Row | None:
@@ -123,34 +123,6 @@ def _value(
     return value, (low, high), len(test), scores, details
 
 
-def rights(out: Path, tasks: Iterable[Task], rows: Sequence[Row]) -> dict[Cell, Right]:
-    """Which test images each finished cell got right, by the scores that were kept: what paired tests are made of.
-
-    out: the study's output folder. tasks: those whose labels are at hand. Cells without scores or task have
-    none, nor have those of metrics without a right and a wrong. Nothing is chosen by what is read of the test split.
-    """
-    store, known = RunStore(out / "runs"), {task.name: task for task in tasks}
-    found: dict[Cell, Right] = {}
-    truths: dict[str, Any] = {}
-    for row in rows:
-        metric = METRICS.get(row.metric)
-        if row.error or row.scores_digest is None or metric is None or metric.per_example is None:
-            continue
-        task = known.get(row.cell.task)
-        if task is None or task.multilabel:
-            continue
-        with contextlib.suppress(FeatuneError):
-            if task.name not in truths:
-                truths[task.name] = task.load("test").truth(len(task.classes), False)
-            scores = store.scores(row)
-            if len(scores) != len(truths[task.name]):
-                continue
-            # Of other labels than the row was measured on nothing is known.
-            if math.isclose(metric(truths[task.name], scores), row.value or 0.0, abs_tol=1e-9):
-                found[row.cell] = Right(metric.per_example(truths[task.name], scores), truths[task.name])
-    return found
-
-
 def _require_same(task: Task) -> None:
     """Raises BadInput where the task's folder was prepared again, of other images, by a study of the same output."""
     there = read_json(Path(task.folder, "task.json"))
@@ -165,10 +137,9 @@ def _require_same(task: Task) -> None:
 def export_graph(study: Study, pair: tuple[ModelSpec, Task]) -> str | None:
     """Make and check a model's graph before its cells ask for it; the error in words where that fails."""
     spec, task = pair
-    if graph_target(study.backend) is None:
-        return None
     try:
-        artefact(spec, Path(study.cache), _sampler(task.load("train"), spec))
+        sample = _sampler(task.load("train"), spec)
+        backend_named(study.backend).ready(Asked(spec, study.device, Path(study.cache), sample))
         return None
     except FeatuneError as error:
         return str(error)
@@ -183,3 +154,27 @@ def brief(error: str) -> str:
     """What an error says in one line: a message's first, a traceback's last."""
     lines = error.strip().splitlines()
     return lines[-1 if error.startswith("Traceback") else 0]
+
+
+def environment(study: Study) -> dict[str, Any]:
+    """What a number was made with: versions, machine, device, precision."""
+    import torch
+
+    names = ("featune", "torch", "timm", "onnxruntime-gpu", "numpy", "scikit-learn")
+    device = torch.cuda.get_device_name(study.device) if study.device.startswith("cuda") else _processor()
+    return {
+        "versions": {name: version(name) for name in names} | {"python": platform.python_version()},
+        "device": device,
+        "backend": study.backend,
+        "precision": "fp32",
+        "threads": study.threads,
+    }
+
+
+@functools.cache
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

@@ -16,8 +16,7 @@ from ..results import Speed, read_speed, speed_path
 from ..throughput import LoadWatch, speed
 from ..throughput import measure as measure_speed
 from .definition import Study
-from .measuring import _sampler
-from .provenance import environment
+from .measuring import _sampler, environment
 
 SPEED_BATCH = 32
 

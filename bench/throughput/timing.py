@@ -1,19 +1,172 @@
-"""Images per second of a runner, with what the clock included."""
+"""Seconds of calls: warmed up until stable, with the clock of the host or of the device, waited for at both ends."""
 
+import dataclasses
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from featune.engine.errors import BadInput
 from featune.engine.runners import Runner
 
-from ..results import Speed
+from ..results import SCOPES, Speed
 from .load import LoadWatch
 
-SCOPES = {"a": "kernel only, data resident", "b": "with host-device copies", "c": "from files"}
+STABLE = 0.05  # between the medians of two windows in a row
+COVERED = 0.8  # of a block's wall time that its samples must sum to
+QUEUED = 2  # calls that wait on a device while the host goes on
+Clock = Callable[[], float]
+
+
+class Watch(Protocol):
+    """Times one call after another; `samples` are the seconds of all, once the device is done."""
+
+    def time(self, call: Callable[[], Any]) -> None: ...
+
+    def samples(self) -> list[float]: ...
+
+
+class HostWatch:
+    """The host's clock, read when the device has nothing left to do."""
+
+    def __init__(self, synchronize: Callable[[], None] = lambda: None, clock: Clock = time.perf_counter):
+        self.synchronize, self.clock = synchronize, clock
+        self._samples: list[float] = []
+
+    def time(self, call: Callable[[], Any]) -> None:
+        start = self.clock()
+        call()
+        self.synchronize()
+        self._samples.append(self.clock() - start)
+
+    def samples(self) -> list[float]:
+        return self._samples
+
+
+class EventWatch:
+    """A GPU's own clock: an event before and after each call on its stream, so that launches overlap with work.
+
+    event: makes one, as torch.cuda.Event(enable_timing=True).
+    """
+
+    def __init__(self, event: Callable[[], Any] = lambda: torch.cuda.Event(enable_timing=True)):
+        self.event = event
+        self._pairs: list[tuple[Any, Any]] = []
+
+    def time(self, call: Callable[[], Any]) -> None:
+        if len(self._pairs) >= QUEUED:
+            self._pairs[-QUEUED][1].synchronize()
+        before, after = self.event(), self.event()
+        before.record()
+        call()
+        after.record()
+        self._pairs.append((before, after))
+
+    def samples(self) -> list[float]:
+        if self._pairs:
+            self._pairs[-1][1].synchronize()
+        return [before.elapsed_time(after) / 1000 for before, after in self._pairs]
+
+
+@dataclasses.dataclass(frozen=True)
+class Timed:
+    """One block's samples, and its wall time from an idle device to an idle device."""
+
+    samples: list[float]
+    wall: float
+
+
+def timed_block(
+    call: Callable[[Any], Any],
+    inputs: Iterable[Any],
+    *,
+    seconds: float,
+    least: int,
+    watch: Watch | None = None,
+    synchronize: Callable[[], None] = lambda: None,
+    clock: Clock = time.perf_counter,
+) -> Timed:
+    """Calls on the inputs in turn for at least `seconds` and at least `least` calls, after one that is not timed.
+
+    Raises BadInput where the samples sum to far less than the block took: the clock did not wait for the device.
+    """
+    watch = watch or HostWatch(synchronize, clock)
+    turns = iter(inputs)
+    call(next(turns))  # another process had the caches since
+    synchronize()
+    began = clock()
+    count = 0
+    while count < least or clock() - began < seconds:
+        images = next(turns)
+        watch.time(lambda images=images: call(images))  # type: ignore[misc]
+        count += 1
+    synchronize()
+    wall = clock() - began
+    samples = watch.samples()
+    if sum(samples) < COVERED * wall:
+        raise BadInput(
+            f"{len(samples)} calls took {sum(samples):.4g} s by their clock and {wall:.4g} s in all; the clock did not "
+            "wait for the device, so no speed is given"
+        )
+    return Timed(samples, wall)
+
+
+@dataclasses.dataclass(frozen=True)
+class WarmUp:
+    """settled: whether the medians of two windows in a row came to differ by no more than STABLE."""
+
+    calls: int
+    seconds: float
+    settled: bool
+
+
+def warm_up(
+    call: Callable[[Any], Any],
+    inputs: Iterable[Any],
+    *,
+    least: float = 0.3,
+    most: float = 15.0,
+    window: int = 5,
+    synchronize: Callable[[], None] = lambda: None,
+    clock: Clock = time.perf_counter,
+) -> WarmUp:
+    """Calls until their time is stable, for at least `least` seconds, or until `most` seconds have passed."""
+    turns, samples, began = iter(inputs), list[float](), clock()
+    while True:
+        start = clock()
+        call(next(turns))
+        synchronize()
+        samples.append(clock() - start)
+        passed = clock() - began
+        if len(samples) >= 2 * window and passed >= least:
+            last, before = (statistics.median(samples[at:][:window]) for at in (-window, -2 * window))
+            if abs(last - before) <= STABLE * before:
+                return WarmUp(len(samples), passed, True)
+            if passed >= most:
+                return WarmUp(len(samples), passed, False)
+
+
+def call_of(scope: str, runner: Callable[[Any], Any], device: str) -> Callable[[Any], Any]:
+    """What a sample of a scope times: (a) the runner on resident images; (b) with the copies there and back."""
+    if scope == "a":
+        return runner
+    return lambda images: runner(images.to(device, non_blocking=True)).cpu()
+
+
+def check_places(scope: str, images: Any, rows: Any, device: str) -> None:
+    """Raises BadInput where images or rows do not lie where a scope says that its clock starts and ends."""
+    kind = torch.device(device).type
+    wanted = kind if scope == "a" else "cpu"
+    for what, tensor in (("images", images), ("rows", rows)):
+        if tensor.device.type != wanted:
+            raise BadInput(
+                f"scope ({scope}), {SCOPES[scope]}: {what} found on {tensor.device.type}, on {wanted} expected; "
+                "the clock would leave a copy out"
+            )
 
 
 def measure(
@@ -22,21 +175,22 @@ def measure(
     *,
     seconds: float = 1.0,
     least: int = 5,
-    warmup: int = 2,
-    clock: Callable[[], float] = time.perf_counter,
+    clock: Clock = time.perf_counter,
 ) -> list[float]:
-    """Seconds of each call on the same resident batch, for at least `seconds` and at least `least` calls."""
-    for _ in range(warmup):
-        runner(images)
-    _synchronize(images)
-    samples: list[float] = []
-    began = clock()
-    while len(samples) < least or clock() - began < seconds:
-        start = clock()
-        runner(images)
-        _synchronize(images)
-        samples.append(clock() - start)
-    return samples
+    """Seconds of each call, in scope (a), on two resident batches of the same images that take turns.
+
+    Warmed up until stable; for at least `seconds` and at least `least` calls.
+    """
+    turns = [images, images.flip(0)]
+    wait = synchronizer(str(images.device))
+    warm_up(runner, _cycle(turns), most=5.0, least=0.0, window=2, synchronize=wait, clock=clock)
+    return timed_block(runner, _cycle(turns), seconds=seconds, least=least, synchronize=wait, clock=clock).samples
+
+
+def _cycle(turns: list[Tensor]) -> Iterable[Tensor]:
+    import itertools
+
+    return itertools.cycle(turns)
 
 
 def speed(
@@ -49,7 +203,7 @@ def speed(
     precision: str = "fp32",
     watch: LoadWatch | None = None,
 ) -> Speed:
-    """The samples as one row of a report, in scope (a). watch: of the machine while they were taken."""
+    """The samples as one row of a study's report, in scope (a). watch: of the machine while they were taken."""
     median = statistics.median(samples)
     return Speed(
         model=model,
@@ -68,6 +222,8 @@ def speed(
     )
 
 
-def _synchronize(images: Tensor) -> None:
-    if images.is_cuda:
-        torch.cuda.synchronize(images.device)
+def synchronizer(device: str) -> Callable[[], None]:
+    """Waits until the device has nothing left to do."""
+    if torch.device(device).type == "cuda":
+        return lambda: torch.cuda.synchronize(device)
+    return lambda: None

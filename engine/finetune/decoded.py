@@ -107,8 +107,10 @@ class Steps:
     def _begun(self, pool: ThreadPoolExecutor, step: int) -> tuple[Tensor, list[Future[None]]]:
         epoch, chosen = step // self.per_epoch, self.indices(step)
         view = self.view_of(epoch)
-        shape = (len(chosen), view.side, view.side, view.channels)
-        images = torch.empty(shape, dtype=torch.uint8, pin_memory=self.pinned).permute(0, 3, 1, 2)  # as images are
+        order = (0, 1, 2, 3) if self.recipe.channels_last is False else (0, 2, 3, 1)  # of numbers in memory
+        sides = (len(chosen), view.channels, view.side, view.side)
+        empty = torch.empty([sides[axis] for axis in order], dtype=torch.uint8, pin_memory=self.pinned)
+        images = empty.permute([order.index(axis) for axis in range(4)])
         places = images.numpy()
 
         def make(place: int, index: int) -> None:

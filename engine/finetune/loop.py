@@ -31,6 +31,7 @@ from . import checkpoints, processes
 from .checkpoints import State
 from .decoded import Decoded, Steps, eval_batches
 from .health import Diverged, Health, Wrong, check_start, fitting_parts
+from .prefix import Rows, body_of, features_suffice, head_of
 from .watch import Clock, finishing_steps
 
 Progress = Callable[[int, int], None]  # steps done, steps in all
@@ -120,7 +121,8 @@ def _train(
         model = model.to(memory_format=torch.channels_last)
     classes = feature_width(model, view.side, view.channels)
     check_start(model, truth, classes, size, recipe)
-    steps = Steps(
+    alone = features_suffice(recipe)
+    steps = (Rows if alone else Steps)(
         items, view, recipe, seed, run.decoded or Decoded(), size, (rank, world), pinned=device.type == "cuda"
     )
     total = recipe.total_steps(len(items))
@@ -141,9 +143,12 @@ def _train(
     if not (run.checkpoint and checkpoints.restore(run.checkpoint, state)) and device.type == "cuda":
         state.parts = fitting_parts(model, view, size // world, recipe, device)
         _save(run, state)
+    if isinstance(steps, Rows):
+        steps.rows = torch.from_numpy(_scores(body_of(model), items, view, run.device, decoded=steps.decoded))
     head_alone = round(recipe.head_first * total)
     health = Health(device, run, recipe, seed, classes, aim, look_every)
-    compiled = torch.compile(model) if recipe.compile else model
+    whole = head_of(model) if alone else model
+    compiled = torch.compile(whole) if recipe.compile else whole
     learning: list[nn.Parameter] = []
     clock = Clock()
 
@@ -165,7 +170,7 @@ def _train(
             if mixes(recipe):
                 draw = (seed, step, rank) if world > 1 else (seed, step)
                 images, target = mixed(images, target, classes, recipe, draw)
-            if recipe.channels_last:
+            if recipe.channels_last and images.ndim == 4:
                 images = images.contiguous(memory_format=torch.channels_last)
             health.before(step, images, target)
 
@@ -229,7 +234,6 @@ def backward(
     return processes.summed(loss)
 
 
-@torch.inference_mode()
 def predict(
     model: nn.Module, items: Labelled, view: View, device: str = "cpu", batch: int = 64, decoded: Decoded | None = None
 ) -> NDArray[np.float32]:
@@ -237,13 +241,20 @@ def predict(
 
     Raises Diverged where they are not finite.
     """
-    model.eval()
+    scores = _scores(model.eval(), items, view, device, batch, decoded)
+    if not np.isfinite(scores).all():
+        raise Diverged("the trained model's scores are not finite; its learning rate diverged, lower it")
+    return scores
+
+
+@torch.inference_mode()
+def _scores(
+    model: nn.Module, items: Labelled, view: View, device: str, batch: int = 64, decoded: Decoded | None = None
+) -> NDArray[np.float32]:
     rank, world = processes.place()
     own = items.take(range(rank, len(items), world)) if world > 1 else items
     rows = [model(images.to(device)).float().cpu() for images in eval_batches(own, view, batch, decoded)]
     scores: NDArray[np.float32] = processes.gathered(torch.cat(rows), len(items)).numpy()
-    if not np.isfinite(scores).all():
-        raise Diverged("the trained model's scores are not finite; its learning rate diverged, lower it")
     return scores
 
 

@@ -15,6 +15,7 @@ from ..recipe import Objective, recipe_of, set_learning
 from ..store import read_json
 from . import checkpoints
 from .loop import backward
+from .prefix import head_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,9 +53,10 @@ def replay(folder: Path | str, model: nn.Module | None = None, device: str = "cp
     scaler = torch.amp.GradScaler(torch.device(device).type, enabled=bool(values["scaler"]))
     scaler.load_state_dict(values["scaler"])
     checkpoints.set_random_state(values)
+    forward = head_of(model) if batch["images"].ndim == 2 else model  # rows of features, where the head alone learns
     with _first_wrong(model) as wrong:
         loss = backward(
-            model, batch["images"].to(device), batch["target"].to(device), aim, scaler, recipe, record["parts"]
+            forward, batch["images"].to(device), batch["target"].to(device), aim, scaler, recipe, record["parts"]
         )
     scale = scaler.get_scale()
     gradients = {name: each.grad / scale for name, each in model.named_parameters() if each.grad is not None}

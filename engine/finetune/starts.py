@@ -13,6 +13,7 @@ from ..models import ModelSpec, View, classifier, fresh_classifier
 from ..probe import probe
 from ..recipe import Recipe
 from .loop import Run, predict
+from .prefix import body_of, head_of
 
 if TYPE_CHECKING:
     from .rate_search import TrainVal, Validation
@@ -60,8 +61,7 @@ def start_head(
 
     Its penalty is chosen on val, by a fit on train alone; features are of the eval views. items: train, or train + val.
     """
-    body = nn.Sequential(*list(model.children())[:-1])
-    head = list(model.children())[-1]
+    body, head = body_of(model), head_of(model)
 
     def rows(which: Labelled) -> np.ndarray:
         return predict(body.to(run.device), which, view, run.device, decoded=run.decoded)

@@ -120,8 +120,11 @@ def parameter_groups(model: nn.Module, parts: Parts, recipe: Recipe) -> list[dic
 
 
 def optimizer_of(groups: list[dict[str, Any]], recipe: Recipe, device: torch.device) -> torch.optim.Optimizer:
-    """torch's SGD and AdamW, fused on a GPU, or one of timm's. Raises BadInput for one that cannot be made here."""
-    fused = True if device.type == "cuda" else None
+    """torch's SGD and AdamW, fused, or one of timm's. Raises BadInput for one that cannot be made here.
+
+    On a CPU fused ones have other last bits, and go with the orders in memory that have them too.
+    """
+    fused = True if device.type == "cuda" or recipe.channels_last is not None else None
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=0.0, momentum=recipe.momentum, nesterov=recipe.momentum > 0, fused=fused)
     if recipe.optimizer == "adamw":

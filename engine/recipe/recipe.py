@@ -17,6 +17,11 @@ BOUNDS: dict[str, tuple[float, float]] = {  # of numbers, the ends allowed
     "decay_factor": (0, 1), "image_size": (8, 8192), "start_size": (8, 8192),
 }  # fmt: skip
 
+REFUSED = {
+    "adahessian": "it needs second derivatives, which are not taken",
+    **dict.fromkeys(("kron", "kronc", "kronw"), "it draws random numbers that no checkpoint holds"),
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -40,7 +45,8 @@ class Recipe:
     (`train`), the pre-trained ones (`frozen`), or of the batch with Kornblith's momentum. drop_path: of the last block.
     image_size: the square's side, by default the model's; start_size: its side in the first epoch, growing from there.
     Arithmetic: amp: autocast, to amp_dtype; float16 with a scaler. compile: by torch.compile. channels_last: the order
-    of the numbers in memory. All of them change the last bits.
+    of the numbers in memory, of images and weights alike; None for each as it comes, which is slower and has the bits
+    of earlier versions. All of them change the last bits.
     """
 
     epochs: int = 20
@@ -79,7 +85,7 @@ class Recipe:
     start_size: int | None = added(None)
     amp_dtype: Literal["bfloat16", "float16"] = added("bfloat16")
     compile: bool = added(False)
-    channels_last: bool = added(False)
+    channels_last: bool | None = added(None)
 
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(type(self)).items():
@@ -131,6 +137,8 @@ def _within(name: str, value: Any, least: float, most: float) -> None:
 def _check_optimizer(name: str) -> None:
     if name in ("sgd", "adamw"):
         return
+    if name in REFUSED:
+        raise BadInput(f"optimizer {name}: {REFUSED[name]}; choose another, sgd or adamw for example")
     from timm.optim import list_optimizers
 
     known = list_optimizers()

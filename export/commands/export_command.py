@@ -11,17 +11,17 @@ from torch import nn
 
 from featune.engine.errors import BadInput, ParityFailed, nearest
 from featune.engine.models import LOCAL, ModelSpec, is_finetuned, spec_from_module, with_channels
-from featune.engine.runners import BuildSettings, check_settings, library
 from featune.engine.store import cache_dir
+from featune.engine.tensorrt import LIBRARIES, BuildSettings, check_settings, library
 
-from ..backends import exported, gate_of_plan, plan_down, plan_from_graph, read_plan, refitted, write_plan
+from ..backends import PLAN_BATCHES, exported, gate_of_plan, plan_down, plan_from_graph, read_plan, refitted, write_plan
 from ..gate import Verdict, held_out
 from ..precision import check_precision
 from .named_models import sample_of, spec_of_model
 from .view_options import NAMES, entry_of, refuse_options
 
 log = logging.getLogger("featune")
-SUFFIX = {"onnx": ".onnx", "tensorrt": ".plan"}
+SUFFIX = {"onnx": ".onnx"} | dict.fromkeys(LIBRARIES, ".plan")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Export:
 
 @dataclasses.dataclass(frozen=True)
 class Product:
-    """What to make of a model. to: onnx, or tensorrt for a plan of this GPU. target: whose int8, by `to` unless given.
+    """What to make of a model. to: onnx; tensorrt or tensorrt-rtx for a plan of this GPU. target: whose int8, by `to`.
 
     logits: the source task's too. batches: least, usual and most of a plan; refittable: its weights can be replaced;
     refit: a refittable plan of the same architecture, which gets this model's weights in place of a build.
@@ -49,7 +49,7 @@ class Product:
     to: str = "onnx"
     target: str | None = None
     logits: bool = False
-    batches: tuple[int, int, int] = (1, 64, 256)
+    batches: tuple[int, int, int] = PLAN_BATCHES
     refittable: bool = False
     device: str = "cuda"
     refit: Path | None = None
@@ -94,7 +94,13 @@ def export_model(
         if product.refit is not None:
             return refitted(product.refit, graph, path, gate, product.device)
         return plan_from_graph(
-            graph, cache_dir() / "plans", settings_of(product), gate, device=product.device, progress=progress
+            graph,
+            cache_dir() / "plans",
+            settings_of(product),
+            gate,
+            device=product.device,
+            by=product.to,
+            progress=progress,
         )
 
     if product.to == "onnx":
@@ -165,13 +171,13 @@ def spec_of(model: str | os.PathLike[str] | ModelSpec | nn.Module, view: Mapping
 def checked_target(product: Product, out: Path | None = None) -> str:
     """The target of a product that this machine can make, before minutes of work on one that it cannot."""
     if product.to not in SUFFIX:
-        raise BadInput(f"no format named {product.to!r}; onnx or tensorrt")
+        raise BadInput(f"no format named {product.to!r}; one of {', '.join(SUFFIX)}")
     if out is not None and out.suffix != SUFFIX[product.to]:
         raise BadInput(f"--out {out}: a file named *{SUFFIX[product.to]} expected; `featune verify` goes by the name")
-    target = product.target or ("tensorrt" if product.to == "tensorrt" else "cpu")
+    target = product.target or ("tensorrt" if product.to in LIBRARIES else "cpu")
     check_precision(product.precision, target)
-    if product.to == "tensorrt":
-        library()
+    if product.to in LIBRARIES:
+        library(product.to)
         check_settings(settings_of(product))
         if product.refit is not None:
             read_plan(product.refit)

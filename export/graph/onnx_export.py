@@ -71,7 +71,7 @@ def graph_from_spec(
     Raises FeatuneError with the exporter's words where it fails.
     """
     path = Path(path)
-    model: nn.Module = feature_model(spec)
+    model: nn.Module = feature_model(spec, exportable=True)
     side, channels = spec.view.side, spec.view.channels
     facts = _facts(spec, model)
     if logits:
@@ -164,7 +164,7 @@ class _WithLogits(nn.Module):
     def __init__(self, spec: ModelSpec):
         super().__init__()
         self.normalise = Normalise(spec.mean, spec.std)
-        self.model = classifier(spec)
+        self.model = classifier(spec, exportable=True)
         self.timm = hasattr(self.model, "forward_head") and not spec.tap
         if not self.timm:
             raise BadInput(f"{spec.name}: logits beside features need a timm model; export its features alone")

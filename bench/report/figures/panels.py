@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from .axis import percent_ticks
-from .marks import Bar, Limits, Mark, Panel, Series
+from .axis import limits_of, percent_ticks
+from .marks import Bar, Limits, Mark, Panel, Series, ends, sides
 from .style import INK, MUTED, TRACK, WIDTH
 from .text_labels import shortened, write_labels
 
+MOST_ROWS = 40  # of a panel with a row for each model; a reader looks through no more
 SIZES = {"o": 7, "s": 6.5, "D": 6, "P": 8, "X": 8, "^": 8, "v": 8, "<": 8, ">": 8, "*": 10}
 
 
@@ -29,8 +30,8 @@ def scatter_panel(
 ) -> Panel:
     """Points with error bars and fitted lines on two log-odds axes with ticks in percent.
 
-    named: write each mark's label beside it, or beside the highest of those that share it. note: a line
-    under the title. powers: x is log10 of a count.
+    named: write each mark's label beside it, or beside the highest of those that share it; an empty one is none.
+    note: a line under the title. powers: x is log10 of a count.
     """
 
     def draw(axes: Any) -> None:
@@ -46,7 +47,7 @@ def scatter_panel(
             _draw_series(axes, one)
         if named:
             marks = [mark for one in series for mark in one.marks]
-            highest = {mark.label: mark for mark in sorted(marks, key=lambda mark: mark.y)}
+            highest = {mark.label: mark for mark in sorted(marks, key=lambda mark: mark.y) if mark.label}
             write_labels(axes, list(highest.values()), [one.line for one in series if one.line], marks)
 
     return Panel(name, description, height, draw, top=44 if note else 28)
@@ -143,6 +144,33 @@ def bar_panel(name: str, title: str, description: str, rows: Sequence[tuple[str,
     return Panel(name, description, height + 28 + 42, draw, left=3, top=28)
 
 
+def curve_panel(
+    name: str,
+    title: str,
+    description: str,
+    series: Sequence[Series],
+    labels: tuple[str, str],
+    *,
+    height: float = 300,
+) -> Panel:
+    """Points joined by lines in the order of their marks, on two axes of log10 of a count."""
+    marks = [mark for one in series for mark in one.marks]
+    across, up = limits_of(sides(marks), 0.06), limits_of(ends(marks), 0.06)
+
+    def draw(axes: Any) -> None:
+        _counts_axis(axes, across)
+        _counts_axis(axes, up, "y")
+        axes.set_xlabel(labels[0])
+        axes.set_ylabel(labels[1])
+        _write_title(axes, title, "", 54)
+        for one in series:
+            places = [(mark.x, mark.y) for mark in one.marks]
+            axes.plot(*zip(*places, strict=True), color=one.colour, linewidth=1.3, zorder=2)
+            _draw_series(axes, one)
+
+    return Panel(name, description, height, draw, top=28)
+
+
 # --- What is drawn
 
 
@@ -205,14 +233,15 @@ def _row_name(axes: Any, text: str, at: int, lift: float) -> None:
 # --- Axes
 
 
-def _counts_axis(axes: Any, limits: Limits) -> None:
+def _counts_axis(axes: Any, limits: Limits, which: str = "x") -> None:
     """An axis of log10 of a count, marked at 1, 2 and 5 times the powers of ten."""
     marks = [10.0**power * times for power in range(-4, 9) for times in (1, 2, 5)]
     inside = [mark for mark in marks if limits[0] <= math.log10(mark) <= limits[1]]
     if len(inside) > 6:
         inside = [mark for mark in inside if f"{mark:e}".startswith("1")]
-    axes.set_xlim(*limits)
-    axes.set_xticks([math.log10(mark) for mark in inside], [f"{mark:,.10g}" for mark in inside])
+    axes.set(**{f"{which}lim": limits})
+    axes.set(**{f"{which}ticks": [math.log10(mark) for mark in inside]})
+    axes.set(**{f"{which}ticklabels": [f"{mark:,.10g}" for mark in inside]})
 
 
 def _percent_axis(axes: Any, which: str, limits: Limits, gap: float) -> None:

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from .faults import Faults
     from .reading import Parsed, parsed
     from .settings import SETTINGS, read_regimes
-    from .yaml_text import Refused, values_of
+    from .yaml_text import Refused, text_values, values_of
 else:
     from featune.engine.doors import lazy_exports
 
@@ -23,5 +23,6 @@ __all__ = [
     "TaskEntry",
     "parsed",
     "read_regimes",
+    "text_values",
     "values_of",
 ]

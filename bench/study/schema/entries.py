@@ -34,6 +34,9 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Channels = Annotated[int, Field(ge=1, le=4)]
 Mean = Annotated[list[float], Field(min_length=1, max_length=4)]  # of each channel
 Deviation = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1, max_length=4)]
+Axis = Literal[  # of `featune.bench.study.axes`
+    "imagenet_top1", "real", "v2", "a", "r", "sketch", "parameters", "macs", "throughput"
+]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 
 
@@ -126,6 +129,10 @@ def _all_are_every_one(value: Any) -> Any:
     return list(ESTIMATORS) if value == "all" else value
 
 
+def _one_is_a_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 class StudyEntry(_Entry):
     """Models, tasks and regimes are read one by one, so that a fault of one does not hide those of another."""
 
@@ -137,5 +144,7 @@ class StudyEntry(_Entry):
     backend: Text = "onnxruntime"
     device: Text = "cpu"
     source: Text = "ImageNet"
+    x: Annotated[list[Axis], Field(min_length=1, max_length=9), BeforeValidator(_one_is_a_list)] = ["imagenet_top1"]
+    published: Annotated[list[Text], Field(max_length=MOST), BeforeValidator(_one_is_a_list)] = []
     notes: Annotated[list[Text], Field(max_length=MOST)] = []
     estimators: Annotated[list[Text], Field(max_length=MOST), BeforeValidator(_all_are_every_one)] = []

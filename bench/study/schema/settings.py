@@ -118,7 +118,7 @@ class RecipeEntry(_Entry):
     start_size: Side | None
     amp_dtype: Literal["bfloat16", "float16"]
     compile: bool
-    channels_last: bool
+    channels_last: bool | None
 
 
 SETTINGS: dict[str, type[_Entry]] = {

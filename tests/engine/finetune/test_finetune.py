@@ -141,6 +141,7 @@ def test_the_rate_rises_and_then_falls_to_nothing() -> None:
     ("wrong", "says"),
     [
         ({"optimizer": "sdg"}, "no optimizer named 'sdg'; nearest: "),
+        ({"optimizer": "kronw"}, "it draws random numbers that no checkpoint holds; choose another"),
         ({"epochs": 0}, "epochs: 0 found, expected at least 1"),
         ({"batch": 0}, "batch: 0 found"),
         ({"learning_rates": ()}, "expected one or more above 0"),

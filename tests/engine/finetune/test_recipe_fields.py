@@ -150,6 +150,22 @@ def test_the_head_starts_at_the_probes_weights(spec: ModelSpec, items: Labelled)
     assert metric(tuned(items)) == metric(fit(features)) > 0.5
 
 
+def test_the_body_runs_once_where_the_head_alone_learns_on_views_that_do_not_change(
+    spec: ModelSpec, items: Labelled
+) -> None:
+    recipe = with_fields(trained="head", augmentation=Augmentation(crop="eval", hflip=0.0), ema=0.5, clip_norm=1.0)
+    found = {}
+    for kind, changed in (("once", recipe), ("each time", dataclasses.replace(recipe, start_size=32))):
+        model, seen = fresh_classifier(spec, 3, 0), []
+        model[1].register_forward_hook(lambda *_, seen=seen: seen.append(1))  # type: ignore[index, union-attr]
+        trained = train(model, items, torch.from_numpy(items.truth(3)), spec.view, changed, 0).model
+        found[kind] = (len(seen), trained.state_dict())
+    assert found["once"][0] < found["each time"][0]
+    for name, value in found["each time"][1].items():
+        assert torch.allclose(value, found["once"][1][name], atol=1e-6), name
+    assert not torch.equal(found["once"][1]["2.weight"], torch.zeros(3, 256))
+
+
 def test_an_image_size_reaches_the_view_and_a_network_of_fixed_size(vit: ModelSpec, items: Labelled) -> None:
     tuned = finetune(vit, TrainVal(items, items, 3), lambda scores: 0.0, with_fields(steps=1, image_size=48), seed=0)
     assert tuned.view.side == 48

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ..errors import BadInput
-from .contract import Runner, check_images, require_device
-from .tensorrt_engine import Engine
+from ..runners import Runner, check_images, require_device
+from .engine import Engine
 
 GRAPHS = 8  # batch sizes whose graphs are kept; the context of each holds GPU memory of its own
 

@@ -2,6 +2,7 @@
 
 import collections
 import logging
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -28,16 +29,32 @@ class Callbacks:
             return None
 
     def __enter__(self) -> "Callbacks":
+        self.errors.clear()  # those of earlier calls
+        _listening.append(self)
         return self
 
     def __exit__(self, *_: object) -> None:
+        _listening.remove(self)
         found, self.raised = self.raised, None
         if found is not None:
             raise found
 
 
-def logger_of(trt: Any, callbacks: Callbacks) -> Any:
-    """TensorRT's messages in Python's log; its own logger would print on stdout, where results belong."""
+_listening: list[Callbacks] = []  # those whose context is entered, the innermost last
+_loggers: "weakref.WeakKeyDictionary[Any, Any]" = weakref.WeakKeyDictionary()
+
+
+def logger_of(trt: Any) -> Any:
+    """TensorRT's messages in Python's log, and errors to the callbacks that listen; its own logger prints on stdout.
+
+    One for each library: TensorRT keeps the first logger of a process and ignores all later ones.
+    """
+    if trt not in _loggers:
+        _loggers[trt] = _logger(trt)
+    return _loggers[trt]
+
+
+def _logger(trt: Any) -> Any:
     levels = {
         trt.ILogger.INTERNAL_ERROR: logging.CRITICAL, trt.ILogger.ERROR: logging.ERROR,
         trt.ILogger.WARNING: logging.WARNING, trt.ILogger.INFO: logging.INFO,
@@ -45,8 +62,8 @@ def logger_of(trt: Any, callbacks: Callbacks) -> Any:
 
     def told(severity: Any, message: str) -> None:
         level = levels.get(severity, logging.DEBUG)
-        if level >= logging.ERROR:
-            callbacks.errors.append(message.strip())
+        if level >= logging.ERROR and _listening:
+            _listening[-1].errors.append(message.strip())
         log.log(level, "%s", message)
 
     class Logger(trt.ILogger):
@@ -54,7 +71,7 @@ def logger_of(trt: Any, callbacks: Callbacks) -> Any:
             trt.ILogger.__init__(self)
 
         def log(self, severity: Any, message: str) -> None:
-            callbacks.guarded(told, severity, message)
+            (_listening[-1] if _listening else Callbacks()).guarded(told, severity, message)
 
     return Logger()
 

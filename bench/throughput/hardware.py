@@ -1,0 +1,181 @@
+"""What the numbers were measured on: hardware, instruction sets, clocks, versions; the machine's own peak; energy."""
+
+import contextlib
+import datetime
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from featune.engine.machine import instruction_sets, processors
+
+VERSIONS = ("featune", "torch", "timm", "onnxruntime-gpu", "onnxruntime", "tensorrt", "numpy", "nvidia-ml-py")
+ROOT = Path("/")
+GEMM, COPIED = 2048, 64 << 20  # side of the matrices; bytes that are copied
+JOULES_WRAP = "max_energy_range_uj"
+
+
+def environment(device: str = "cpu", root: Path = ROOT) -> dict[str, Any]:
+    """For files and pages; JSON's types only."""
+    found: dict[str, Any] = {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "machine": platform.node(),
+        "system": platform.platform(),
+        "processor": _cpu_field("model name", root) or platform.processor() or platform.machine(),
+        "processors": processors(),
+        "instruction_sets": list(instruction_sets()),
+        "memory_bytes": _memory(root),
+        "megahertz": megahertz(root),
+        "device": device,
+        "tf32": "off",
+        "versions": {"python": platform.python_version(), **_versions()},
+    }
+    if torch.device(device).type == "cuda":
+        found |= _gpu(device)
+    return found
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in VERSIONS:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def _gpu(device: str) -> dict[str, Any]:
+    properties = torch.cuda.get_device_properties(device)
+    found = {"gpu": properties.name, "gpu_memory_bytes": properties.total_memory, "cuda": torch.version.cuda}
+    with contextlib.suppress(Exception):  # nvidia-ml-py is optional, and its errors share no base class of Python's
+        import pynvml
+
+        pynvml.nvmlInit()
+        handle = pynvml.nvmlDeviceGetHandleByIndex(torch.device(device).index or 0)
+        found |= {
+            "driver": pynvml.nvmlSystemGetDriverVersion(),
+            "gpu_megahertz": pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM),
+            "gpu_watts_limit": pynvml.nvmlDeviceGetPowerManagementLimit(handle) / 1000,
+        }
+    return found
+
+
+def _cpu_field(name: str, root: Path) -> str:
+    try:
+        lines = (root / "proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
+
+
+def _memory(root: Path) -> int | None:
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        first = (root / "proc/meminfo").read_text().split("\n", 1)[0]
+        return int(first.split()[1]) * 1024
+    return None
+
+
+def megahertz(root: Path = ROOT) -> float | None:
+    """The processors' clock in the mean, as the kernel scales it; None where it does not tell, as in most guests."""
+    found = []
+    for path in (root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq"):
+        with contextlib.suppress(OSError, ValueError):
+            found.append(int(path.read_text()) / 1000)
+    return statistics.fmean(found) if found else None
+
+
+def peak(threads: int, device: str = "cpu", *, seconds: float = 0.5, side: int = GEMM) -> dict[str, float]:
+    """What this machine can do at best, measured now: fp32 multiply-adds and bytes copied per second.
+
+    With TF32 off, as the rows are. Of a few repetitions the fastest counts.
+    """
+    torch.set_num_threads(threads)
+    left, right = torch.rand(side, side, device=device), torch.rand(side, side, device=device)
+    out = torch.empty(side, side, device=device)
+    source = torch.empty(COPIED // 4, device=device).fill_(1.0)
+    target = torch.empty_like(source)
+    wait = (lambda: torch.cuda.synchronize(device)) if torch.device(device).type == "cuda" else (lambda: None)
+    multiply = _fastest(lambda: torch.matmul(left, right, out=out), wait, seconds)
+    copied = _fastest(lambda: target.copy_(source), wait, seconds)
+    return {"gmacs_per_second": side**3 / multiply / 1e9, "gigabytes_per_second": 2 * COPIED / copied / 1e9}
+
+
+def _fastest(
+    work: Callable[[], Any],
+    wait: Callable[[], None],
+    seconds: float,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    best, began = float("inf"), clock()
+    while clock() - began < seconds:
+        start = clock()
+        work()
+        wait()
+        best = min(best, clock() - start)
+    return best
+
+
+class EnergyMeter:
+    """Joules that the machine's own counters show between two readings; `absent` says why there are none.
+
+    On a CPU the packages' counters of powercap (all work of the machine is in them); on a GPU NVML's.
+    """
+
+    def __init__(self, device: str = "cpu", root: Path = ROOT):
+        self.absent = ""
+        self._read = self._nvml(device) if torch.device(device).type == "cuda" else self._powercap(root)
+
+    def joules(self, work: Callable[[], Any]) -> float | None:
+        """What the counters went up by while the work ran; None without them."""
+        if self._read is None:
+            work()
+            return None
+        before = self._read()
+        work()
+        return sum(
+            after - first if after >= first else after - first + wrap
+            for (first, wrap), (after, _) in zip(before, self._read(), strict=True)
+        )
+
+    def _powercap(self, root: Path) -> Callable[[], list[tuple[float, float]]] | None:
+        """Readings (joules, where the counter wraps) of each package.
+
+        Source: kernel.org/doc/html/latest/power/powercap/powercap.html
+        """
+        zones = [path for path in (root / "sys/class/powercap").glob("*:*") if path.name.count(":") == 1]
+        counters = []
+        for zone in sorted(zones):
+            with contextlib.suppress(OSError, ValueError):
+                int((zone / "energy_uj").read_text())
+                counters.append(zone)
+        if not counters:
+            self.absent = (
+                "its counters in /sys/class/powercap cannot be read by this user"
+                if zones and not os.access(zones[0] / "energy_uj", os.R_OK)
+                else "this machine has no energy counter in /sys/class/powercap"
+            )
+            return None
+        return lambda: [
+            (int((zone / "energy_uj").read_text()) / 1e6, int((zone / JOULES_WRAP).read_text()) / 1e6)
+            for zone in counters
+        ]
+
+    def _nvml(self, device: str) -> Callable[[], list[tuple[float, float]]] | None:
+        try:
+            import pynvml
+
+            pynvml.nvmlInit()
+            handle = pynvml.nvmlDeviceGetHandleByIndex(torch.device(device).index or 0)
+            pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+        except ImportError:
+            self.absent = "nvidia-ml-py is not installed; pip install nvidia-ml-py"
+            return None
+        except Exception as error:  # NVML's errors share no base class of Python's
+            self.absent = f"NVML tells no energy of this GPU ({error})"
+            return None
+        return lambda: [(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1000, 0.0)]

@@ -1,0 +1,52 @@
+"""The report's files: report.html, report.json, results.csv; and what the terminal is told."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from featune.engine.store import plain, write_json, write_text
+
+from ...report.figures import draw
+from .. import Row
+from .beyond_speed import recommendations
+from .figures import figures
+from .page import page_html
+from .published import Published
+from .tables import results_csv
+
+
+def write_report(
+    out: Path, rows: Sequence[Row], document: Mapping[str, Any], published: Sequence[Published] = ()
+) -> Path:
+    """The path of `report.html`. document: of `session.run`; report.json is that, with the recommendations.
+
+    Each figure is also figures/<name>.png.
+    """
+    write_json(out / "report.json", with_recommendations(rows, document))
+    pictures = [
+        (one, draw(out / "figures" / f"{one.name}.png", one.panels, one.keys)) for one in figures(rows, document)
+    ]
+    write_text(out / "results.csv", results_csv(rows, document, published))
+    write_text(out / "report.html", page_html(rows, document, pictures, published))
+    return out / "report.html"
+
+
+def with_recommendations(rows: Sequence[Row], document: Mapping[str, Any]) -> dict[str, Any]:
+    return {**document, "recommended": [plain(each) for each in recommendations(rows, document)]}
+
+
+def summary_lines(rows: Sequence[Row], document: Mapping[str, Any]) -> list[str]:
+    """The recommendations, the spread, and what is undecided or failed, in sentences."""
+    lines = []
+    for each in recommendations(rows, document):
+        where = each.mode if each.scope == "c" else f"{each.mode}, scope ({each.scope})"
+        lines.append(f"{each.model}, {where}: {each.sentence}.")
+    lines.append(f"A/A spread of this machine: {document['spread']:.1%}.")
+    for group in document["verdicts"]:
+        for pair in group["pairs"]:
+            if pair["word"] == "undecided":
+                lines.append(f"{group['model']}, {group['mode']}: {pair['sentence']}.")
+    absent = next((row.opened["no_energy"] for row in rows if row.opened.get("no_energy")), "")
+    if absent:
+        lines.append(f"No energy: {absent}.")
+    return lines
