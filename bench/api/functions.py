@@ -22,6 +22,7 @@ from featune.export.commands import RunSettings, ViewOptions, entry_of, refuse_o
 
 from ..data import Data, Request, open_data, prepare
 from ..features import FeatureTable, Models, note_origin, request_of_model, table_of
+from ..finetune import Asked, finetuned_model
 from ..progress import progress_for
 from ..regimes import Goodness, ProbeSetting, Setting
 from ..study import (
@@ -136,30 +137,40 @@ def probe(
 def finetune(
     model: Model,
     data: str | os.PathLike[str],
-    recipe: Recipe | None = None,
+    recipe: Recipe | str | None = None,
     *,
     metric: str = "top1",
     seed: int = 0,
     device: str = "cpu",
     view: Mapping[str, Any] | None = None,
     work: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    minutes: float | None = None,
     progress: bool = False,
     **options: Unpack[ViewOptions],
 ) -> Finetuned:
-    """The model with all weights trained on the data's train and val: a classifier that is called with items.
+    """The model with all weights trained on the data: a classifier that is called with items.
 
-    The learning rate is chosen on val among the recipe's. test is not touched. work: a folder for checkpoints; a
-    killed training resumes from it. `.model` is the trained torch module: uint8 images [b, channels, side, side] to
-    logits. view, options: as in `extract`.
+    recipe: a Recipe, whose learning rate is chosen on val and which is then trained on train + val; test is not
+    touched. work: a folder for its checkpoints; a killed training resumes from it.
+    Or a name of `featune finetune --recipe`, or a recipe.yaml; so too where `out` or `minutes` is given: then this does
+    what the command does. out: the folder that is left, for timm and `featune export`. `.details` has the score on
+    test with its interval. `.model` is the trained torch module: uint8 images [b, channels, side, side] to logits.
+    view, options: as in `extract`.
     """
     require_device(device)
     given, said = entry_of(options, view), progress_for(quiet=not progress)
     spec = spec_of(model, given)
-    task = prepare(
-        source_of(Request(os.fspath(data), channels=given.get("in_chans")), metric, seed, {}),
-        cache_dir() / "finetune",
-        said,
-    )
+    source = source_of(Request(os.fspath(data), channels=given.get("in_chans")), metric, seed, {})
+    if isinstance(recipe, str | os.PathLike) or out is not None or minutes is not None:
+        if work is not None:
+            raise BadInput("work and a recipe by name, out or minutes found; the folder `out` keeps checkpoints too")
+        name = os.fspath(recipe) if isinstance(recipe, os.PathLike) else recipe or "default"
+        with contextlib.ExitStack() as stack:
+            folder = Path(out) if out is not None else Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            asked = Asked(recipe=name, minutes=minutes, seed=seed, device=device, out=folder)
+            return finetuned_model(spec, source, asked, said)
+    task = prepare(source, cache_dir() / "finetune", said)
     train, val = task.load("train"), task.load("val")
     classes = len(task.classes)
     goodness = Goodness(task.metric, val.truth(classes, task.multilabel, masked=True))

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .command import Asked, finetune_model, result_lines
+    from .command import Asked, finetune_model, finetuned_model, result_lines
     from .recipes import chosen_recipes, read_recipe
     from .timm_folder import write_model
 else:
@@ -11,4 +11,4 @@ else:
 
     __getattr__, __dir__ = lazy_exports(__name__)
 
-__all__ = ["Asked", "chosen_recipes", "finetune_model", "read_recipe", "result_lines", "write_model"]
+__all__ = ["Asked", "chosen_recipes", "finetune_model", "finetuned_model", "read_recipe", "result_lines", "write_model"]

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from featune.engine.finetune import Recipe, TrainVal
+from featune.engine.errors import BadInput
+from featune.engine.finetune import Finetuned, Recipe, TrainVal
 from featune.engine.images import Labelled, read_image
-from featune.engine.models import ModelSpec
+from featune.engine.models import LOCAL, ModelSpec, is_model_folder, source_model, spec_from_string
 from featune.engine.search import Facts, Trial
 from featune.engine.store import cache_dir, digest, plain, write_json, write_text
 
@@ -35,13 +36,13 @@ SMALL = 96 * 96  # pixels; of BiT's rule
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """What a user asks for. recipe: a name or a .yaml file. options, sets: see `chosen_recipes`.
+    """What a user asks for. recipe: a name, a .yaml file, or a Recipe. options, sets: see `chosen_recipes`.
 
     search: grid or halving, where there are several candidates. minutes: of the whole, which then decides the steps.
     refit: None for what the recipe says. scratch: from random weights. out: None for a folder of runs/finetune.
     """
 
-    recipe: str = "default"
+    recipe: str | Recipe = "default"
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     sets: tuple[str, ...] = ()
     search: str = "halving"
@@ -80,6 +81,7 @@ def finetune_model(
     progress = progress or Silent()
     if asked.scratch:
         spec = spec.with_random_weights(asked.seed)
+    chosen_recipes(asked.recipe, Facts(1, scratch=asked.scratch), asked.options, asked.sets)  # before the images
     task = prepare(source, cache_dir() / "finetune", progress)
     train = task.load("train")
     chosen = chosen_recipes(asked.recipe, _facts(train, asked.scratch), asked.options, asked.sets)
@@ -105,6 +107,17 @@ def finetune_model(
     return folder.path, result, outcome
 
 
+def finetuned_model(spec: ModelSpec, source: Source, asked: Asked, progress: Progress | None = None) -> Finetuned:
+    """As `finetune_model`, as a classifier with the result as its details; of a run that has ended, from its folder."""
+    folder, result, outcome = finetune_model(spec, source, asked, progress)
+    if outcome is not None:
+        return Finetuned(outcome.model, outcome.spec.view, result, asked.device, outcome.spec)
+    if not is_model_folder(folder):
+        raise BadInput(f"{folder}: this run has ended, and {result['files']['timm']}; give another `out`")
+    kept = spec_from_string(f"{LOCAL}{folder}")
+    return Finetuned(source_model(kept).to(asked.device), kept.view, result, asked.device, kept)
+
+
 class _Regime:
     """The regime of one call: train and val to a scorer; test is opened by `measured` alone, after it."""
 
@@ -116,8 +129,6 @@ class _Regime:
         self.seconds = 0.0
 
     def __call__(self, spec: ModelSpec, task: Task, train: Labelled, val: Labelled, seed: int) -> Scorer:
-        from featune.engine.finetune import Finetuned
-
         data = TrainVal(train, val, len(task.classes), task.multilabel)
         good = Goodness(task.metric, val.truth(data.classes, task.multilabel, masked=True))
         board = self.folder.path / BOARD if self.asked.tensorboard else None

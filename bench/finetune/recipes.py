@@ -37,12 +37,17 @@ class Chosen:
     refit: bool
 
 
-def chosen_recipes(text: str, facts: Facts, options: Mapping[str, Any], sets: Sequence[str] = ()) -> Chosen:
-    """text: a name of RECIPES, or a .yaml file of a recipe's fields. options: of OPTIONS and of `by_option`, None where
-    not given; sets: `field=value`, `augmentation.field=value` for an image's. They go before the recipe's own.
+def chosen_recipes(text: str | Recipe, facts: Facts, options: Mapping[str, Any], sets: Sequence[str] = ()) -> Chosen:
+    """text: a name of RECIPES, a .yaml file of a recipe's fields, or a Recipe.
+
+    options: of OPTIONS and of `by_option`, None where not given; sets: `field=value`, `augmentation.field=value` for an
+    image's. They go before the recipe's own.
     """
-    if text.endswith((".yaml", ".yml")):
-        base: tuple[Recipe, ...] = (read_recipe(Path(text)),)
+    base: tuple[Recipe, ...]
+    if isinstance(text, Recipe):
+        base, name, refit = (text,), "recipe", False
+    elif text.endswith((".yaml", ".yml")):
+        base = (read_recipe(Path(text)),)
         name, refit = Path(text).stem, False
     else:
         named = recipe_named(text)

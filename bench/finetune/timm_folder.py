@@ -1,7 +1,9 @@
 """A trained classifier as a folder in timm's layout: `timm.create_model("local-dir:FOLDER", pretrained=True)`."""
 
+import errno
 import json
 import logging
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 
 from featune.engine.errors import BadInput, FeatuneError
 from featune.engine.models import ModelSpec, Normalise
-from featune.engine.store import written_whole
+from featune.engine.store import unwritable, written_whole
 
 log = logging.getLogger("featune")
 MODEL, CONFIG = "model.safetensors", "config.json"
@@ -29,7 +31,7 @@ def write_model(spec: ModelSpec, trained: nn.Module, classes: Sequence[str], fol
     trained: [Normalise, body, head] as `fresh_classifier` makes it, with the spec's view. The folder is loaded by timm
     alone, once, and its logits compared with the trained network's. Raises FeatuneError where they differ.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     try:
         plain = timm_form(spec, trained, len(classes))
@@ -39,10 +41,15 @@ def write_model(spec: ModelSpec, trained: nn.Module, classes: Sequence[str], fol
         state = {f"body.{key}": value for key, value in body.state_dict().items()}
         state |= {f"head.{key}": value for key, value in head.state_dict().items()}
         with written_whole(folder / MODEL) as temporary:
-            save_file({key: value.contiguous() for key, value in state.items()}, str(temporary))
+            temporary.write_bytes(save({key: value.contiguous() for key, value in state.items()}))
         return f"timm alone cannot load it: {reason}; model.safetensors holds its body and head"
     with tempfile.TemporaryDirectory(dir=folder, prefix=".model.") as place:
-        _save(spec, plain, classes, Path(place))
+        try:
+            _save(spec, plain, classes, Path(place))
+        except Exception as error:  # safetensors has an error of its own
+            if os.strerror(errno.ENOSPC) not in str(error):
+                raise
+            raise unwritable(folder / MODEL, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) from error
         _compare(spec, trained, Path(place))
         for name in (MODEL, CONFIG):
             with written_whole(folder / name) as temporary:

@@ -1,6 +1,7 @@
 """Train the candidates, keep the best state on val of the one that val chooses, or train that one on train + val."""
 
 import dataclasses
+import io
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -136,8 +137,10 @@ class Candidate:
         known = known if isinstance(known, dict) else {"value": None, "steps": []}
         steps = sorted({*known["steps"], step})
         if known["value"] is None or value > known["value"] or step == known["step"]:
+            held = io.BytesIO()  # torch itself says of a full disk only that its writer failed
+            torch.save({name: each.cpu() for name, each in model.state_dict().items()}, held)
             with written_whole(self.kept) as temporary:
-                torch.save({name: each.cpu() for name, each in model.state_dict().items()}, temporary)
+                temporary.write_bytes(held.getbuffer())
             known = {"value": value, "step": step, "details": job.goodness.details(calls)}
         write_json(self.state, {**known, "steps": steps})
         return value

@@ -77,9 +77,9 @@ def halving(candidates: int, steps: int, share: float = SHARE) -> tuple[Round, .
         rounds = tuple(
             Round(count, end)
             for at, (count, end) in enumerate(zip(alive, ends, strict=True))
-            if at + 1 == len(ends) or end < ends[at + 1]
+            if at == 0 or end > ends[at - 1]
         )
-        if total_steps(rounds) <= most:
+        if total_steps(rounds) <= most and rounds[-1].candidates == 1:
             return rounds
     raise BadInput(
         f"{candidates} candidates of {steps} steps found, too short for halving; give more steps or search a grid"

@@ -116,6 +116,20 @@ def test_fine_tuning_gives_a_classifier(image_folder: Callable[..., Path], spec:
     assert tuned(items).shape == (15, 3)
 
 
+def test_finetune_by_a_name_leaves_the_commands_folder_and_gives_the_same_classifier_again(
+    image_folder: Callable[..., Path], spec: ModelSpec, tmp_path: Path
+) -> None:
+    folder, asked = image_folder(), {"recipe": "default", "out": tmp_path / "run"}
+    tuned = featune.finetune(spec, folder, **asked)
+    items = featune.open_data(featune.bench.data.Request(str(folder), "test")).items
+    right = float((tuned(items).argmax(axis=1) == items.truth(3)).mean())
+    assert right == pytest.approx(tuned.details["test"]["value"])
+    again = featune.finetune(spec, folder, **asked)
+    np.testing.assert_allclose(again(items), tuned(items), atol=1e-4)
+    with pytest.raises(BadInput, match="keeps checkpoints too"):
+        featune.finetune(spec, folder, work=tmp_path, **asked)
+
+
 def test_a_module_that_does_not_say_what_it_sees_is_refused_with_the_remedy(
     image_folder: Callable[..., Path],
 ) -> None:

@@ -32,6 +32,21 @@ def test_halving_takes_at_most_a_quarter_of_the_grid(count: int, steps: int) -> 
     assert rounds[-1] == Round(1, steps)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 6, 9, 56])
+@pytest.mark.parametrize("steps", range(1, 40))
+def test_every_candidate_is_in_the_first_round_however_short_the_training(count: int, steps: int) -> None:
+    try:
+        rounds = halving(count, steps)
+    except BadInput as error:
+        assert "too short for halving" in str(error)  # noqa: PT017
+        assert steps < 2 * count
+        return
+    assert rounds[0].candidates == count
+    assert rounds[-1] == Round(1, steps)
+    assert total_steps(rounds) <= max(0.25 * count, 1.5) * steps
+    assert [each.steps for each in rounds] == sorted({each.steps for each in rounds})
+
+
 def test_total_steps_counts_only_what_each_round_adds() -> None:
     assert total_steps([Round(4, 10), Round(2, 30), Round(1, 100)]) == 4 * 10 + 2 * 20 + 70
 
