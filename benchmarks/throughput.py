@@ -2,8 +2,9 @@
 
     python benchmarks/throughput.py planted OUT.jsonl [--loaded] [--trials 20] [--stop-after 225]
 
-One trial measures five workers in turns, of one graph: itself twice (A/A), 3 % and 10 % slower by waiting after each
-call, and the twin that every group has. Killed or stopped, it goes on with the trials that are missing.
+One trial measures six workers in turns, of one graph: three times the same (A/A), 3 % and 10 % slower by waiting after
+each call, and the twin that every group has. It gives three verdicts on equal ones, three on 3 %, three on 10 %, which
+share workers. Killed or stopped, it goes on with the trials that are missing.
 """
 
 import argparse
@@ -23,7 +24,8 @@ from featune.bench.throughput.session import ProcessWorker, Source
 from featune.bench.throughput.session.serving import Bench
 
 MODEL = "test_resnet"
-PLANTED = {"again": 1.0, "3 % slower": 1.03, "10 % slower": 1.1}
+PLANTED = {"first": 1.0, "second": 1.0, "third": 1.0, "3 % slower": 1.03, "10 % slower": 1.1}
+TRUTHS = {1.0: "equal ones", 1.03: "3 % slower", 1.1: "10 % slower"}
 
 
 def slowed(runner: Callable[[Any], Any], factor: float) -> Callable[[Any], Any]:
@@ -76,8 +78,8 @@ def trial(number: int, logs: Path) -> dict[str, Any]:
     def of(factor: float, name: str) -> Configuration:
         return Configuration(Setup(f"{MODEL}|{factor}", "onnxruntime"), 4, mode=name)
 
-    first = of(1.0, "first")
-    group = [first, *(of(factor, name) for name, factor in PLANTED.items()), dataclasses.replace(first, twin=True)]
+    group = [of(factor, name) for name, factor in PLANTED.items()]
+    group.append(dataclasses.replace(group[0], twin=True))
     rows, spread, verdicts = measured_in_turns(
         group,
         lambda one: ProcessWorker(one, make, cache, logs / f"{one.mode}{one.twin}.txt"),
@@ -85,28 +87,33 @@ def trial(number: int, logs: Path) -> dict[str, Any]:
         seed=number,
     )
     assert all(row.error is None for row in rows), [row.error for row in rows]
-    found: dict[str, Any] = {"spread": round(spread, 4)}
-    for one, other, verdict in verdicts:
-        if one == first:
-            found[other.mode] = [verdict.word, *(round(x, 4) for x in (verdict.ratio, verdict.low, verdict.high))]
-            found[other.mode].append(verdict.looks)
-    found["marked"] = sum(bool(row.marks) for row in rows)
-    return found
+    return {
+        "spread": round(spread, 4),
+        "marked": sum(any("other work" in mark for mark in row.marks) for row in rows),
+        "verdicts": [
+            (PLANTED[other.mode] / PLANTED[one.mode], verdict.word,
+             *(round(number, 4) for number in (verdict.ratio, verdict.low, verdict.high)), verdict.looks)
+            for one, other, verdict in verdicts
+        ],
+    }  # fmt: skip
 
 
 def summary(out: Path) -> None:
     lines = [json.loads(line) for line in out.read_text().splitlines()]
+    spreads = sorted(line["spread"] for line in lines)
+    print(f"{len(lines)} trials; spread of twins: median {spreads[len(lines) // 2]:.2%}, largest {spreads[-1]:.2%}")
+    for truth, name in TRUTHS.items():
+        found = [each for line in lines for each in line["verdicts"] if each[0] == truth]
+        print(name, len(found), dict(collections.Counter(each[1] for each in found)))
+    every = [each for line in lines for each in line["verdicts"]]
+    wrong = [each for each in every if each[1] == "equal" and not (each[3] > 1 / 1.03 and each[4] < 1.03)]
+    covered = sum(low <= truth <= high for truth, _, _, low, high, _ in every)
     print(
-        f"{len(lines)} trials; A/A spread of twins: median {sorted(line['spread'] for line in lines)[len(lines) // 2]}"
+        f"equal where the interval exceeds the margin: {len(wrong)}; intervals with the truth: {covered}/{len(every)}"
     )
-    for name in PLANTED:
-        print(name, dict(collections.Counter(line[name][0] for line in lines)))
-    wrong = [line for line in lines for name in PLANTED if line[name][0] == "equal" and not within(line[name])]
-    print(f"equal where the interval exceeds the margin: {len(wrong)}")
-
-
-def within(verdict: list[Any]) -> bool:
-    return bool(verdict[2] > 1 / 1.03 and verdict[3] < 1.03)
+    print(
+        f"measured twice: {sum(each[5] == 2 for each in every)}; rows marked: {sum(line['marked'] for line in lines)}"
+    )
 
 
 def spin() -> None:

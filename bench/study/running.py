@@ -16,7 +16,7 @@ from ..results import Cell, Labels, Plan, Row, Speed, load_plan, plan_path, save
 from ..tasks import Task, load_task
 from .definition import Study
 from .estimates import asked_estimates
-from .executors import Executor, Killed, jobs_of, limit_threads
+from .executors import Executor, Killed, jobs_of, limit_threads, one_at_a_time
 from .measuring import brief, export_graph, measure, save_failed
 from .model_speeds import speed_keys, speeds
 from .schema import parsed
@@ -56,7 +56,7 @@ def run_whole(
 ) -> tuple[list[Row], list[Speed]]:
     """Checked exports, throughput, and every cell, with progress; a failed export fails its cells, not the study."""
     if study.threads:
-        limit_threads(study.threads)  # throughput is measured in this process
+        limit_threads(study.threads)  # throughput is measured in this process where the cells are
     for folder in (study.out, study.cache):
         remove_stale(Path(folder))
     with progress.stage("export and parity") as advance:
@@ -67,7 +67,8 @@ def run_whole(
                 progress.say(f"failed: export of {spec.name}: {brief(reason)}")
             advance(done, len(graphs))
     with progress.stage("throughput") as advance:
-        found = speeds(study, on_speed=advance, remeasure=remeasure_speed)
+        alone = one_at_a_time(execute, study.threads)
+        found = speeds(study, alone, on_speed=advance, on_failure=progress.say, remeasure=remeasure_speed)
     outlook = Outlook(study, jobs_of(execute))
     with progress.stage("cells") as advance:
         if outlook.waiting:
