@@ -13,7 +13,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 
-from featune.bench.estimators import ESTIMATORS, softmax
+from featune.bench.estimators import ESTIMATORS
+from featune.engine.metrics import softmax
 
 
 def times(n: int = 3680, width: int = 2048, classes: int = 37, sources: int = 1000) -> None:

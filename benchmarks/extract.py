@@ -178,7 +178,7 @@ def ours(given: argparse.Namespace) -> dict[str, Any]:
 
 def bound(given: argparse.Namespace) -> dict[str, Any]:
     """Seconds of decoding and of the model for one image: alone on one thread, and with all processors at it."""
-    from featune.engine.features.passes import Seconds, decoded_squares
+    from featune.engine.features.squares import Seconds, decoded_squares
     from featune.engine.images import batches
     from featune.export.backends import artefact, open_artefact
 

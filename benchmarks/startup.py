@@ -86,7 +86,7 @@ def steps(given: argparse.Namespace, began: float) -> dict[str, float]:
 
     done("import numpy and torch")
     from featune.bench.data import Request, open_data
-    from featune.engine.features.passes import Seconds, decoded_squares
+    from featune.engine.features.squares import Seconds, decoded_squares
     from featune.engine.store import cache_dir
     from featune.export.commands import RunSettings, request_of_spec, spec_of_model
 

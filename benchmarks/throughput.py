@@ -66,7 +66,7 @@ def planted(out: Path, trials: int, stop_after: float, loaded: bool) -> None:
         with open(out, "a") as file:
             file.write(json.dumps(found | {"loaded": loaded, "seconds": time.monotonic() - one}) + "\n")
         print(number, found, f"{time.monotonic() - one:.0f} s", flush=True)
-        if time.monotonic() - began + 1.3 * (time.monotonic() - one) > stop_after:
+        if time.monotonic() - began + time.monotonic() - one > stop_after:
             break
     summary(out)
 

@@ -1,5 +1,6 @@
 """Names that come from users, files and servers, on their way to becoming paths: checked, or changed until safe."""
 
+import functools
 import os
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -29,6 +30,7 @@ def inside(folder: Path, address: str, what: str) -> Path:
     return folder.joinpath(*parts)
 
 
+@functools.lru_cache(maxsize=10_000)
 def as_name(text: str, longest: int = 100) -> str:
     """The text as part of a file's name: letters, digits, `-_.` and no other, at most so many bytes."""
     safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in text).lstrip(".")

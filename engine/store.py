@@ -39,6 +39,8 @@ def added(default: Any) -> Any:
 
 def plain(value: object) -> Any:
     """The value in JSON's types: dataclasses become objects, tuples lists, paths text."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         found = {field: getattr(value, field.name) for field in dataclasses.fields(value)}
         return {
@@ -52,8 +54,6 @@ def plain(value: object) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
     raise TypeError(f"{type(value).__name__} has no place in a digest: {value!r}")
 
 

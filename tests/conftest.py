@@ -16,7 +16,8 @@ os.environ["OMP_NUM_THREADS"] = "1"  # tests run side by side; idle threads of s
 from fake_tensorrt import Fake, installed
 
 from featune.engine.images import Labelled
-from featune.engine.models import ModelSpec, spec_from_entry
+from featune.engine.models import ModelSpec, spec_from_entry, state_digest
+from featune.export.graph import onnx_export
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -24,6 +25,44 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     """Tests leave the user's cache alone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FEATUNE_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+class Kept:
+    """What torch made of a model, as long as the model stays the same: its graph, and the program where it is saved."""
+
+    def __init__(self, graph: bytes, again: Callable[[], Any]):
+        self.graph, self.again = graph, again
+
+    @property
+    def model_proto(self) -> Any:
+        import onnx
+
+        return onnx.load_from_string(self.graph)
+
+    def save(self, *arguments: Any, **options: Any) -> None:
+        self.again().save(*arguments, **options)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def each_model_exported_once() -> Iterator[None]:
+    """torch takes seconds to trace the smallest network, and dozens of tests need the graph of the same one.
+
+    The same: architecture, view, weights and outputs. A factory's code may be anything, so it is always traced.
+    """
+    real, known = onnx_export._exported, dict[Any, bytes]()
+
+    def exported(spec: ModelSpec, model: Any, example: Any, outputs: list[str], optimise: bool) -> Any:
+        again = functools.partial(real, spec, model, example, outputs, optimise)
+        if spec.is_factory:
+            return again()
+        key = (spec.digest, state_digest(model), str(model), tuple(example.shape), tuple(outputs), optimise)
+        if key not in known:
+            known[key] = again().model_proto.SerializeToString()
+        return Kept(known[key], again)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnx_export, "_exported", exported)
         yield
 
 

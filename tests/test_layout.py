@@ -20,24 +20,30 @@ engine.store: engine.errors engine.paths
 engine.models: engine.errors engine.paths engine.store
 engine.images: engine.errors engine.store engine.machine engine.models
 engine.runners: engine.errors engine.machine
+engine.tensorrt: engine.errors engine.runners
 engine.metrics: engine.errors
 engine.features: engine.errors engine.store engine.machine engine.models engine.images engine.runners
 engine.logistic_regression: engine.errors
 engine.probe: engine.errors engine.logistic_regression
-engine.finetune: engine.errors engine.store engine.models engine.images
+engine.accuracies: engine.errors
+engine.recipe: engine.errors engine.store engine.images
+engine.finetune: engine.errors engine.store engine.machine engine.models engine.images engine.probe engine.recipe
+engine.search: engine.errors engine.store engine.images engine.finetune
 
 export.contract: engine.errors engine.store engine.runners engine.probe
 export.graph: engine.errors engine.store engine.models export.contract
 export.precision: engine.errors engine.store engine.machine engine.runners export.contract
 export.gate: engine.errors engine.store engine.machine engine.models engine.images engine.runners export.contract
     export.graph
-export.backends: engine.errors engine.store engine.models engine.runners export.contract export.graph export.precision
-    export.gate
-export.commands: engine.errors engine.store engine.models engine.images engine.runners engine.features
-    export.contract export.graph export.precision export.gate export.backends
+export.backends: engine.errors engine.store engine.models engine.runners engine.tensorrt export.contract export.graph
+    export.precision export.gate
+export.commands: engine.accuracies engine.errors engine.store engine.models engine.images engine.runners engine.features
+    engine.tensorrt export.contract export.graph export.precision export.gate export.backends
 
 bench.progress:
 bench.stats: engine.errors engine.metrics
+bench.stats.slopes: engine.errors engine.metrics bench.stats
+bench.stats.studies: engine.errors engine.metrics bench.stats
 bench.results: engine.errors engine.paths engine.store engine.metrics bench.stats
 bench.tasks: engine.errors engine.paths engine.store engine.images engine.metrics
 bench.catalogue: engine.errors engine.paths engine.store bench.progress
@@ -48,26 +54,36 @@ bench.features: engine.errors engine.store engine.images engine.runners engine.f
     bench.tasks bench.data
 bench.regimes: engine.errors engine.models engine.images engine.metrics engine.features engine.logistic_regression
     engine.probe engine.finetune export.commands bench.tasks bench.data bench.features
+bench.published: engine.accuracies engine.errors engine.metrics engine.paths engine.store bench.stats
+    bench.stats.slopes bench.stats.studies bench.results
 bench.throughput: engine.errors engine.machine engine.runners bench.results
 bench.throughput.session: engine.errors engine.store engine.machine engine.models engine.images engine.runners
-    engine.features export.contract export.gate export.backends export.commands bench.progress bench.throughput
+    engine.tensorrt engine.features export.contract export.gate export.backends export.commands bench.progress
+    bench.throughput
 bench.estimators: engine.errors engine.metrics bench.stats bench.results
+bench.study.axes: engine.accuracies engine.models export.commands
 bench.study.schema: engine.errors engine.paths engine.store engine.images bench.regimes bench.estimators
 bench.study: engine.errors engine.paths engine.store engine.machine engine.models engine.images engine.runners
     engine.metrics engine.features export.contract export.gate export.backends export.commands bench.progress
     bench.stats bench.results bench.tasks bench.data bench.features bench.regimes bench.throughput bench.estimators
-    bench.study.schema
+    bench.study.schema bench.study.axes bench.published
+bench.finetune: engine.errors engine.paths engine.store engine.models engine.images engine.finetune engine.search
+    bench.progress bench.results bench.tasks bench.data bench.regimes bench.study.schema bench.study
 bench.report.figures: engine.store bench.stats bench.results
+bench.report.findings: bench.stats bench.stats.slopes bench.stats.studies bench.results
 bench.report: engine.errors engine.store engine.metrics bench.stats bench.results bench.estimators bench.report.figures
-bench.throughput.report: engine.errors engine.store export.commands bench.results bench.report.figures bench.throughput
+    bench.report.findings bench.stats.slopes
+bench.throughput.report: engine.accuracies engine.errors engine.store bench.results bench.report.figures
+    bench.throughput
 bench.pretrain: engine.store engine.models engine.images engine.metrics engine.finetune
 bench.demo: engine.errors engine.store engine.models engine.images engine.finetune bench.progress bench.results
     bench.tasks bench.data bench.regimes bench.estimators bench.study bench.pretrain
 bench.api: engine.errors engine.store engine.models engine.images engine.runners engine.features engine.finetune
-    export.commands bench.progress bench.tasks bench.data bench.features bench.regimes bench.study
-bench.cli: engine.errors engine.store engine.models engine.images engine.runners engine.features export.commands
-    bench.progress bench.results bench.catalogue bench.data bench.datasets bench.features bench.regimes bench.study
-    bench.throughput bench.throughput.session bench.throughput.report bench.report bench.demo
+    export.commands bench.progress bench.tasks bench.data bench.features bench.regimes bench.study bench.finetune
+bench.cli: engine.errors engine.store engine.models engine.images engine.runners engine.features engine.finetune
+    export.commands bench.progress bench.published bench.results bench.catalogue bench.data bench.datasets
+    bench.features bench.regimes bench.study bench.finetune bench.throughput bench.throughput.session
+    bench.throughput.report bench.report bench.demo
 """
 MAY_USE = {
     room.strip(): set(used.split())
@@ -221,7 +237,7 @@ def test_the_command_line_imports_nothing_heavy_before_a_command_runs() -> None:
 
 def test_only_the_study_opens_a_test_split() -> None:
     opens = [name for name, path in modules().items() if 'load("test")' in path.read_text()]
-    assert opens == ["bench.study.measuring"]
+    assert opens == ["bench.study.last_run", "bench.study.measuring"]
     regimes = [path for name, path in modules().items() if room_of(name) == "bench.regimes"]
     loads = [node for path in regimes for node in ast.walk(ast.parse(path.read_text()))]
     assert not [node for node in loads if isinstance(node, ast.Attribute) and node.attr == "load"]

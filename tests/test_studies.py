@@ -9,7 +9,7 @@ from featune.bench.data.torchvision_names import torch_splits
 from featune.bench.progress import Silent
 from featune.bench.study import read_study, study_file
 from featune.bench.study.schema import parsed
-from featune.export.commands.timm_models import published
+from featune.engine.accuracies import timm_accuracies
 
 STUDIES = {path.stem: path for path in sorted((Path(__file__).parent.parent / "studies").glob("*.yaml"))}
 NEEDS_FILES = ("local-weights",)
@@ -53,7 +53,7 @@ def test_a_shipped_study_names_public_weights_and_data_only(name: str) -> None:
 def test_a_shipped_study_states_the_accuracy_that_timm_publishes(name: str, without_data: list[Source]) -> None:
     study, _ = read_study(STUDIES[name])
     for spec in study.models:
-        assert spec.source_top1 == published()[spec.name, spec.view.side]["top1"]
+        assert spec.source_top1 == timm_accuracies()[spec.name, spec.view.side]["top1"]
         assert spec.source_n == 50_000
 
 

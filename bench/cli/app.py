@@ -4,7 +4,15 @@ from typing import Annotated
 
 import typer
 
-from . import data_commands, export_commands, feature_commands, study_commands, throughput_commands
+from . import (
+    data_commands,
+    export_commands,
+    feature_commands,
+    finetune_commands,
+    published_commands,
+    study_commands,
+    throughput_commands,
+)
 from .terminal import write_in_any_encoding
 
 app = typer.Typer(
@@ -16,7 +24,11 @@ app = typer.Typer(
     epilog="Exit codes: 0 all done; 1 some cell failed; 2 usage or data; 3 an exported file differs from its model; "
     "4 something is missing on this machine; 130 interrupted after saving.",
 )
-for part in (study_commands, feature_commands, throughput_commands, data_commands, export_commands):
+PARTS = (
+    study_commands, published_commands, feature_commands, finetune_commands, throughput_commands, data_commands,
+    export_commands,
+)  # fmt: skip
+for part in PARTS:
     app.add_typer(part.app)
 
 

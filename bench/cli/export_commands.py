@@ -18,15 +18,15 @@ app = typer.Typer()
 def export_command(
     model: Annotated[str, typer.Argument(help="A timm name, hf-hub:owner/name, or file.py:function.")],
     precision: Annotated[str, typer.Option(help="fp32, fp16, bf16, int8, or auto.")] = "fp32",
-    to: Annotated[str, typer.Option(help="onnx or tensorrt (a plan for this GPU).")] = "onnx",
-    target: Annotated[str | None, typer.Option(help="cpu or tensorrt: int8 differs. (default: by --to)")] = None,
+    to: Annotated[str, typer.Option(help="onnx; tensorrt or tensorrt-rtx (a plan for this GPU).")] = "onnx",
+    target: Annotated[str | None, typer.Option(help="cpu, cuda or tensorrt. (default: by --to)")] = None,
     data: Annotated[Path | None, typer.Option(help="A folder of your images. (default: two photographs)")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The file to write. (default: MODEL.onnx)")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Local weights, or a fine-tuned run's.")] = None,
     in_chans: InChans = None,
     logits: Annotated[bool, typer.Option("--logits", help="Also output the source task's logits.")] = False,
     untrained: Annotated[bool, typer.Option("--untrained", help="Random weights; nothing is fetched.")] = False,
-    batches: Annotated[str, typer.Option(help="Smallest, usual and largest batch of a plan.")] = "1,64,256",
+    batches: Annotated[str, typer.Option(help="Smallest, usual and largest batch of a plan.")] = "1,128,256",
     refittable: Annotated[bool, typer.Option("--refittable", help="A plan whose weights can be replaced.")] = False,
     refit: Annotated[Path | None, typer.Option(help="A refittable plan to load these weights into.")] = None,
     hardware: Annotated[
@@ -54,7 +54,7 @@ def export_command(
         try:
             least, usual, most = (int(number) for number in batches.split(","))
         except ValueError:
-            raise BadInput(f"--batches {batches!r} found, three numbers such as 1,64,256 expected") from None
+            raise BadInput(f"--batches {batches!r} found, three numbers such as 1,128,256 expected") from None
         product = Product(
             precision, to, target, logits, (least, usual, most), refittable, device, refit, hardware, version_compatible
         )

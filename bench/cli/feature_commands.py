@@ -9,7 +9,7 @@ from .stored_commands import Store, features_app
 from .terminal import InChans, Json, Quiet, Seed, errors, json_text, progress_of, with_view
 
 FEATURES = "Features"
-BACKEND = "onnxruntime, torch, tensorrt or onnxruntime-tensorrt. (default: onnxruntime)"
+BACKEND = "onnxruntime, torch, tensorrt, tensorrt-rtx or onnxruntime-tensorrt. (default: onnxruntime)"
 app = typer.Typer()
 app.add_typer(features_app, name="features", rich_help_panel=FEATURES)
 
@@ -38,6 +38,7 @@ def extract(
         int | None, typer.Option("--batch", "--batch-size", min=1, help="Batch size. (default: searched)")
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads. (default: searched)")] = None,
+    decode_in: Annotated[str, typer.Option(help="threads, or processes: for large GPUs.")] = "threads",
     keep_views: Annotated[bool, typer.Option("--keep-views", help="Store decoded images for later passes.")] = False,
     max_pixels: Annotated[int | None, typer.Option(help="Refuse larger images. (default: 178,956,970)")] = None,
     allow_fallback: Annotated[bool, typer.Option("--allow-fallback", help="Accept another provider.")] = False,
@@ -55,7 +56,7 @@ def extract(
     Example: featune extract resnet50,vit_small_patch16_224 photos/ --out photos.npz
     """
     with errors():
-        from featune.engine.features import Options, check_on_error
+        from featune.engine.features import Options, check_decode_in, check_on_error
         from featune.engine.images import check_decoder, limit_pixels
         from featune.engine.store import check_writable
         from featune.export.commands import RunSettings
@@ -76,7 +77,9 @@ def extract(
             check_decoder(decoder),
             allow_fallback,
         )
-        options = Options(batch, workers, device, check_on_error(on_error), keep_views)
+        options = Options(
+            batch, workers, device, check_on_error(on_error), keep_views, decode_in=check_decode_in(decode_in)
+        )
         chosen = Models(models.split(","), checkpoint, untrained, backend, precision, view)
         found, made = extract_models(chosen, request, how, options, store=store, progress=progress_of(quiet))
         files = exported_to(made, out) if out else {each.key: str(each.file) for each in made}

@@ -164,16 +164,25 @@ def _finish(
     """Write the report, print the table or JSON, and leave with 1 if a cell failed."""
     from featune.engine.store import plain
 
-    from ..report import correlation_lines, estimator_lines, results_table, speed_lines, write_report
+    from ..published import published_rows
+    from ..report import (
+        correlation_lines,
+        estimator_lines,
+        finding_lines,
+        results_table,
+        speed_lines,
+        write_report,
+    )
     from ..results import collect
 
-    results = collect(rows)
+    shown = [*rows, *published_rows(study.published)]
+    results = collect(shown)
     report = write_report(
-        out, study.name, rows, speeds, estimates,
+        out, study.name, shown, speeds, estimates,
         notes=study.notes, source_name=study.source_name, command=command, seed=seed, right=right, results=results,
     )  # fmt: skip
     if as_json:
-        measured = {"rows": plain(rows), "speeds": plain(speeds), "estimates": plain(estimates)}
+        measured = {"rows": plain(shown), "speeds": plain(speeds), "estimates": plain(estimates)}
         print(json_text(measured | {"report": str(report)}))
     else:
         from rich.console import Console
@@ -181,7 +190,10 @@ def _finish(
         console = Console(width=None if sys.stdout.isatty() else 120)
         console.print(results_table(results))
         lines = correlation_lines(results, study.source_name, seed)
-        lines += estimator_lines(results, estimates, speeds, study.source_name, seed)
+        lines += finding_lines(shown, results, speeds, study.source_name, seed, right)
+        lines += estimator_lines(
+            collect(rows) if study.published else results, estimates, speeds, study.source_name, seed
+        )
         for line in [*lines, *speed_lines(speeds)]:
             console.print(line, highlight=False, markup=False)
         console.print(f"report: {report}", highlight=False, markup=False, soft_wrap=True)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .feature_scores import h_score, logme, nleep, transrate
     from .judge import CHANCE, SOURCE, TIME, Judged, judged
-    from .source_scores import leep, nce, softmax
+    from .source_scores import leep, nce
     from .table import ESTIMATORS, estimator
 else:
     from featune.engine.doors import lazy_exports
@@ -25,6 +25,5 @@ __all__ = [
     "logme",
     "nce",
     "nleep",
-    "softmax",
     "transrate",
 ]

@@ -47,13 +47,6 @@ def nce(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     return float((joint * np.log(share)).sum())
 
 
-def softmax(logits: npt.ArrayLike) -> Array:
-    """Probabilities [n, classes] of logits [n, classes], in double precision."""
-    logits = np.asarray(logits, dtype=np.float64)
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
-
-
 # --- What comes in
 
 

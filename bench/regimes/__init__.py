@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .contract import Bench
+    from .contract import Bench, Regime, Scorer, Scores
     from .frozen import FrozenData, stored_features
     from .selection import Goodness, metric_options
     from .settings import ProbeSetting, Setting
@@ -19,7 +19,10 @@ __all__ = [
     "FrozenData",
     "Goodness",
     "ProbeSetting",
+    "Regime",
     "RegimeKind",
+    "Scorer",
+    "Scores",
     "Setting",
     "metric_options",
     "regime_named",

@@ -3,10 +3,17 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .writing import correlation_lines, estimator_lines, results_table, speed_lines, write_report
+    from .writing import (
+        correlation_lines,
+        estimator_lines,
+        finding_lines,
+        results_table,
+        speed_lines,
+        write_report,
+    )
 else:
     from featune.engine.doors import lazy_exports
 
     __getattr__, __dir__ = lazy_exports(__name__)
 
-__all__ = ["correlation_lines", "estimator_lines", "results_table", "speed_lines", "write_report"]
+__all__ = ["correlation_lines", "estimator_lines", "finding_lines", "results_table", "speed_lines", "write_report"]

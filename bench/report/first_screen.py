@@ -1,6 +1,5 @@
 """The report's first words: does transfer follow source accuracy, which model is best, and how sure is that?"""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from ..results import (
     carrier,
     counted,
     gains,
+    is_published,
     joined,
     label,
     ranking,
@@ -25,7 +25,8 @@ from ..results import (
     value_text,
     verdict,
 )
-from ..stats import ERROR, FEWEST_JUDGED
+from ..stats import FEWEST_JUDGED
+from ..stats.slopes import significant_correlation
 from .tables import p_text
 
 WITH = {
@@ -45,7 +46,8 @@ def answer(results: Results, found: Sequence[Transfer], source_name: str, ahead:
     """The page's first words. lead: the answer in a paragraph; trouble: what went
     wrong; regimes: (name, text) each; close: how sure."""
     means = [one for one in found if not one.task]
-    lead = _verdicts(means, source_name) if means else [_no_correlation(results, source_name)]
+    measured = [one for one in means if not is_published(one.regime)]
+    lead = _verdicts(measured, source_name) if measured else [_no_correlation(results, source_name)]
     lead += _regime_comparisons(results)
     regimes = []
     for regime in results.regimes:
@@ -115,18 +117,10 @@ def _verdicts(means: Sequence[Transfer], source_name: str) -> list[str]:
     counts = [len(one.models) for one in means if verdict(one) != "none"]
     if counts and min(counts) < FEW:
         sentences.append(
-            f"With {min(counts)} models only a correlation of about {signed(_least_seen(min(counts)))} or more can be "
-            "told from chance."
+            f"With {min(counts)} models only a correlation of about {signed(significant_correlation(min(counts)))} or "
+            "more can be told from chance."
         )
     return sentences
-
-
-def _least_seen(models: int) -> float:
-    """The correlation that Student's test finds at 0.05, which permutation tests agree with but for chance."""
-    from scipy.stats import t
-
-    quantile = float(t.ppf(1 - ERROR / 2, models - 2))
-    return quantile / math.sqrt(models - 2 + quantile**2)
 
 
 def _no_correlation(results: Results, source_name: str) -> str:

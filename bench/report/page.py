@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from featune.engine.metrics import METRICS
 
 from ..results import Lead, Results, Row, Speed, Transfer, metric_name, printable, row_order, short_label
-from .figures import Figure, key_svg, svg
+from .figures import Figure, key_svg
+from .findings import Finding
 from .first_screen import answer
 from .tables import recipes, task_table, throughput_table, training_table, transfer_table
 
@@ -39,10 +40,12 @@ def page_html(
     speeds: Sequence[Speed],
     results: Results,
     found: Sequence[Transfer],
-    drawn: Sequence[Figure],
+    drawn: Sequence[tuple[Figure, Sequence[str]]],
     scored: Mapping[str, Any] | None = None,
     ahead: Sequence[Lead] = (),
+    looked: Sequence[Finding] = (),
 ) -> str:
+    """The page. drawn: the figures, each with the SVG of its panels."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -56,14 +59,15 @@ def page_html(
             "name": one.name,
             "caption": one.caption,
             "number": at,
-            "panels": [Markup(svg(panel)) for panel in one.panels],
+            "panels": [Markup(panel) for panel in panels],
             "keys": [
                 [(text, Markup(key_svg(colour, shape)) if shape else "") for text, colour, shape in key]
                 for key in one.keys
             ],
         }
-        for at, one in enumerate(drawn, 1)
+        for at, (one, panels) in enumerate(drawn, 1)
     ]
+    trainings, of_trainings = training_table(rows)
     return environment.get_template("report.html.j2").render(
         title=heading.title,
         answer=answer(results, found, heading.source_name, ahead),
@@ -72,7 +76,9 @@ def page_html(
         regimes=[short_label(regime) for regime in results.regimes],
         tables=[task_table(results, task) for task in results.tasks],
         correlations=transfer_table(found, results),
-        trainings=training_table(rows),
+        looked=[one.said for one in looked],
+        trainings=trainings,
+        of_trainings=of_trainings,
         recipes=recipes(rows),
         throughput=throughput_table(speeds),
         busy=[one for one in speeds if one.loaded],
@@ -85,7 +91,7 @@ def page_html(
         splits=_splits(rows),
         scored=scored,
         files=[
-            *("results.csv", "correlations.csv"),
+            *("report.json", "results.csv", "correlations.csv"),
             *(["throughput.csv"] if speeds else []),
             *(["estimates.csv"] if scored else []),
             *(["estimators.csv"] if scored and scored["tables"] else []),
@@ -106,7 +112,7 @@ def _breakable(name: str) -> "Markup":
 
 
 def _how_made(rows: Sequence[Row], results: Results, command: str, seed: int) -> list[tuple[str, str]]:
-    counts = Counter("failed" if row.error is not None else "measured" for row in rows)
+    counts = Counter("failed" if row.error is not None else "measured" for row in rows if row.source == "measured")
     facts = []
     if rows:
         done = f"{counts['measured']} finished, {counts['failed']} failed"

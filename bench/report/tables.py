@@ -25,6 +25,8 @@ from ..results import (
     signed,
 )
 
+MOST_TRAININGS = 400  # lines of the table of how training went
+
 # --- Texts in cells
 
 
@@ -84,8 +86,18 @@ def task_table(results: Results, task: str) -> dict[str, Any]:
     }
 
 
-def training_table(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """How the trained regimes went, and the probes that did not converge: a line for each finished cell."""
+def training_table(rows: Sequence[Row]) -> tuple[list[dict[str, Any]], str]:
+    """How the trained regimes went, and the probes that did not converge: a line for each finished cell.
+
+    Of very many only those with something to know, and a sentence that says so.
+    """
+    found = sorted(outcomes(rows), key=lambda one: (one.row.cell.regime, row_order(one.row)))
+    shown = found if len(found) <= MOST_TRAININGS else [one for one in found if one.faults]
+    said = ""
+    if min(len(shown), MOST_TRAININGS) < len(found):
+        most = f"the first {MOST_TRAININGS} of " if len(shown) > MOST_TRAININGS else ""
+        said = (f"Shown are {most}the {len(shown):,} of {len(found):,} that have something to know; "
+                "results.csv has all.")  # fmt: skip
     return [
         {
             "regime": label(one.row.cell.regime),
@@ -99,8 +111,8 @@ def training_table(rows: Sequence[Row]) -> list[dict[str, Any]]:
             "rate": _rate(one.row),
             "faults": "; ".join(one.faults),
         }
-        for one in sorted(outcomes(rows), key=lambda one: (one.row.cell.regime, row_order(one.row)))
-    ]
+        for one in shown[:MOST_TRAININGS]
+    ], said
 
 
 def _rate(row: Row) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featune.engine.errors import BadInput
-from featune.engine.store import write_text
+from featune.engine.store import write_json, write_text
 
 from ..estimators import judged
 from ..results import (
@@ -22,16 +22,21 @@ from ..results import (
     correlations,
     leads,
     printable,
+    ranking,
     short_label,
 )
 from .estimator_section import estimates_csv, estimators_csv, judged_lines, judgement
-from .figures import report_figures, write_png
+from .figures import draw, report_figures
+from .findings import closer_look, report_json
 from .first_screen import sentence, trouble
 from .page import Heading, page_html
 from .tables import correlations_csv, results_csv, sizes, table_cell, throughput_csv
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+MOST_LINES = 200  # of the terminal's table; of more models and tasks it shows the best
+BEST = 3
 
 
 def write_report(
@@ -48,7 +53,7 @@ def write_report(
     right: Mapping[Cell, Right] | None = None,
     results: Results | None = None,
 ) -> Path:
-    """The path of `report.html`, written under `out` with figures/*.png, results.csv and correlations.csv,
+    """The path of `report.html`, written under `out` with report.json, figures/*.png, results.csv and correlations.csv,
     with throughput.csv of the speeds, and with estimates.csv and estimators.csv of the estimates.
 
     notes: what a reader must know before believing a number. seed: of the drawn orders of models. right: which test
@@ -64,19 +69,49 @@ def write_report(
     drawn = report_figures(results, found, speeds, source_name)
     write_text(out / "results.csv", results_csv(rows))
     write_text(out / "correlations.csv", correlations_csv(found))
-    scored = judged(results, estimates, speeds, seed)
+    measured = [row for row in rows if row.source == "measured"]
+    own = results if len(measured) == len(rows) else collect(measured)  # published models take part in no judgement
+    ahead = leads(results, {} if right is None else right)  # its truth value would read all scores
+    looked = closer_look(results, found, rows, source_name, ahead, right, _rates(speeds))
+    results.kept["looked"] = looked  # the terminal asks for it next
+    scored = judged(own, estimates, speeds, seed)
     _write_or_remove(out / "throughput.csv", throughput_csv(speeds) if speeds else None)
     _write_or_remove(out / "estimates.csv", estimates_csv(estimates) if estimates else None)
     _write_or_remove(out / "estimators.csv", estimators_csv(scored) if scored else None)
     for name in {"transfer", "tasks", "regimes", "throughput"} - {one.name for one in drawn}:
         (out / "figures" / f"{name}.png").unlink(missing_ok=True)
-    for one in drawn:
-        write_png(out / "figures" / f"{one.name}.png", one.panels, one.keys)
+    pictures = [(one, draw(out / "figures" / f"{one.name}.png", one.panels, one.keys)) for one in drawn]
     said = judgement(scored, estimates, source_name)
     heading = Heading(title, notes, source_name, command, seed)
-    page = page_html(heading, rows, speeds, results, found, drawn, said, leads(results, right or {}))
+    page = page_html(heading, rows, speeds, results, found, pictures, said, ahead, looked)
     write_text(out / "report.html", page)
+    write_json(out / "report.json", report_json(title, source_name, found, looked, command))
     return out / "report.html"
+
+
+def _rates(speeds: Sequence[Speed]) -> dict[str, float]:
+    """Images per second of each model, by the way of running that has most of the models."""
+    kinds: dict[tuple[str, ...], dict[str, float]] = {}
+    for one in speeds:
+        kind = (one.backend, one.precision, one.device, str(one.batch), str(one.threads), one.scope)
+        kinds.setdefault(kind, {})[one.model] = one.images_per_second
+    return max((kinds[kind] for kind in sorted(kinds)), key=len, default={})
+
+
+def finding_lines(
+    rows: Sequence[Row],
+    results: Results,
+    speeds: Sequence[Speed] = (),
+    source_name: str = "ImageNet",
+    seed: int = 0,
+    right: Mapping[Cell, Right] | None = None,
+) -> list[str]:
+    """What a closer look finds, a sentence each, for the terminal."""
+    looked = results.kept.get("looked")
+    if looked is None:
+        found, ahead = correlations(results, seed, means_only=True), leads(results, right or {})
+        looked = closer_look(results, found, rows, source_name, ahead, right, _rates(speeds))
+    return [one.said for one in looked]
 
 
 def _write_or_remove(path: Path, text: str | None) -> None:
@@ -122,13 +157,16 @@ def results_table(rows: Results | Sequence[Row]) -> "Table":
     from rich.text import Text
 
     results = rows if isinstance(rows, Results) else collect(rows)
-    table = Table(caption="percent where a metric is a share; in brackets its 95 % interval; best in bold")
+    few = len(results.models) * len(results.tasks) <= MOST_LINES
+    kept = "" if few else f"; of each task the {BEST} best models of every regime: report.html and results.csv have all"
+    table = Table(caption=f"percent where a metric is a share; in brackets its 95 % interval; best in bold{kept}")
     for name in ("task", "n", "model", "source"):
         table.add_column(name, justify="right" if name in ("n", "source") else "left", overflow="fold")
     for regime in results.regimes:
         table.add_column(Text(printable(short_label(regime))), justify="right")
     for task in results.tasks:
-        for at, model in enumerate(results.models):
+        models = results.models if few else _best(results, task)
+        for at, model in enumerate(models):
             known = results.source_top1.get(model)
             cells = [table_cell(results, task, model, regime) for regime in results.regimes]
             table.add_row(
@@ -139,6 +177,12 @@ def results_table(rows: Results | Sequence[Row]) -> "Table":
                 *(Text(cell["value"] + (f" [{cell['interval']}]" if cell["interval"] else "")
                        + (f" {cell['fault']}" if cell["fault"] else ""),
                        style="bold" if cell["best"] else "red" if cell["failed"] else "") for cell in cells),
-                end_section=model == results.models[-1],
+                end_section=model == models[-1],
             )  # fmt: skip
     return table
+
+
+def _best(results: Results, task: str) -> list[str]:
+    """The models that are among the first of any regime, in the order of the table."""
+    first = {model for regime in results.regimes for model in ranking(results, task, regime)[:BEST]}
+    return [model for model in results.models if model in first]

@@ -25,11 +25,13 @@ if TYPE_CHECKING:
         collect,
         complete_block,
         gains,
+        is_published,
         ranking,
         row_order,
         without_holes,
     )
     from .transfer import (
+        WITHOUT_N,
         Transfer,
         Without,
         carrier,
@@ -63,6 +65,7 @@ else:
 __all__ = [
     "FROZEN",
     "SCOPES",
+    "WITHOUT_N",
     "Cell",
     "Entry",
     "Estimate",
@@ -91,6 +94,7 @@ __all__ = [
     "faults",
     "gains",
     "interval_text",
+    "is_published",
     "is_training",
     "joined",
     "label",

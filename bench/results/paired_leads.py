@@ -39,9 +39,9 @@ class Lead:
 
 
 def leads(results: Results, right: Mapping[Cell, Right]) -> list[Lead]:
-    """Of every task and regime with two models or more."""
+    """Of every task and measured regime with two models or more."""
     found = []
-    for regime in results.regimes:
+    for regime in results.measured_regimes:
         for task in results.tasks:
             order = ranking(results, task, regime)
             if len(order) > 1:

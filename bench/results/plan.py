@@ -29,6 +29,7 @@ class Labels:
     source_top1: float | None = None
     source_n: int | None = None
     family: str = ""
+    facts: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Plan:
 
     speeds: (model, key of the file of its throughput). estimates: those that were asked for, without values, or with
     the reason why there is none. folders: (task, the folder that it was prepared in, its digest).
+    published: tables that the report shows beside the study; they are the file's, and not kept.
     """
 
     name: str
@@ -48,15 +50,19 @@ class Plan:
     notes: tuple[str, ...] = ()
     source_name: str = "ImageNet"
     folders: tuple[tuple[str, str, str], ...] = ()
+    published: tuple[str, ...] = ()
 
     def rows(self, out: Path) -> list[Row]:
         """The rows that are there so far, failed ones among them, in the order of the cells, with today's labels."""
-        store = RunStore(out / "runs")
-        return [self.described(row) for cell in self.cells if (row := store.load(cell))]
-
-    def described(self, row: Row) -> Row:
-        """The row with the model's labels as the plan has them: what they say does not touch the number."""
-        return dataclasses.replace(row, **dataclasses.asdict(self.labels.get(row.cell.model, Labels())))
+        store, nothing = RunStore(out / "runs"), Labels()
+        labels = {model: dataclasses.asdict(self.labels.get(model, nothing)) for model in {c.model for c in self.cells}}
+        # The plan's cell in place of the row's, its equal, which has not made its name yet. What the labels say does
+        # not touch the number.
+        return [
+            dataclasses.replace(row, cell=cell, **labels[cell.model])
+            for cell in self.cells
+            if (row := store.load(cell))
+        ]
 
     def known_speeds(self, out: Path) -> list[Speed]:
         found = [read_speed(speed_path(out, key), model) for model, key in self.speeds]

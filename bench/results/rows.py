@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -33,7 +34,7 @@ class Cell:
     seed: int
     inputs: str
 
-    @property
+    @functools.cached_property
     def name(self) -> str:
         """The file that holds its row: `<task>/<model>.<regime>.<digest>.json`, safe for any file system."""
         return f"{as_name(self.task)}/{as_name(self.model)}.{as_name(self.regime)}.{digest(self)}.json"
@@ -46,6 +47,7 @@ class Row:
     value, low, high: fractions (the metric and its 95 % interval), None where the cell failed.
     n: test images. source_top1: the model's accuracy on its source task, a fraction, and source_n the images that
     it was measured on, where known.
+    facts: other numbers of the model that transfer may follow: parameters (1e6), macs (1e9), real, v2 and so on.
     seconds: wall time of the cell. details: what the regime chose and how well it converged.
     environment: versions, device and precision. scores_digest: SHA-256 of the file with the test scores.
     """
@@ -59,6 +61,7 @@ class Row:
     source_top1: float | None = None
     source_n: int | None = None
     family: str = ""
+    facts: Mapping[str, float] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     environment: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -157,15 +160,17 @@ class RunStore:
     def scores(self, row: Row) -> NDArray[np.float32]:
         """The row's test scores [n, classes]; raises BadInput where the file is not the row's."""
         path = self.path(row.cell).with_suffix(".npy")
-        if not path.exists() or file_digest(path) != row.scores_digest:
-            raise BadInput(f"{path} is missing or is not what its row says; remove the row to measure again")
+        if row.scores_digest is None or not path.exists():
+            raise _not_its_scores(path)
+        self.check_scores(row)
         return np.load(path, allow_pickle=False)
 
     def check_scores(self, row: Row) -> None:
         """Raises BadInput where scores lie beside the row that are not those its number was computed from."""
         path = self.path(row.cell).with_suffix(".npy")
-        if row.scores_digest is not None and path.exists():
-            self.scores(row)
+        with contextlib.suppress(FileNotFoundError):
+            if row.scores_digest is not None and file_digest(path) != row.scores_digest:
+                raise _not_its_scores(path)
 
     def rows(self) -> Iterator[Row]:
         """Every row of the folder, in the order of the file names."""
@@ -174,6 +179,10 @@ class RunStore:
             if self.path(row.cell) != path:
                 raise BadInput(f"{path} holds the row of another cell ({row.cell.name}); remove it to measure again")
             yield row
+
+
+def _not_its_scores(path: Path) -> BadInput:
+    return BadInput(f"{path} is missing or is not what its row says; remove the row to measure again")
 
 
 def row_from_json(path: Path) -> Row:

@@ -28,8 +28,9 @@ class Entry:
     """A model on a task in a regime: the mean over its seeds.
 
     value, low, high: means over the seeds that finished; the interval is the test split's, so more seeds do
-    not narrow it. lowest, highest: the seeds' extremes. n: test images. errors: of the seeds that failed. collapsed:
-    seeds that predict one class for all images. faults: what is to be known of the seeds, each once, in words.
+    not narrow it. lowest, highest: the seeds' extremes. n: test images, 0 where not known. errors: of the seeds that
+    failed. collapsed: seeds that predict one class for all images. faults: what is to be known of the
+    seeds, each once, in words.
     """
 
     value: float | None
@@ -53,8 +54,8 @@ class Entry:
 class Results:
     """The rows as one table. models: best source accuracy first, unknown ones last.
 
-    source_n: the images behind each source accuracy; empty unless they are known for all of them. cells: the finished
-    ones behind each entry.
+    source_n: the images behind each source accuracy; empty unless they are known for all of them. facts: by model,
+    other numbers that transfer may follow. cells: the finished ones behind each entry.
     """
 
     models: tuple[str, ...]
@@ -65,7 +66,13 @@ class Results:
     source_top1: Mapping[str, float]
     source_n: Mapping[str, int]
     family: Mapping[str, str]
+    facts: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     cells: Mapping[tuple[str, str, str], tuple[Cell, ...]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def measured_regimes(self) -> tuple[str, ...]:
+        """Those that are no published table's."""
+        return tuple(regime for regime in self.regimes if not is_published(regime))
 
     def value(self, task: str, model: str, regime: str) -> float | None:
         entry = self.entries.get((task, model, regime))
@@ -105,6 +112,10 @@ class Results:
         return tuple(task for task in self.tasks if self.is_fraction(task))
 
 
+def is_published(regime: str) -> bool:
+    return " [" in regime
+
+
 def collect(rows: Iterable[Row]) -> Results:
     """The rows by task, model and regime. A published row's regime carries its source; the two never mix."""
     rows = sorted(rows, key=row_order)
@@ -115,18 +126,22 @@ def collect(rows: Iterable[Row]) -> Results:
     source_top1: dict[str, float] = {}
     source_n: dict[str, int] = {}
     family: dict[str, str] = {}
+    facts: dict[str, Mapping[str, float]] = {}
     metric: dict[str, str] = {}
     for row in rows:
         task = row.cell.task if len(measures[row.cell.task]) == 1 else f"{row.cell.task} ({row.metric})"
         metric[task] = row.metric
         regime = row.cell.regime if row.source == "measured" else f"{row.cell.regime} [{row.source}]"
         cells.setdefault((task, row.cell.model, regime), []).append(row)
+    for row in sorted(rows, key=lambda row: row.source != "measured"):  # what was measured says what its models are
         if row.source_top1 is not None and math.isfinite(row.source_top1):
             known = source_top1.setdefault(row.cell.model, row.source_top1)
             if row.source_n and row.source_top1 == known:
                 source_n.setdefault(row.cell.model, row.source_n)
         if row.family:
             family.setdefault(row.cell.model, row.family)
+        if row.facts:
+            facts.setdefault(row.cell.model, row.facts)
     models = sorted({model for _, model, _ in cells}, key=lambda model: (-source_top1.get(model, -1.0), model))
     order = list(REGIMES)
     regimes = sorted(
@@ -137,7 +152,7 @@ def collect(rows: Iterable[Row]) -> Results:
     tasks = tuple(sorted(metric))
     sizes = source_n if source_n.keys() == source_top1.keys() else {}
     done = {key: tuple(row.cell for row in found if _finished(row)) for key, found in cells.items()}
-    return Results(tuple(models), tasks, tuple(regimes), entries, metric, source_top1, sizes, family, done)
+    return Results(tuple(models), tasks, tuple(regimes), entries, metric, source_top1, sizes, family, facts, done)
 
 
 def _finished(row: Row) -> bool:
@@ -157,7 +172,7 @@ def _entry(rows: Sequence[Row]) -> Entry:
         high=math.fsum(highs) / len(highs) if whole else None,
         lowest=min(values, default=None),
         highest=max(values, default=None),
-        n=max(1, *(row.n for row in done or rows)),
+        n=max(row.n for row in done or rows),
         seeds=len(done),
         errors=errors,
         collapsed=sum(collapsed(row) for row in done),

@@ -18,13 +18,13 @@ SCOPES = {
 def label(regime: str) -> str:
     """What a reader sees for a regime's name."""
     name, _, source = regime.partition(" [")
-    return REGIMES.get(name, name) + (f" [{source}" if source else "")
+    return REGIMES.get(name, name) + (f" [published: {source}" if source else "")
 
 
 def short_label(regime: str) -> str:
     name, _, source = regime.partition(" [")
     short = {"probe": "frozen, probe", "knn": "frozen, kNN", "scratch": "from scratch"}
-    return short.get(name, REGIMES.get(name, name)) + (f" [{source}" if source else "")
+    return short.get(name, REGIMES.get(name, name)) + (f" [published: {source}" if source else "")
 
 
 def metric_name(name: str) -> str:
@@ -44,7 +44,10 @@ def printable(text: object) -> str:
 
     Marks that turn the direction of what follows are shown escaped, or a name could look like another.
     """
-    known = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", "\ufffd", str(text))
+    text = str(text)
+    if text.isascii() and text.isprintable():
+        return text
+    known = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", "\ufffd", text)
     return re.sub(r"[\u200e\u200f\u202a-\u202e\u2066-\u2069]", lambda mark: f"\\u{ord(mark[0]):04x}", known)
 
 
@@ -73,7 +76,8 @@ def value_text(entry: Entry, results: Results, task: str) -> str:
 
 def signed(value: float) -> str:
     """Two decimals, three where two would round to a perfect 1."""
-    return f"{value:.{3 if 0.995 <= abs(value) < 0.9995 else 2}f}".replace("-", "−")
+    text = f"{value:.{3 if 0.995 <= abs(value) < 0.9995 else 2}f}"
+    return "0.00" if text == "-0.00" else text.replace("-", "−")
 
 
 def signed_points(points: float) -> str:

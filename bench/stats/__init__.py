@@ -11,7 +11,7 @@ if TYPE_CHECKING:
         spearman,
         transfer_correlation,
     )
-    from .intervals import Interval, bootstrap, clopper_pearson, wilson
+    from .intervals import Interval, bootstrap, clopper_pearson, draw_weights, tail_of, wilson
     from .over_models import (
         ERROR,
         FEWEST_JUDGED,
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
         judged_together,
         orders,
     )
-    from .paired_tests import across_tasks, mcnemar, paired_difference, permutation_test
+    from .paired_tests import across_tasks, both_right, mcnemar, paired_difference, permutation_test
     from .rank_correlation import FEWEST_RANKED, shuffled_tau, weighted_spearman, weighted_tau
-    from .regression_lines import fit_line
-    from .study_values import interval, log_odds, mean_log_odds, tied
+    from .regression_lines import FEWEST, Line, fit_line, slope_above
+    from .study_values import fractions, interval, log_odds, mean_log_odds, pair, table, tied
 else:
     from featune.engine.doors import lazy_exports
 
@@ -32,15 +32,20 @@ else:
 
 __all__ = [
     "ERROR",
+    "FEWEST",
     "FEWEST_JUDGED",
     "FEWEST_RANKED",
     "Interval",
+    "Line",
     "across_tasks",
     "bootstrap",
+    "both_right",
     "clopper_pearson",
     "correlation_bounds",
     "correlation_interval",
+    "draw_weights",
     "fit_line",
+    "fractions",
     "holm",
     "interval",
     "jackknife_error",
@@ -51,11 +56,15 @@ __all__ = [
     "mcnemar",
     "mean_log_odds",
     "orders",
+    "pair",
     "paired_difference",
     "pearson",
     "permutation_test",
     "shuffled_tau",
+    "slope_above",
     "spearman",
+    "table",
+    "tail_of",
     "tied",
     "transfer_correlation",
     "weighted_spearman",

@@ -150,6 +150,9 @@ def leave_one_family_out(
     if len(families) != len(x):
         raise BadInput(f"families: one per model expected ({len(x)}), {len(families)} found")
     names = np.asarray(families)
+    if len(set(families)) == len(x) > FEWEST and kind != "kendall":  # of which all at once would be m^3 pairs
+        found = _rowwise(kind)(*_without_each(x, y))
+        return dict(zip(map(str, families), found.tolist(), strict=True))
     return {str(left): _correlate(kind, x[names != left], y[names != left]) for left in dict.fromkeys(families)}
 
 
@@ -158,8 +161,8 @@ def _correlation(x: Array, y: Array, tasks: int, *, kind: str, level: float, see
     slope, intercept = least_squares(x[None], y[None])
     r, low, high, p = _correlate(kind, x, y), np.nan, np.nan, np.nan
     if models > FEWEST and not math.isnan(r):
-        rest = np.array([np.delete(np.arange(models), at) for at in range(models)])
-        low, high = correlation_bounds(r, rowwise(x[rest], y[rest]), _variance(kind, r, models), level=level)
+        without = rowwise(*_without_each(x, y))
+        low, high = correlation_bounds(r, without, _variance(kind, r, models), level=level)
     if models >= FEWEST_JUDGED and not math.isnan(r):
         p = _permutation_p(rowwise, x, y, seed)
     return Correlation(
@@ -174,6 +177,13 @@ def _correlation(x: Array, y: Array, tasks: int, *, kind: str, level: float, see
         slope=float(slope[0]),
         intercept=float(intercept[0]),
     )
+
+
+def _without_each(x: Array, y: Array) -> tuple[Array, Array]:
+    """x and y [m] without each of their entries in turn [m, m - 1]."""
+    others, left = np.arange(len(x) - 1), np.arange(len(x))[:, None]
+    rest = others + (others >= left)
+    return x[rest], y[rest]
 
 
 def _variance(kind: str, r: float, models: int) -> float:

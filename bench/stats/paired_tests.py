@@ -44,7 +44,7 @@ def mcnemar(right_a: npt.ArrayLike, right_b: npt.ArrayLike) -> PairedTest:
     """
     from scipy.stats import binom
 
-    a, b = _both_right(right_a, right_b)
+    a, b = both_right(right_a, right_b)
     a_only, b_only = int((a > b).sum()), int((b > a).sum())
     p = min(1.0, 2 * float(binom.cdf(min(a_only, b_only), a_only + b_only, 0.5)))
     return PairedTest(p, float((a - b).mean()), len(a), a_only, b_only, "mcnemar")
@@ -68,7 +68,7 @@ def permutation_test(
     An exchange flips the sign of an image's difference, and images whose differences have the same size flip
     as one binomial count: the sum is drawn exactly without drawing an image.
     """
-    a, b = _both_right(right_a, right_b, shares=True)
+    a, b = both_right(right_a, right_b, shares=True)
     share = np.full(len(a), 1 / len(a)) if classes is None else _class_shares(classes, right_a, right_b)
     differences = (a - b) * share
     sizes, flips = np.unique(tied(abs(differences[differences != 0])), return_counts=True)
@@ -110,7 +110,7 @@ def paired_difference(
 
     right_a, right_b: as in `mcnemar`. Examples with equal differences are drawn as one multinomial count.
     """
-    a, b = _both_right(right_a, right_b)
+    a, b = both_right(right_a, right_b)
     differences, counts = np.unique(a - b, return_counts=True)
     drawn = np.random.default_rng(seed).multinomial(len(a), counts / len(a), size=resamples)
     tail = tail_of(level)
@@ -118,7 +118,7 @@ def paired_difference(
     return Interval(float((a - b).mean()), float(low), float(high), len(a), level, "percentile", resamples)
 
 
-def _both_right(right_a: npt.ArrayLike, right_b: npt.ArrayLike, shares: bool = False) -> tuple[Array, Array]:
+def both_right(right_a: npt.ArrayLike, right_b: npt.ArrayLike, shares: bool = False) -> tuple[Array, Array]:
     a, b = np.asarray(right_a, dtype=np.float64), np.asarray(right_b, dtype=np.float64)
     if a.ndim != 1 or a.shape != b.shape:
         raise BadInput(f"correctness: the same examples expected of both models, {a.shape} and {b.shape} found")

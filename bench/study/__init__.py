@@ -7,7 +7,8 @@ if TYPE_CHECKING:
     from .definition import Study
     from .estimates import known_estimates, run_estimates
     from .executors import Executor, Killed, default_jobs, processes
-    from .measuring import measured, rights
+    from .last_run import known_plan, known_tasks, planned, rights
+    from .measuring import measured
     from .model_speeds import known_speeds
     from .probe_command import (
         BACKEND_OF,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
         source_of,
         study_of,
     )
-    from .running import finished, known_plan, known_tasks, planned, run_whole, save_plan_of
+    from .running import finished, run_whole, save_plan_of
     from .study_file import prepared, read_study
 else:
     from featune.engine.doors import lazy_exports

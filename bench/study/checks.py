@@ -6,37 +6,22 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from featune.engine.errors import BadInput, FeatuneError, Missing, first_line
+from featune.engine.errors import BadInput, FeatuneError, first_line
 from featune.engine.models import ModelSpec, classifier, feature_model, feature_width
-from featune.engine.runners import device_kind, library, require_device
-from featune.export.backends import check_backend
+from featune.export.backends import backend_named
 
 from ..estimators import ESTIMATORS
 from .definition import Study
 from .estimates import require_source_classes
 
 SHOWN = 24  # layers that are listed
-PROVIDERS = {"onnxruntime": "CUDAExecutionProvider", "onnxruntime-tensorrt": "TensorrtExecutionProvider"}
 
 
 def check_place(backend: str, device: str) -> None:
     """Raises BadInput for a backend or device that does not exist, Missing for what this machine lacks of them."""
-    check_backend(backend)
-    kind = device_kind(device)
-    if "tensorrt" in backend and kind != "cuda":
-        raise BadInput(f"backend {backend} runs on a GPU, device {device} found; set device: cuda, or another backend")
-    require_device(device)
-    if "tensorrt" in backend:
-        library()
-    if kind == "cuda" and backend in PROVIDERS:
-        import onnxruntime
-
-        found = onnxruntime.get_available_providers()
-        if PROVIDERS[backend] not in found:
-            raise Missing(
-                f"{PROVIDERS[backend]} is not among ONNX Runtime's providers ({', '.join(found)}); pip install "
-                "onnxruntime-gpu, or choose backend torch"
-            )
+    found = backend_named(backend)
+    found.check(backend, device, "fp32")
+    found.require(device)
 
 
 def check_model(spec: ModelSpec) -> None:

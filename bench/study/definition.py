@@ -21,7 +21,8 @@ class Study:
     """What to measure. regimes: name -> (kind, setting). out: where rows and reports go. cache: features, graphs.
 
     estimators: names from `featune.bench.estimators.ESTIMATORS`, whose values are kept beside the rows. artefact: a
-    file of `featune export` whose features stand for the one model's.
+    file of `featune export` whose features stand for the one model's. facts: by model, other numbers that transfer may
+    follow (`featune.bench.study.axes`). published: tables that the report shows beside the study.
     """
 
     name: str
@@ -38,6 +39,8 @@ class Study:
     notes: tuple[str, ...] = ()
     estimators: tuple[str, ...] = ()
     artefact: str = ""
+    facts: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+    published: tuple[str, ...] = ()
 
     @property
     def runs(self) -> RunStore:

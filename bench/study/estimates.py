@@ -20,12 +20,13 @@ from torch import nn
 from featune.engine.errors import BadInput, FeatuneError
 from featune.engine.features import FeatureKey, FeatureStore
 from featune.engine.images import Labelled, batches
+from featune.engine.metrics import softmax
 from featune.engine.models import ModelSpec, feature_model, source_model, with_channels
 from featune.engine.runners import torch_runner
 from featune.engine.store import digest, write_json
 
 from ..data import Data
-from ..estimators import ESTIMATORS, softmax
+from ..estimators import ESTIMATORS
 from ..features import note_origin
 from ..progress import Progress
 from ..regimes import Bench, stored_features

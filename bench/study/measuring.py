@@ -1,14 +1,15 @@
 """Measure one cell.
 
-`_value` opens the test split for a study's number, after the regime has made its choice. `rights` reads the test labels
-again, for paired tests on scores that were kept; nothing is chosen by them.
+`_value` opens the test split for a study's number, after the regime has made its choice.
 """
 
 import contextlib
-import math
+import functools
+import platform
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,14 @@ from featune.engine.images import Labelled
 from featune.engine.metrics import METRICS
 from featune.engine.models import ModelSpec
 from featune.engine.store import digest, locked, locked_if_free, read_json
-from featune.export.backends import artefact, graph_target
+from featune.export.backends import Asked, backend_named
 from featune.export.commands import SAMPLE, sample_images
 
-from ..regimes import REGIMES, Bench, metric_options
-from ..results import Cell, Right, Row, RunStore, class_facts
+from ..regimes import REGIMES, Bench, Regime, metric_options
+from ..results import Cell, Row, class_facts
 from ..stats import interval
 from ..tasks import Task
 from .definition import Study
-from .provenance import environment
 
 
 def measure(study: Study, cell: Cell, wait: bool = True) -> Row | None:
@@ -76,11 +76,14 @@ def save_failed(study: Study, cell: Cell, message: str, seconds: float = 0.0) ->
     return study.runs.save(Row(cell, task.metric, None, task.counts["test"], error=message, seconds=seconds))
 
 
-def measured(study: Study, cell: Cell) -> tuple[Row, Any]:
-    """(row, test scores [n, classes]) of one cell, with nothing saved; errors are raised."""
+def measured(study: Study, cell: Cell, regime: Regime | None = None) -> tuple[Row, Any]:
+    """(row, test scores [n, classes]) of one cell, with nothing saved; errors are raised.
+
+    regime: in place of the one that the cell names, which then is what it is called.
+    """
     began = time.perf_counter()
     spec, task = study.spec(cell.model), study.task(cell.task)
-    value, interval_, n, scores, details = _value(study, cell, spec, task)
+    value, interval_, n, scores, details = _value(study, cell, spec, task, regime)
     row = Row(
         cell=cell,
         metric=task.metric,
@@ -98,12 +101,14 @@ def measured(study: Study, cell: Cell) -> tuple[Row, Any]:
     return row, scores
 
 
-def _value(study: Study, cell: Cell, spec: ModelSpec, task: Task) -> tuple[float, tuple[float, float], int, Any, Any]:
+def _value(
+    study: Study, cell: Cell, spec: ModelSpec, task: Task, regime: Regime | None
+) -> tuple[float, tuple[float, float], int, Any, Any]:
     kind, setting = study.regimes[cell.regime]
     work = Path(study.out, "work", digest(cell))
     file = Path(study.artefact) if study.artefact else None
     bench = Bench(Path(study.cache), study.backend, study.device, study.threads, work, file)
-    regime = REGIMES[kind].make(bench, setting)
+    regime = regime or REGIMES[kind].make(bench, setting)
     _require_same(task)
     train, val = task.load("train"), task.load("val")
     scorer = regime(spec, task, train, val, cell.seed)
@@ -116,34 +121,6 @@ def _value(study: Study, cell: Cell, spec: ModelSpec, task: Task) -> tuple[float
     facts = class_facts(train.truth(len(task.classes), task.multilabel, masked=True), truth, scores)
     details = {"n_train": len(train), "n_val": len(val), **facts, **scorer.details}
     return value, (low, high), len(test), scores, details
-
-
-def rights(out: Path, tasks: Iterable[Task], rows: Sequence[Row]) -> dict[Cell, Right]:
-    """Which test images each finished cell got right, by the scores that were kept: what paired tests are made of.
-
-    out: the study's output folder. tasks: those whose labels are at hand. Cells without scores or task have
-    none, nor have those of metrics without a right and a wrong. Nothing is chosen by what is read of the test split.
-    """
-    store, known = RunStore(out / "runs"), {task.name: task for task in tasks}
-    found: dict[Cell, Right] = {}
-    truths: dict[str, Any] = {}
-    for row in rows:
-        metric = METRICS.get(row.metric)
-        if row.error or row.scores_digest is None or metric is None or metric.per_example is None:
-            continue
-        task = known.get(row.cell.task)
-        if task is None or task.multilabel:
-            continue
-        with contextlib.suppress(FeatuneError):
-            if task.name not in truths:
-                truths[task.name] = task.load("test").truth(len(task.classes), False)
-            scores = store.scores(row)
-            if len(scores) != len(truths[task.name]):
-                continue
-            # Of other labels than the row was measured on nothing is known.
-            if math.isclose(metric(truths[task.name], scores), row.value or 0.0, abs_tol=1e-9):
-                found[row.cell] = Right(metric.per_example(truths[task.name], scores), truths[task.name])
-    return found
 
 
 def _require_same(task: Task) -> None:
@@ -160,10 +137,9 @@ def _require_same(task: Task) -> None:
 def export_graph(study: Study, pair: tuple[ModelSpec, Task]) -> str | None:
     """Make and check a model's graph before its cells ask for it; the error in words where that fails."""
     spec, task = pair
-    if graph_target(study.backend) is None:
-        return None
     try:
-        artefact(spec, Path(study.cache), _sampler(task.load("train"), spec))
+        sample = _sampler(task.load("train"), spec)
+        backend_named(study.backend).ready(Asked(spec, study.device, Path(study.cache), sample))
         return None
     except FeatuneError as error:
         return str(error)
@@ -178,3 +154,27 @@ def brief(error: str) -> str:
     """What an error says in one line: a message's first, a traceback's last."""
     lines = error.strip().splitlines()
     return lines[-1 if error.startswith("Traceback") else 0]
+
+
+def environment(study: Study) -> dict[str, Any]:
+    """What a number was made with: versions, machine, device, precision."""
+    import torch
+
+    names = ("featune", "torch", "timm", "onnxruntime-gpu", "numpy", "scikit-learn")
+    device = torch.cuda.get_device_name(study.device) if study.device.startswith("cuda") else _processor()
+    return {
+        "versions": {name: version(name) for name in names} | {"python": platform.python_version()},
+        "device": device,
+        "backend": study.backend,
+        "precision": "fp32",
+        "threads": study.threads,
+    }
+
+
+@functools.cache
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

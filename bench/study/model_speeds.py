@@ -19,8 +19,7 @@ from ..throughput import LoadWatch, speed
 from ..throughput import measure as measure_speed
 from .definition import Study
 from .executors import Executor, Killed, in_process
-from .measuring import _sampler, brief
-from .provenance import environment
+from .measuring import _sampler, brief, environment
 
 SPEED_BATCH = 32
 Pair = tuple[ModelSpec, str]  # model, backend

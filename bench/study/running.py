@@ -1,25 +1,19 @@
 """Run a study: every cell that has no row yet is measured, so that a killed study resumes."""
 
-import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
 
-from featune.engine.errors import BadInput, FeatuneError
-from featune.engine.paths import check_name
-from featune.engine.runners import device_kind
 from featune.engine.store import file_digest, remove_stale
 
 from ..progress import Progress
-from ..results import Cell, Labels, Plan, Row, Speed, load_plan, plan_path, save_plan
-from ..tasks import Task, load_task
+from ..results import Cell, Labels, Plan, Row, Speed, plan_path, save_plan
 from .definition import Study
 from .estimates import asked_estimates
 from .executors import Executor, Killed, jobs_of, limit_threads, one_at_a_time
 from .measuring import brief, export_graph, measure, save_failed
 from .model_speeds import speed_keys, speeds
-from .schema import parsed
 
 
 def run(
@@ -149,10 +143,10 @@ def finished(study: Study) -> list[Row]:
 def described(study: Study, row: Row) -> Row:
     """The row with the model's labels as the study now has them: what they say does not touch the number."""
     spec = study.spec(row.cell.model)
-    return dataclasses.replace(row, source_top1=spec.source_top1, source_n=spec.source_n, family=spec.family)
-
-
-# --- What `status` and `report` read
+    facts = study.facts.get(spec.name, {})
+    return dataclasses.replace(
+        row, source_top1=spec.source_top1, source_n=spec.source_n, family=spec.family, facts=facts
+    )
 
 
 def save_plan_of(study: Study, path: Path) -> Plan:
@@ -161,59 +155,16 @@ def save_plan_of(study: Study, path: Path) -> Plan:
         name=study.name,
         file=file_digest(path),
         cells=tuple(study.cells()),
-        labels={spec.name: Labels(spec.source_top1, spec.source_n, spec.family) for spec in study.models},
+        labels={
+            spec.name: Labels(spec.source_top1, spec.source_n, spec.family, study.facts.get(spec.name, {}))
+            for spec in study.models
+        },
         speeds=tuple(speed_keys(study)),
         estimates=tuple(asked_estimates(study)),
         notes=study.notes,
         source_name=study.source_name,
+        published=study.published,
         folders=tuple((task.name, task.folder, task.digest) for task in study.tasks),
     )
     save_plan(plan_path(Path(study.out), path, study.device), plan)
     return plan
-
-
-def known_plan(path: Path, out: Path | None = None, device: str | None = None) -> tuple[Plan, Path, list[str]]:
-    """(the plan that the last run of a study file left, its output folder, remarks). Runs and fetches nothing.
-
-    Where no run left one, the plan has no cells. Raises BadInput where there are rows without one, or the file
-    cannot be read.
-    """
-    read = parsed(path)
-    entry = read.study
-    read.faults.attempt("name", functools.partial(check_name, "the study's name", entry.name))
-    read.faults.refuse()
-    device_kind(device or entry.device)
-    again = f"featune study run {path}{f' --out {out}' if out else ''}{f' --device {device}' if device else ''}"
-    out = out or Path("runs", entry.name)
-    file = plan_path(out, path, device or entry.device)
-    plan = load_plan(file)
-    if plan is None:
-        if any((out / "runs").glob("*/*.json")):
-            raise BadInput(
-                f"{out} has rows, and no {file.name} that says which are this study's on {device or entry.device}; "
-                f"`{again}` writes it, and measures nothing twice"
-            )
-        return Plan(entry.name, "", (), {}), out, []
-    plan = dataclasses.replace(plan, name=entry.name, notes=tuple(entry.notes), source_name=entry.source)
-    if file_digest(path) == plan.file:
-        return plan, out, []
-    said = f"{path} was changed since its last run, whose cells these are; `{again}` takes the change"
-    return plan, out, [said]
-
-
-def known_tasks(plan: Plan) -> list[Task]:
-    """The prepared tasks of a plan whose folders are still there, and still hold the same images and labels."""
-    found = []
-    for name, folder, digest in plan.folders:
-        with contextlib.suppress(FeatuneError):
-            task = load_task(Path(folder))
-            if task.digest == digest:
-                found.append(dataclasses.replace(task, name=name))
-    return found
-
-
-def planned(path: Path) -> int:
-    """How many cells a study file asks for, by counting alone."""
-    read = parsed(path)
-    tasks = sum(given.folds or 1 for _, given in read.tasks)
-    return len(read.models) * tasks * len(read.regimes) * len({*read.study.seeds})

@@ -15,8 +15,11 @@ from featune.export.backends import check_backend
 from ..data import Request, Source, library_of, look, prepare, task_name
 from ..estimators import ESTIMATORS, estimator
 from ..progress import Progress, Silent
+from ..published import published
+from .axes import axis_title, facts_of, with_accuracy
 from .checks import check_estimators, check_model, check_place, check_settings
 from .definition import Study
+from .last_run import published_of
 from .probe_command import metric_meant
 from .schema import ModelEntry, Parsed, TaskEntry, parsed
 
@@ -59,6 +62,9 @@ def read_study(
     faults.attempt("device", lambda: device_kind(device))
     for at, name in enumerate(entry.estimators):
         faults.attempt(f"estimators[{at}]", partial(estimator, name))
+    for at, name in enumerate(entry.published):
+        faults.attempt(f"published[{at}]", partial(published, name, folder))
+    models = [spec and _looked_up(spec, entry.x, said) for spec in models]
     faults.problems += _twice("models", [spec.name for spec in models if spec])
     faults.problems += _twice("tasks", [source.name for source in sources])
     out = out or Path("runs", entry.name)
@@ -77,11 +83,20 @@ def read_study(
         seeds=tuple(dict.fromkeys(entry.seeds)),
         backend=entry.backend,
         device=device,
-        source_name=entry.source,
+        source_name=axis_title(entry.x, entry.source),
         notes=tuple(entry.notes),
         estimators=tuple(dict.fromkeys(entry.estimators)),
+        facts={spec.name: facts_of(spec, entry.x) for spec in models if spec},
+        published=published_of(entry, folder),
     )
     return study, sources
+
+
+def _looked_up(spec: ModelSpec, asked: Sequence[str], said: Progress) -> ModelSpec:
+    spec, what = with_accuracy(spec, asked)
+    if what:
+        said.say(what)
+    return spec
 
 
 def prepared(study: Study, sources: list[Source], progress: Progress | None = None) -> Study:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .bottleneck import Verdict
+    from .decoder_processes import check_decode_in
     from .extraction import Features, Options, check_on_error, extract
     from .files import SUFFIXES, Stored, is_complete, open_stored, remove
     from .store import FeatureKey, FeatureRequest, FeatureStore, views_key
@@ -21,6 +22,7 @@ __all__ = [
     "Options",
     "Stored",
     "Verdict",
+    "check_decode_in",
     "check_on_error",
     "extract",
     "is_complete",

@@ -1,7 +1,8 @@
 """How many images a runner sees at a time, and how many workers there are, found on a pass's first images."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -9,7 +10,8 @@ import torch
 from ..images import Labelled
 from ..machine import processors
 from ..store import digest, read_json, write_json
-from .passes import Chunk, Setting, Squares, Stream, chunks, loaded_together
+from .passes import Chunk, Setting, Stream, chunks, loaded_together
+from .squares import Squares
 
 # Beside the usual one, which another must beat. ONNX Runtime keeps the memory of the largest batch that it has seen,
 # and beyond 8 images none of three models got faster on one thread: larger ones would cost memory for nothing. With
@@ -39,12 +41,11 @@ class Search:
         first = min(stream.start for stream in streams)
         for setting in self._trials(first, len(items), device):
             stop = first + _images(setting, len(items), device)
-            spent, seen = 0.0, 0
+            trial = _Trial(setting, device)
             for chunk in chunks(items, streams, setting, squares, device, first, stop):
-                spent += sum(dataclasses.asdict(chunk.seconds).values())
-                seen += chunk.stop - chunk.start
+                trial.count(chunk)
                 yield chunk
-            self._judge(setting, setting.workers * seen / spent if spent else 0.0)
+            self._judge(setting, trial.rate())
             first = stop
         yield from chunks(items, streams, self.setting, squares, device, first)
 
@@ -71,9 +72,37 @@ class Search:
             self.setting, self._fastest = setting, rate
 
 
+class _Trial:
+    """Images per second of a setting. clock: seconds.
+
+    On a CPU by the workers' own time, which other processes and the reader of the chunks do not lengthen. On a GPU the
+    workers only decode, so by the time between the first chunk and the last.
+    """
+
+    def __init__(self, setting: Setting, device: str, clock: Callable[[], float] = time.perf_counter):
+        self.setting, self.on_cpu, self.clock = setting, torch.device(device).type == "cpu", clock
+        self.spent, self.seen = 0.0, 0
+        self.began: float | None = None
+
+    def count(self, chunk: Chunk) -> None:
+        if self.on_cpu:
+            self.spent += sum(dataclasses.asdict(chunk.seconds).values())
+        elif self.began is None:
+            self.began = self.clock()
+            return
+        else:
+            self.spent = self.clock() - self.began
+        self.seen += chunk.stop - chunk.start
+
+    def rate(self) -> float:
+        return (self.setting.workers if self.on_cpu else 1) * self.seen / self.spent if self.spent else 0.0
+
+
 def _images(setting: Setting, count: int, device: str) -> int:
-    """Of a trial: whole chunks for each worker."""
+    """Of a trial: on a CPU whole chunks for each worker, on a GPU one chunk more than it is timed over."""
     chunk = loaded_together(setting, count, device)
+    if torch.device(device).type != "cpu":
+        return chunk * (ROUNDS + 1)
     return setting.workers * chunk * max(CHUNKS, ROUNDS * setting.batch // chunk)
 
 

@@ -3,7 +3,8 @@
 import dataclasses
 from typing import Any
 
-from .passes import Seconds, Setting
+from .passes import Setting
+from .squares import Seconds
 
 PREPARING = ("read", "decode", "resize")  # what an image costs before a model sees it; done by the workers
 ADVICE = {

@@ -17,8 +17,10 @@ from ..machine import processors
 from ..models import ModelSpec, View, feature_model, spec_from_string, with_channels
 from ..runners import BatchLimit, Runner, device_kind, torch_runner
 from .bottleneck import Verdict
+from .decoder_processes import DecodeIn, check_decode_in, decoding
 from .files import Rows
-from .passes import NOT_FINITE, Seconds, Setting, Stream, chunks, decoded_squares
+from .passes import NOT_FINITE, Setting, Stream, chunks
+from .squares import Seconds
 
 Progress = Callable[[int, int], None]  # images done, images in all
 OnError = Literal["stop", "skip"]
@@ -35,6 +37,7 @@ def check_on_error(name: str) -> OnError:
 class Options:
     """How a pass works; none of it changes a row beyond rounding.
 
+    decode_in: "threads" of this process, or "processes", where so many threads decode that Python's lock holds them up.
     batch, workers: None for a short measured search where there are many images, else the usual ones. on_error:
     "stop" raises at the end of the pass, with every bad file listed and no file complete; "skip" leaves those
     images out and records them. keep_views: also store the decoded uint8 views, from which later passes need not
@@ -47,9 +50,11 @@ class Options:
     on_error: OnError = "stop"
     keep_views: bool = False
     save_seconds: float = 5.0
+    decode_in: DecodeIn = "threads"
 
     def __post_init__(self) -> None:
         check_on_error(self.on_error)
+        check_decode_in(self.decode_in)
         device_kind(self.device)
 
     def setting(self) -> Setting:
@@ -107,7 +112,8 @@ def extract(
         stream = Stream(view, BatchLimit(runner, account.note))
         parts: list[Rows] = []
         bad: list[tuple[int, str]] = []
-        for chunk in chunks(items, [stream], account.setting, decoded_squares(items, decoder), options.device):
+        squares = stack.enter_context(decoding(items, decoder, options.decode_in, account.setting.workers))
+        for chunk in chunks(items, [stream], account.setting, squares, options.device):
             account.count(chunk.stop - chunk.start, chunk.seconds)
             rows, without = chunk.finite(0, 0)
             parts.append(rows)

@@ -13,41 +13,26 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import BadImages
-from ..images import Decoder, Labelled, Pixels, eval_view, fast_view, image_of, pixels_of, read_bytes
+from ..images import Labelled
 from ..models import View
 from ..runners import Runner
+from .squares import Seconds, Squares, squares_of_run
 
 Rows = NDArray[Any]
 T = TypeVar("T")
 # Images that a worker on a CPU decodes before it runs the models. A vision transformer sees 2 at a time; its pass is
 # 3 % faster by 8 and 5 % by 16. A small network's is another 2 to 7 % faster by 32, and no more by 64.
 TOGETHER = 32
+PINNED_BYTES = 1 << 30  # of decoded batches that wait for a GPU; the kernel cannot page them out
 # Why an image has no row though it could be read. The file is in order, so it is not tried again.
 NOT_FINITE = "the model gives NaN or infinity for it"
-
-
-@dataclasses.dataclass
-class Seconds:
-    """Where the workers' time went, summed over them: they work side by side, so this is more than `wall`."""
-
-    read: float = 0.0
-    decode: float = 0.0
-    resize: float = 0.0
-    copy: float = 0.0
-    compute: float = 0.0
-    write: float = 0.0
-
-    def add(self, other: "Seconds") -> None:
-        for field in dataclasses.fields(self):
-            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,39 +80,6 @@ class Chunk:
         return rows[good], sorted([*bad, *((int(index), NOT_FINITE) for index in indices[~good])])
 
 
-class Squares(Protocol):
-    """Gives image i in each of the views, uint8 [channels, side, side]. Raises BadImages."""
-
-    def __call__(self, index: int, views: Sequence[View], seconds: Seconds, /) -> list[Pixels]: ...
-
-
-def decoded_squares(items: Labelled, decoder: Decoder) -> Squares:
-    """Views made of the files, each of which is read and decoded once."""
-
-    def squares(index: int, views: Sequence[View], seconds: Seconds, /) -> list[Pixels]:
-        path = items.file(index)
-        began = time.perf_counter()
-        data = read_bytes(path)
-        was_read = time.perf_counter()
-        image = image_of(data, path, items.channels)
-        was_decoded = time.perf_counter()
-        pixels = None
-        found = []
-        for view in views:
-            fast = fast_view(view) if decoder == "fast" else None
-            if fast is None:
-                found.append(eval_view(view)(image))
-            else:
-                pixels = pixels_of(image) if pixels is None else pixels
-                found.append(fast(pixels))
-        seconds.read += was_read - began
-        seconds.decode += was_decoded - was_read
-        seconds.resize += time.perf_counter() - was_decoded
-        return found
-
-    return squares
-
-
 def chunks(
     items: Labelled,
     streams: Sequence[Stream],
@@ -148,8 +100,9 @@ def chunks(
     if torch.device(device).type == "cpu":
         yield from _in_order(lambda start: _run_on_cpu(load(start), streams, setting.batch), starts, setting.workers)
     else:
+        ahead = _pinned_ahead(streams, step, setting.workers)
         yield from _run_on_gpu(
-            _in_order(lambda start: load(start, pinned=True), starts, setting.workers), streams, device
+            _in_order(lambda start: load(start, pinned=True), starts, setting.workers, ahead), streams, device
         )
 
 
@@ -195,19 +148,9 @@ def _loaded(
     }
     seconds = Seconds()
     places = {view: held.numpy() for view, held in images.items()}
-    kept: list[int] = []
-    bad: list[tuple[int, str]] = []
-    for index in range(start, stop):
-        try:
-            found = squares(index, views, seconds)
-        except BadImages as error:
-            bad.extend((index, reason) for _, reason in error.problems)
-            continue
-        for view, pixels in zip(views, found, strict=True):
-            places[view][len(kept)] = pixels
-        kept.append(index)
+    kept, bad = squares_of_run(squares, start, stop, places, seconds)
     images = {view: held[: len(kept)] for view, held in images.items()}
-    return _Loaded(start, stop, images, np.array(kept, dtype=np.int64), tuple(bad), seconds)
+    return _Loaded(start, stop, images, kept, bad, seconds)
 
 
 def _run_on_cpu(loaded: _Loaded, streams: Sequence[Stream], batch: int) -> Chunk:
@@ -265,14 +208,23 @@ def _mark(stream: torch.cuda.Stream) -> torch.cuda.Event:
     return event
 
 
-def _in_order(function: Callable[[int], T], starts: Sequence[int], workers: int) -> Iterator[T]:
-    """function(start) of each, in order, by threads that are at most two calls each ahead of the reader."""
+def _pinned_ahead(streams: Sequence[Stream], batch: int, workers: int) -> int:
+    """Batches that may be decoded ahead: two for each worker, and no more than `PINNED_BYTES` of them, but two."""
+    views = {stream.view for stream in streams}
+    size = batch * sum(view.channels * view.side * view.side for view in views)
+    return max(2, min(2 * workers, PINNED_BYTES // size))
+
+
+def _in_order(
+    function: Callable[[int], T], starts: Sequence[int], workers: int, most: int | None = None
+) -> Iterator[T]:
+    """function(start) of each, in order, by threads that are at most `most` calls ahead of the reader, or two each."""
     ahead: collections.deque[Future[T]] = collections.deque()
     waiting = iter(starts)
     # One thread per operator: the workers are the parallelism.
     with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         try:
-            for start in itertools.islice(waiting, 2 * workers):
+            for start in itertools.islice(waiting, most or 2 * workers):
                 ahead.append(pool.submit(function, start))
             while ahead:
                 yield ahead.popleft().result()

@@ -19,9 +19,11 @@ from ..models import View
 from ..runners import BatchLimit, Runner
 from ..store import digest, locked, plain
 from .batch_search import Search, setting_file
+from .decoder_processes import decoding
 from .extraction import DEFAULT, Account, Features, Options, Progress, check_complete
 from .files import Part, Rows, Stored, open_stored
-from .passes import NOT_FINITE, Seconds, Squares, Stream, decoded_squares
+from .passes import NOT_FINITE, Stream
+from .squares import Seconds, Squares
 
 Open = Callable[[int], AbstractContextManager[Runner]]  # threads of one call -> the runner
 
@@ -189,7 +191,13 @@ class FeatureStore:
                 for each, part in zip(absent, parts, strict=True)
             ]
             stored = self._stored_views(items, [each.key for each in absent])
-            squares = stored_squares(items, stored) if stored else decoded_squares(items, absent[0].key.decoder)
+            squares = (
+                stored_squares(items, stored)
+                if stored
+                else stack.enter_context(
+                    decoding(items, absent[0].key.decoder, options.decode_in, account.setting.workers)
+                )
+            )
             search = Search(options.setting(), self._remembered(absent, options))
             for chunk in search.chunks(items, streams, squares, options.device):
                 account.setting = search.setting

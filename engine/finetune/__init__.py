@@ -1,14 +1,40 @@
-"""Full fine-tuning: the Recipe, the training loop, the search for a learning rate."""
+"""Full fine-tuning: the Recipe, the training loop, the search for a learning rate, a bad step repeated."""
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .loop import Progress, Run, predict, train
-    from .rate_search import Finetuned, TrainVal, finetune
-    from .recipe import Recipe
+    from ..recipe import Recipe, layers_of, recipe_of
+    from .decoded import Decoded
+    from .health import Diverged
+    from .loop import Log, Progress, Run, Trained, predict, train
+    from .processes import joined
+    from .rate_search import Finetuned, TrainVal, Validation, finetune, fit_once
+    from .replaying import Replayed, replay
+    from .starts import sized
 else:
     from ..doors import lazy_exports
 
     __getattr__, __dir__ = lazy_exports(__name__)
 
-__all__ = ["Finetuned", "Progress", "Recipe", "Run", "TrainVal", "finetune", "predict", "train"]
+__all__ = [
+    "Decoded",
+    "Diverged",
+    "Finetuned",
+    "Log",
+    "Progress",
+    "Recipe",
+    "Replayed",
+    "Run",
+    "TrainVal",
+    "Trained",
+    "Validation",
+    "finetune",
+    "fit_once",
+    "joined",
+    "layers_of",
+    "predict",
+    "recipe_of",
+    "replay",
+    "sized",
+    "train",
+]

@@ -1,30 +1,41 @@
 """The one training loop, in the order things happen; it resumes to the bit."""
 
 import dataclasses
-import math
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor, nn
 
-from ..errors import FeatuneError
-from ..images import Labelled, Pixels, batches, read_image, train_view
-from ..models import View
-from ..store import written_whole
-from .recipe import OPTIMIZERS, Recipe
+from ..errors import BadInput
+from ..images import Labelled
+from ..models import ModelSpec, View, feature_width
+from ..recipe import (
+    Objective,
+    Recipe,
+    mixed,
+    mixes,
+    objective,
+    optimizer_of,
+    parameter_groups,
+    parts_of,
+    rate_share,
+    set_learning,
+    set_norm_momentum,
+)
+from ..store import digest, plain
+from . import checkpoints, processes
+from .checkpoints import State
+from .decoded import Decoded, Steps, eval_batches
+from .health import Diverged, Health, Wrong, check_start, fitting_parts
+from .watch import Clock, finishing_steps
 
 Progress = Callable[[int, int], None]  # steps done, steps in all
-DECODED_BYTES = 2 << 30
-
-
-class Diverged(FeatuneError):
-    """The loss or the scores left the finite numbers."""
+Evaluation = Callable[[nn.Module], Mapping[str, float]]  # a model in eval mode to values by their names
+Log = Callable[[Mapping[str, Any]], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +43,10 @@ class Run:
     """Where and how a training runs, which its weights do not depend on but for the device's arithmetic.
 
     work: a folder for the checkpoint `<name>.pt`, from which a killed training resumes; written every `save_seconds`.
+    decoded: images that several trainings share. until: a step at which to stop, saved, for a later call to go on.
+    evaluate: called after each epoch with the model, or the average of its weights. log: called with each step's
+    step, epoch, rate, loss and norm (of the gradient), and with each evaluation's step, epoch and values.
+    spec: of the model, for `replay` of a step that went wrong.
     """
 
     device: str = "cpu"
@@ -39,10 +54,25 @@ class Run:
     name: str = "model"
     save_seconds: float = 30.0
     progress: Progress | None = None
+    decoded: Decoded | None = None
+    until: int | None = None
+    evaluate: Evaluation | None = None
+    log: Log | None = None
+    spec: ModelSpec | None = None
 
     @property
     def checkpoint(self) -> Path | None:
         return self.work / f"{self.name}.pt" if self.work else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """The model, in eval mode. steps: made so far, of `total`. details: seconds, images_per_second, headspace, ..."""
+
+    model: nn.Module
+    steps: int
+    total: int
+    details: Mapping[str, Any]
 
 
 HERE = Run()
@@ -50,154 +80,191 @@ HERE = Run()
 
 def train(
     model: nn.Module, items: Labelled, truth: Tensor, view: View, recipe: Recipe, seed: int, run: Run = HERE
-) -> nn.Module:
+) -> Trained:
     """The one training loop, at the first of the recipe's learning rates.
 
-    model: uint8 images to logits; it is trained in place and returned in eval mode. truth: int64 [n], or [n, classes]
-    where several classes may hold, with -1 for unknown; such a pair has no part in the loss. Order, crops
-    and flips depend on (seed, epoch, index) only, and a checkpoint keeps the rest of the state, so that a killed and
-    resumed training gives the same weights as an uninterrupted one.
+    model: uint8 images to logits, its last child the head; it is trained in place. truth: int64 [n], or [n, classes]
+    where several classes may hold, with -1 for unknown; such a pair has no part in the loss. Order, crops, flips and
+    mixtures depend on (seed, epoch or step, index) only, and a checkpoint keeps the rest of the state, so that a killed
+    and resumed training gives the same weights as an uninterrupted one. SIGINT finishes the step, saves and is raised.
+    Raises Diverged where loss or gradient leave the finite numbers; with `run.work` a folder then holds the step.
     """
-    device, checkpoint, rate = run.device, run.checkpoint, recipe.learning_rates[0]
-    model = model.to(device).train()
-    optimizer = OPTIMIZERS[recipe.optimizer](_groups(model, recipe), recipe)
-    loss_of = _loss(truth, recipe)
-    total, per_epoch = recipe.total_steps(len(items)), recipe.steps_per_epoch(len(items))
-    targets = truth.to(device)
-    torch.manual_seed(seed)  # dropout and stochastic depth
-    step = _restore(checkpoint, model, optimizer) if checkpoint else 0
-    decoded = _Decoded(items)
-    saved = time.monotonic()
+    learns = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    try:
+        return _train(model, items, truth, view, recipe, seed, run)
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise BadInput(
+            "one image in a batch found, two expected by batch norm, which learns statistics of batches; choose a "
+            "larger batch, less accumulation, or batch_norm: frozen"
+        ) from error
+    except Wrong as wrong:  # found some steps late, on a GPU: again from the last checkpoint, and look at each step
+        if run.checkpoint is None or not run.checkpoint.exists():
+            raise Diverged(wrong.said) from None
+        model.load_state_dict((checkpoints.read(run.checkpoint) or {})["model"])
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(learns[name])
+        return _train(model, items, truth, view, recipe, seed, run, look_every=1)
 
-    while step < total:
-        epoch, position = divmod(step, per_epoch)
-        order = np.random.default_rng((seed, epoch)).permutation(len(items))
-        for chosen, images in _augmented(decoded, order, view, recipe, (seed, epoch), position, per_epoch):
-            _set_rate(optimizer, rate * schedule(step / total, recipe.warmup))
-            with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.amp):
-                logits = model(images.to(device, non_blocking=True))
-            loss = loss_of(logits.float(), targets[chosen])
-            if not math.isfinite(loss.item()):
-                raise Diverged(f"the loss is {loss.item()} at step {step} with learning rate {rate:g}; lower it")
+
+def _train(
+    model: nn.Module, items: Labelled, truth: Tensor, view: View, recipe: Recipe, seed: int, run: Run,
+    look_every: int | None = None,
+) -> Trained:  # fmt: skip
+    # The device, the data, the loss.
+    device, (rank, world) = torch.device(run.device), processes.place()
+    size = min(recipe.batch, len(items)) // (2 if mixes(recipe) else 1) * (2 if mixes(recipe) else 1)
+    model = model.to(device)
+    if recipe.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    classes = feature_width(model, view.side, view.channels)
+    check_start(model, truth, classes, size, recipe)
+    steps = Steps(
+        items, view, recipe, seed, run.decoded or Decoded(), size, (rank, world), pinned=device.type == "cuda"
+    )
+    total = recipe.total_steps(len(items))
+    last = min(total, run.until) if run.until is not None else total
+    targets = truth.to(device)
+    aim = objective(recipe, targets, classes)
+
+    # What learns, by which optimizer, and where an earlier process left it.
+    parts = parts_of(model, recipe, torch.zeros(1, view.channels, view.side, view.side, dtype=torch.uint8).to(device))
+    set_norm_momentum(model, recipe, steps.per_epoch)
+    set_learning(model, parts.learning, recipe)
+    optimizer = optimizer_of(parameter_groups(model, parts, recipe), recipe, device)
+    scaler = torch.amp.GradScaler(device.type, enabled=recipe.amp and recipe.amp_dtype == "float16")
+    average = _average(model, recipe)
+    key = digest(plain([recipe, seed, items.paths, items.labels, view, classes]))
+    state = State(key, model, optimizer, scaler, average and average.module, parts=recipe.accumulation)
+    torch.manual_seed(seed)  # dropout and stochastic depth
+    if not (run.checkpoint and checkpoints.restore(run.checkpoint, state)) and device.type == "cuda":
+        state.parts = fitting_parts(model, view, size // world, recipe, device)
+        _save(run, state)
+    head_alone = round(recipe.head_first * total)
+    health = Health(device, run, recipe, seed, classes, aim, look_every)
+    compiled = torch.compile(model) if recipe.compile else model
+    learning: list[nn.Parameter] = []
+    clock = Clock()
+
+    with finishing_steps() as interrupted:
+        for images in clock.watching(steps.images(state.step, last)):
+            step = state.step
+            if not learning or step == head_alone:
+                set_learning(model, parts.first if step < head_alone else parts.learning, recipe)
+                learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+                forward = processes.shared(compiled)
+
+            # Rate and data.
+            rate = recipe.learning_rates[0] * rate_share(recipe, step, total, steps.per_epoch)
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["lr_scale"]
+            chosen = steps.indices(step)
+            target = targets[torch.from_numpy(chosen).to(device)]
+            images = images.to(device, non_blocking=True)
+            if mixes(recipe):
+                draw = (seed, step, rank) if world > 1 else (seed, step)
+                images, target = mixed(images, target, classes, recipe, draw)
+            if recipe.channels_last:
+                images = images.contiguous(memory_format=torch.channels_last)
+            health.before(step, images, target)
+
+            # Forward and backward, then the step.
+            loss = backward(forward, images, target, aim, scaler, recipe, state.parts)
+            scaler.unscale_(optimizer)
+            norm = torch.nn.utils.get_total_norm([p.grad for p in learning if p.grad is not None])
+            if recipe.clip_norm is not None:
+                torch.nn.utils.clip_grads_with_norm_(learning, recipe.clip_norm, norm)
+            health.after(step, step // steps.per_epoch, rate, loss, norm, state, items, chosen)
+            scaler.step(optimizer)
+            scaler.update()
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            step += 1
+            state.step = step + 1
+            if average:
+                average.update(model, step=state.step)
+
+            # What others want to know, and what a kill must not take.
             if run.progress:
-                run.progress(step, total)
-            if checkpoint and time.monotonic() - saved > run.save_seconds:
-                _save(checkpoint, model, optimizer, step)
-                saved = time.monotonic()
-            if step == total:
-                break
-    if checkpoint:
-        _save(checkpoint, model, optimizer, step)
-    return model.eval()
+                run.progress(state.step, total)
+            ends_epoch = state.step % steps.per_epoch == 0 or state.step == total
+            if run.evaluate and ends_epoch:
+                with clock.stopped():
+                    health.look()
+                    _evaluate(run, average.module if average else model, state.step, step // steps.per_epoch)
+                    set_learning(model, parts.first if step + 1 < head_alone else parts.learning, recipe)
+            stop = processes.any_of(interrupted())
+            if stop or (run.checkpoint and clock.since_save() > run.save_seconds):
+                with clock.stopped():
+                    health.look()
+                    _save(run, state)
+                clock.saved()
+            if stop:
+                raise KeyboardInterrupt
+    health.look()
+    _save(run, state)
+    if average:
+        model.load_state_dict(average.module.state_dict())
+    details = {**clock.account(size), "accumulation": state.parts, **health.account()}
+    return Trained(model.eval(), state.step, total, details)
+
+
+def backward(
+    forward: nn.Module, images: Tensor, target: Tensor, aim: Objective, scaler: torch.amp.GradScaler, recipe: Recipe,
+    parts: int,
+) -> Tensor:  # fmt: skip
+    """The step's loss, a mean over the images of all parts and processes; gradients are added to the parameters."""
+    world = processes.place()[1]
+    pieces = list(zip(images.chunk(parts), target.chunk(parts), strict=True))
+    whole = processes.summed(aim.weight(target)) if len(pieces) * world > 1 else None
+    loss = torch.zeros((), device=images.device)
+    for number, (piece, labels) in enumerate(pieces):
+        with processes.quiet(forward, last=number == len(pieces) - 1):
+            with torch.autocast(images.device.type, getattr(torch, recipe.amp_dtype), enabled=recipe.amp):
+                logits = forward(piece)
+            mean = aim.mean(logits.float(), labels)
+            if whole is not None:  # this part's share of the step; processes' gradients are averaged
+                mean = mean * (aim.weight(labels) / whole.clamp(min=1e-12))
+            scaler.scale(mean * world if world > 1 else mean).backward()
+        loss = loss + mean.detach()
+    return processes.summed(loss)
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, items: Labelled, view: View, device: str = "cpu", batch: int = 64) -> NDArray[np.float32]:
-    """The model's scores on the items' eval views, float32 [n, classes], in order.
+def predict(
+    model: nn.Module, items: Labelled, view: View, device: str = "cpu", batch: int = 64, decoded: Decoded | None = None
+) -> NDArray[np.float32]:
+    """The model's scores on the items' eval views, float32 [n, classes], in order; each image once.
 
     Raises Diverged where they are not finite.
     """
     model.eval()
-    scores = np.concatenate([model(images.to(device)).float().cpu().numpy() for images in batches(items, view, batch)])
+    rank, world = processes.place()
+    own = items.take(range(rank, len(items), world)) if world > 1 else items
+    rows = [model(images.to(device)).float().cpu() for images in eval_batches(own, view, batch, decoded)]
+    scores: NDArray[np.float32] = processes.gathered(torch.cat(rows), len(items)).numpy()
     if not np.isfinite(scores).all():
         raise Diverged("the trained model's scores are not finite; its learning rate diverged, lower it")
     return scores
 
 
-def schedule(done: float, warmup: float) -> float:
-    """The learning rate's share of its peak after a share `done` of the steps: a linear rise, then a cosine."""
-    if done < warmup:
-        return (done + 1e-3) / (warmup + 1e-3)
-    return 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
+def _average(model: nn.Module, recipe: Recipe) -> Any:
+    if recipe.ema is None:
+        return None
+    from timm.utils import ModelEmaV3
+
+    return ModelEmaV3(model, decay=recipe.ema, use_warmup=recipe.ema_warmup)
 
 
-class _Decoded:
-    """Decoded images of the items, kept in memory up to a limit, so that epochs after the first need no files."""
-
-    def __init__(self, items: Labelled, limit: int = DECODED_BYTES):
-        self.items, self.room = items, limit
-        self.kept: dict[int, Image.Image] = {}
-
-    def __getitem__(self, index: int) -> Image.Image:
-        image = self.kept.get(index)
-        if image is None:
-            image = read_image(self.items.file(index), self.items.channels)
-            size = image.width * image.height * self.items.channels
-            if size <= self.room:
-                self.room -= size
-                self.kept[index] = image
-        return image
+def _evaluate(run: Run, model: nn.Module, step: int, epoch: int) -> None:
+    """Draws nothing from the training's random numbers."""
+    assert run.evaluate is not None
+    with torch.random.fork_rng():
+        values = run.evaluate(model.eval())
+    if run.log:
+        run.log({"step": step, "epoch": epoch, **values})
 
 
-def _augmented(
-    decoded: _Decoded,
-    order: NDArray[np.int64],
-    view: View,
-    recipe: Recipe,
-    epoch_seed: tuple[int, int],
-    position: int,
-    per_epoch: int,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """(indices [b], uint8 images [b, channels, side, side]) of one epoch's batches from number `position` on."""
-    order = order[: per_epoch * recipe.batch]
-
-    def make(place: int) -> Pixels:
-        index = int(order[place])
-        rng = np.random.default_rng((*epoch_seed, index))
-        return train_view(decoded[index], view, recipe.augmentation, rng)
-
-    start = position * recipe.batch
-    images = batches(decoded.items.take(order.tolist()), view, recipe.batch, start=start, make=make)
-    for batch in images:
-        yield torch.from_numpy(order[start : start + len(batch)]), batch
-        start += len(batch)
-
-
-def _groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Weight decay on matrices and kernels, none on biases and norms, as timm and Kornblith's re-implementations do."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    decayed: Sequence[Tensor] = [parameter for parameter in trained if parameter.ndim > 1]
-    plain: Sequence[Tensor] = [parameter for parameter in trained if parameter.ndim <= 1]
-    return [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-
-
-def _loss(truth: Tensor, recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
-    if truth.ndim == 2:
-        return binary_loss
-    return lambda logits, target: nn.functional.cross_entropy(logits, target, label_smoothing=recipe.label_smoothing)
-
-
-def binary_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean binary cross-entropy of the pairs [b, k] of which the truth is known, not -1; 0 where there is none."""
-    known = target >= 0
-    losses = nn.functional.binary_cross_entropy_with_logits(logits, target.float().clamp(min=0), reduction="none")
-    return (losses * known).sum() / known.sum().clamp(min=1)
-
-
-def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-
-
-def _save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
-    state = {
-        "model": model.state_dict(), "optimizer": optimizer.state_dict(),
-        "step": step, "rng": torch.get_rng_state(), "cuda_rng": torch.cuda.get_rng_state_all(),
-    }  # fmt: skip
-    with written_whole(path) as temporary:
-        torch.save(state, temporary)
-
-
-def _restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    if not path.exists():
-        return 0
-    state = torch.load(path, weights_only=True)
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    torch.set_rng_state(state["rng"])
-    torch.cuda.set_rng_state_all(state["cuda_rng"])
-    return int(state["step"])
+def _save(run: Run, state: State) -> None:
+    """By one process; the others' state is the same."""
+    if run.checkpoint and processes.place()[0] == 0:
+        checkpoints.save(run.checkpoint, state)

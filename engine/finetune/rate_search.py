@@ -10,11 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..errors import BadInput
 from ..images import Labelled
-from ..models import ModelSpec, View, fresh_classifier, with_channels
+from ..models import ModelSpec, View, with_channels
+from ..recipe import Recipe
 from ..store import plain
-from .loop import HERE, Diverged, Run, predict, train
-from .recipe import Recipe
+from .decoded import Decoded
+from .health import Diverged
+from .loop import HERE, Run, Trained, predict, train
+from .starts import fresh, sized, start_head
 
 TRAIN_SAMPLE = 1000  # training images on which a trained model is looked at, drawn evenly
 Validation = Callable[[NDArray[np.float32]], float]  # scores [n_val, classes] -> a value, more is better
@@ -36,12 +40,16 @@ class TrainVal:
 
 @dataclasses.dataclass(frozen=True)
 class Finetuned:
-    """A trained classifier. Called with items it gives their class scores, float32 [n, classes]."""
+    """A trained classifier. Called with items it gives their class scores, float32 [n, classes].
+
+    spec: what it was trained from, at the side that it was trained at.
+    """
 
     model: nn.Module
     view: View
     details: Mapping[str, Any]
     device: str = "cpu"
+    spec: ModelSpec | None = None
 
     def __call__(self, items: Labelled) -> NDArray[np.float32]:
         return predict(self.model, items, self.view, self.device)
@@ -62,23 +70,29 @@ def finetune(
     validation: the value of scores on `data.val`. try_all: try a single rate on val too, for a validation that
     chooses something else. Raises FeatuneError where every rate diverges.
     """
-    spec = with_channels(spec, data.train.channels)
+    spec = sized(with_channels(spec, data.train.channels), recipe)
     rates, tried = recipe.learning_rates, {}
+    choosing = len(rates) > 1 or try_all
+    if (choosing or recipe.start == "probe") and not len(data.val):
+        raise BadInput(
+            "no validation images found, some expected to choose by; give a val split, or one learning rate and "
+            "start: zero"
+        )
+    run = dataclasses.replace(run, spec=run.spec or spec, decoded=run.decoded or Decoded())
 
-    def fit(items: Labelled, rate: float, name: str) -> nn.Module:
-        model = fresh_classifier(spec, data.classes, seed)
+    def fit(items: Labelled, rate: float, name: str) -> Trained:
         at_rate = dataclasses.replace(recipe, learning_rates=(rate,))
-        return train(model, items, data.truth(items), spec.view, at_rate, seed, dataclasses.replace(run, name=name))
+        return fit_once(spec, data, items, validation, at_rate, seed, dataclasses.replace(run, name=name))
 
-    if len(rates) > 1 or try_all:
+    if choosing:
         for rate in rates:
             with contextlib.suppress(Diverged):
-                model = fit(data.train, rate, f"lr{rate:g}")
-                tried[rate] = validation(predict(model, data.val, spec.view, run.device))
+                model = fit(data.train, rate, f"lr{rate:g}").model
+                tried[rate] = validation(predict(model, data.val, spec.view, run.device, decoded=run.decoded))
         if not tried:
             raise Diverged(f"every learning rate of {rates} diverged; give lower ones")
     best = max(tried, key=lambda rate: (tried[rate], -rate)) if tried else rates[0]
-    model = fit(data.train + data.val, best, "final")
+    trained = fit(data.train + data.val, best, "final")
     if run.work:
         for path in run.work.glob("*.pt"):
             path.unlink()
@@ -87,9 +101,23 @@ def finetune(
         "tried": {f"{rate:g}": value for rate, value in tried.items()},
         "rates": list(rates),
         "recipe": plain(recipe),
-        **_train_accuracy(model, data.train, spec.view, run.device, data.truth),
+        "training": {"steps": trained.steps, **trained.details},
+        **_train_accuracy(trained.model, data.train, spec.view, run.device, data.truth),
     }
-    return Finetuned(model, spec.view, details, run.device)
+    return Finetuned(trained.model, spec.view, details, run.device, spec)
+
+
+def fit_once(
+    spec: ModelSpec, data: TrainVal, items: Labelled, validation: Validation, recipe: Recipe, seed: int, run: Run = HERE
+) -> Trained:
+    """One training on the items, train or train + val, from the recipe's start, at its first learning rate.
+
+    spec: with the data's channels and the recipe's side (`sized`). Val is looked at only where the start is a probe.
+    """
+    model = fresh(spec, data.classes, seed, recipe)
+    if recipe.start == "probe" and not (run.checkpoint and run.checkpoint.exists()):
+        start_head(model, data, items, validation, spec.view, run)
+    return train(model, items, data.truth(items), spec.view, recipe, seed, run)
 
 
 def _train_accuracy(

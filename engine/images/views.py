@@ -5,6 +5,7 @@ import functools
 import math
 import warnings
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from torch.nn import functional
 
 from ..errors import BadInput
 from ..models import View
+from ..store import added
+from .augmenting import auto_augmented, check_channels_of, erased, jittered
 
 Pixels = NDArray[np.uint8]
 
@@ -96,32 +99,79 @@ def _read_only_tensors_are_meant() -> None:
 _read_only_tensors_are_meant()
 
 
+AUTO_AUGMENTS = ("none", "randaugment", "trivialaugment", "augmix")
+
+
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """What training does to an image. scale: the crop's share of the area; ratio: its width over height."""
+    """What training does to an image, in this order.
+
+    crop: `random`, of scale (its share of the area) and ratio (its width over height), or the one of `eval`.
+    hflip, vflip: probabilities. auto_augment: one of AUTO_AUGMENTS; operations and magnitude (0 to 30) are
+    RandAugment's. color_jitter: how far brightness, contrast and saturation may go from 1. erasing: the probability
+    that a rectangle becomes noise.
+    """
 
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     hflip: float = 0.5
     vflip: float = 0.0
+    crop: Literal["random", "eval"] = added("random")
+    auto_augment: Literal["none", "randaugment", "trivialaugment", "augmix"] = added("none")
+    operations: int = added(2)
+    magnitude: int = added(9)
+    color_jitter: float = added(0.0)
+    erasing: float = added(0.0)
+
+    def __post_init__(self) -> None:
+        for name, known in (("crop", ("random", "eval")), ("auto_augment", AUTO_AUGMENTS)):
+            if getattr(self, name) not in known:
+                raise BadInput(f"{name}: {getattr(self, name)!r} found, expected one of {', '.join(known)}")
+        for name, most in (("hflip", 1), ("vflip", 1), ("erasing", 1), ("color_jitter", 1), ("magnitude", 30)):
+            if not 0 <= getattr(self, name) <= most:
+                raise BadInput(f"{name}: {getattr(self, name)} found, expected 0 to {most}")
+        if self.operations < 1:
+            raise BadInput(f"operations: {self.operations} found, expected at least 1")
 
 
 def train_view(image: Image.Image, view: View, augmentation: Augmentation, rng: np.random.Generator) -> Pixels:
-    """A random crop resized to the square and perhaps flipped: uint8 [channels, side, side].
+    """The image cropped, flipped and changed as the augmentation says: uint8 [channels, side, side].
 
     The crop is drawn as in Szegedy et al. 2015 (Inception), section 6; all chance comes from `rng`,
     so that an image's view depends on the seed, the epoch and its index, and on nothing else.
     """
-    left, top, width, height = _random_crop(image.width, image.height, augmentation, rng)
-    size, box = (view.side, view.side), (left, top, left + width, top + height)
-    bands = (image,) if view.channels == 3 else image.split()  # as in eval_view
-    squares = [np.asarray(band.resize(size, _resample(view.interpolation), box=box)) for band in bands]
-    pixels = squares[0] if view.channels == 3 else np.stack(squares, axis=2)
+    if augmentation.crop == "eval":
+        pixels = eval_view(view)(image).transpose(1, 2, 0)
+    else:
+        pixels = _cropped(image, view, augmentation, rng)
     if rng.random() < augmentation.hflip:
         pixels = pixels[:, ::-1]
     if rng.random() < augmentation.vflip:
         pixels = pixels[::-1]
+    if augmentation.auto_augment != "none" or augmentation.color_jitter:
+        pixels = _recoloured(pixels, augmentation, rng)
+    if augmentation.erasing and rng.random() < augmentation.erasing:
+        pixels = erased(pixels, rng)
     return pixels.transpose(2, 0, 1)
+
+
+def _cropped(image: Image.Image, view: View, augmentation: Augmentation, rng: np.random.Generator) -> Pixels:
+    left, top, width, height = _random_crop(image.width, image.height, augmentation, rng)
+    size, box = (view.side, view.side), (left, top, left + width, top + height)
+    bands = (image,) if view.channels == 3 else image.split()  # as in eval_view
+    squares = [np.asarray(band.resize(size, _resample(view.interpolation), box=box)) for band in bands]
+    return squares[0] if view.channels == 3 else np.stack(squares, axis=2)
+
+
+def _recoloured(pixels: Pixels, augmentation: Augmentation, rng: np.random.Generator) -> Pixels:
+    auto = augmentation.auto_augment
+    check_channels_of("color_jitter" if auto == "none" else auto, pixels.shape[2])
+    square = Image.fromarray(np.ascontiguousarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels))
+    if auto != "none":
+        square = auto_augmented(square, auto, augmentation.operations, augmentation.magnitude, rng)
+    if augmentation.color_jitter:
+        square = jittered(square, augmentation.color_jitter, rng)
+    return np.asarray(square).reshape(pixels.shape)
 
 
 def _random_crop(

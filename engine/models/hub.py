@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadInput
-from ..store import digest, file_digest
+from ..store import digest, file_digest, read_json
 
 LOCAL = "local-dir:"
+RECIPE_FILE = "recipe.yaml"  # beside the model in a folder that `featune finetune` left
 HUB_NAMES = ("hf-hub:", LOCAL)
 # Set once the hub did not answer: behind a firewall each model would wait for its timeout, ten seconds, and each
 # loading for six attempts. The variable tells the processes that this one starts.
@@ -95,6 +96,30 @@ def no_model(folder: Path, reason: str = "") -> BadInput:
         f"{folder}: expected a folder with config.json and a weight file ({', '.join(_WEIGHT_FILES)}), "
         f"as timm.models.save_for_hf writes it{found}"
     )
+
+
+def label_names(architecture: str) -> tuple[str, ...]:
+    """The names of the classes that a folder in the hub's layout says its logits have; empty where it says none."""
+    if not architecture.startswith(LOCAL):
+        return ()
+    config = read_json(Path(architecture.removeprefix(LOCAL), "config.json"))
+    said = config if isinstance(config, dict) else {}
+    names = said.get("label_names") or (said.get("pretrained_cfg") or {}).get("label_names")
+    if not isinstance(names, list) or len(names) != said.get("num_classes"):
+        return ()
+    return tuple(map(str, names))
+
+
+def is_model_folder(path: str | os.PathLike[str]) -> bool:
+    """Whether a folder is in the hub's layout."""
+    folder = Path(path)
+    return (folder / "config.json").is_file() and any(file.suffix in _WEIGHT_FILES for file in folder.glob("*"))
+
+
+def is_finetuned(architecture: str) -> bool:
+    """Whether a model is a folder that `featune finetune` left, whose classes are the user's own."""
+    folder = Path(architecture.removeprefix(LOCAL))
+    return architecture.startswith(LOCAL) and (folder / RECIPE_FILE).is_file()
 
 
 def _folder_digest(folder: Path) -> str:

@@ -14,12 +14,15 @@ from .timm_configs import pretrained_config
 from .weights import checkpoint_name, load_weights
 
 
-def classifier(spec: ModelSpec) -> nn.Module:
-    """The model as it was trained, normalised float images [b, channels, side, side] to source logits, in eval mode."""
+def classifier(spec: ModelSpec, *, exportable: bool = False) -> nn.Module:
+    """The model as it was trained, normalised float images [b, channels, side, side] to source logits, in eval mode.
+
+    exportable: timm's layers as ONNX takes them, with attention in plain operations; the same function, slower.
+    """
     seed = int(spec.weights.partition(":")[2]) if spec.weights.startswith(RANDOM) else 0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # also where weights are loaded over these: a factory may leave some as drawn
-        model = _constructed(spec)
+        model = _constructed(spec, exportable)
     if spec.checkpoint is not None:
         if checkpoint_name(spec.checkpoint) != spec.weights:
             raise BadInput(f"{spec.checkpoint} has changed since {spec.name} was resolved; start again")
@@ -35,12 +38,12 @@ def classifier(spec: ModelSpec) -> nn.Module:
     return model.eval()
 
 
-def body(spec: ModelSpec) -> nn.Module:
+def body(spec: ModelSpec, *, exportable: bool = False) -> nn.Module:
     """Normalised float images to the penultimate features [b, width].
 
     For timm models this is `forward_head(..., pre_logits=True)`, what `num_classes=0` gives.
     """
-    model = classifier(spec)
+    model = classifier(spec, exportable=exportable)
     return tapped(model, spec) if spec.tap else cut(model, spec)
 
 
@@ -64,9 +67,9 @@ class Normalise(nn.Module):
         return images.float() * self.scale + self.shift
 
 
-def feature_model(spec: ModelSpec) -> nn.Sequential:
-    """uint8 images [b, channels, side, side] to float32 features [b, width], in eval mode."""
-    return nn.Sequential(Normalise(spec.mean, spec.std), body(spec)).eval()
+def feature_model(spec: ModelSpec, *, exportable: bool = False) -> nn.Sequential:
+    """uint8 images [b, channels, side, side] to float32 features [b, width], in eval mode. exportable: as above."""
+    return nn.Sequential(Normalise(spec.mean, spec.std), body(spec, exportable=exportable)).eval()
 
 
 def source_model(spec: ModelSpec) -> nn.Module:
@@ -102,16 +105,16 @@ def feature_width(features: nn.Module, side: int, channels: int = 3) -> int:
     return rows.shape[1]
 
 
-def _constructed(spec: ModelSpec) -> nn.Module:
+def _constructed(spec: ModelSpec, exportable: bool) -> nn.Module:
     if spec.is_factory:
         return made_by_factory(spec.name, spec.architecture, dict(spec.kwargs))
     import timm
 
     from_hub = spec.weights.startswith(HUB)
     try:
-        # exportable: six families export only with plain attention, and both regimes shall run the same graph.
+        # Six families export only with plain attention; what runs or is trained in torch has the fused one.
         with without_retries():
-            return timm.create_model(spec.architecture, pretrained=from_hub, exportable=True, **dict(spec.kwargs))
+            return timm.create_model(spec.architecture, pretrained=from_hub, exportable=exportable, **dict(spec.kwargs))
     except (TypeError, AssertionError) as error:
         raise BadInput(f"{spec.name}: timm refuses these arguments ({first_line(error)}); check `kwargs`") from error
     except Exception as error:  # the hub's client, pickle and safetensors each raise their own

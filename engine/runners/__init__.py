@@ -1,33 +1,31 @@
-"""The Runner contract (uint8 images to float32 rows) and the runners: torch, compiled torch, ONNX Runtime, TensorRT."""
+"""The Runner contract (uint8 images in, float32 feature rows out) and its runners in torch and ONNX Runtime."""
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .batch_limit import BatchLimit
-    from .contract import Runner, device_kind, require_device
+    from .contract import Runner, aligned, check_images, device_kind, require_device
+    from .gpu_faults import fault_of_gpu, free_cached_memory
     from .onnx_runtime import onnxruntime_runner
-    from .pytorch import torch_runner
+    from .pytorch import TORCH_PRECISIONS, torch_runner, true_fp32
     from .pytorch_compiled import compiled_runner
-    from .tensorrt_engine import BuildSettings, Engine, build, check_settings, library
-    from .tensorrt_plan import tensorrt_runner, within
 else:
     from ..doors import lazy_exports
 
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
+    "TORCH_PRECISIONS",
     "BatchLimit",
-    "BuildSettings",
-    "Engine",
     "Runner",
-    "build",
-    "check_settings",
+    "aligned",
+    "check_images",
     "compiled_runner",
     "device_kind",
-    "library",
+    "fault_of_gpu",
+    "free_cached_memory",
     "onnxruntime_runner",
     "require_device",
-    "tensorrt_runner",
     "torch_runner",
-    "within",
+    "true_fp32",
 ]

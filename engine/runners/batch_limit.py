@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .contract import Runner
+from .gpu_faults import out_of_memory
 
 
 class BatchLimit:
@@ -31,11 +32,3 @@ class BatchLimit:
             torch.cuda.empty_cache()
         self.say(f"out of memory with {size} images at a time; going on with {self.most}")
         return self(images)
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether any of the libraries says so, in its own words."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    text = str(error)
-    return any(words in text for words in ("bad_alloc", "bad allocation", "Failed to allocate memory", "out of memory"))

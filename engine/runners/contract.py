@@ -1,4 +1,4 @@
-"""The Runner contract and the backends that keep it: torch and ONNX Runtime.
+"""The Runner contract, and what every runner checks.
 
 A runner is one call: uint8 images [b, channels, side, side] to float32 rows [b, width] on the same device, for
 any b from 1 up. The rows are the caller's. Work on a GPU is queued; the caller synchronizes. Opening a
@@ -13,6 +13,7 @@ from torch import Tensor
 from ..errors import BadInput, Missing
 
 DEVICES = ("cpu", "cuda")
+ALIGNMENT = 256  # bytes, of the addresses that TensorRT takes; cuDNN is faster with as much
 
 
 class Runner(Protocol):
@@ -23,6 +24,15 @@ def check_images(images: Tensor) -> None:
     if images.dtype != torch.uint8 or images.ndim != 4:
         found = f"{images.dtype} {tuple(images.shape)}"
         raise BadInput(f"a runner takes uint8 images [b, channels, side, side], found {found}")
+
+
+def aligned(images: Tensor) -> Tensor:
+    """The images at an address that GPU libraries take: themselves, or a copy where they are a slice of a batch.
+
+    uint8 images of an odd side do not end at a multiple of `ALIGNMENT`; torch allocates at multiples of 512.
+    """
+    images = images.contiguous()  # an address says nothing of strides
+    return images if images.data_ptr() % ALIGNMENT == 0 else images.clone()
 
 
 def device_kind(device: str) -> str:

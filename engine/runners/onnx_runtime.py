@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from ..errors import BadInput, Missing
-from .contract import Runner, check_images, require_device
+from .contract import Runner, aligned, check_images, require_device
+from .gpu_faults import fault_of_gpu, free_cached_memory
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -43,6 +44,8 @@ def onnxruntime_runner(
     """
     require_device(device)
     kind = torch.device(device).type
+    if provider == "tensorrt":
+        _switch_off_tf32()
     # Of our own: torch's default stream is number 0, which ONNX Runtime takes for none.
     stream = torch.cuda.Stream(device) if kind == "cuda" else None
     if stream is not None:
@@ -61,7 +64,7 @@ def onnxruntime_runner(
         if any(isinstance(size, int) and size != n for size, n in zip(shape[1:], images.shape[1:], strict=True)):
             expected = f"{shape[2]} x {shape[3]} and {shape[1]} channels"
             raise BadInput(f"{graph} takes images of {expected}, found {tuple(images.shape)}")
-        images = images.contiguous()  # a bound pointer says nothing of strides
+        images = aligned(images) if stream is not None else images.contiguous()
         if stream is not None and session.get_providers()[0] != PROVIDERS["cpu"]:
             return _queued(session, name, output, images, stream)
         return torch.from_numpy(session.run([output], {name: images.cpu().numpy()})[0]).to(images.device)
@@ -141,6 +144,7 @@ def _session(
     if provider != "cpu":
         _require_one_onnxruntime()
         onnxruntime.preload_dlls()
+        free_cached_memory()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or torch.get_num_threads()
     options.log_severity_level = 3
@@ -155,6 +159,8 @@ def _session(
     except Exception as error:  # ONNX Runtime's exceptions share no public base class
         if provider == "tensorrt" and any(words in str(error) for words in _NO_TENSORRT):
             raise Missing(f"{wanted} cannot load ({str(error)[:300]}); {_TENSORRT_10}") from error
+        if provider != "cpu" and (fault := fault_of_gpu(str(error))) is not None:
+            raise fault from error
         raise BadInput(f"{graph}: ONNX Runtime refuses it ({str(error)[:300]}); export the model again") from error
     if session.get_providers()[0] != wanted and not allow_fallback:
         raise Missing(
@@ -180,12 +186,13 @@ _TENSORRT_10 = (
 
 
 def _require_placed(ran: dict[str, int], provider: str) -> None:
-    on_gpu = sum(count for name, count in ran.items() if name != PROVIDERS["cpu"])
-    total = sum(ran.values())
-    if total and on_gpu < LEAST_PLACED * total:
+    """The asked provider's own nodes count: where TensorRT was asked for, a graph that CUDA runs is refused."""
+    placed, total = ran.get(PROVIDERS[provider], 0), sum(ran.values())
+    if total and placed < LEAST_PLACED * total:
+        others = ", ".join(f"{name} {count}" for name, count in sorted(ran.items()) if name != PROVIDERS[provider])
         raise Missing(
-            f"{PROVIDERS[provider]} took {on_gpu} of {total} nodes, the CPU runs the others; "
-            "use another precision, --device cpu, or --allow-fallback"
+            f"{PROVIDERS[provider]} took {placed} of {total} nodes, at least half expected ({others}); "
+            "use another precision or backend, --device cpu, or --allow-fallback"
         )
 
 
@@ -204,6 +211,22 @@ def _providers(provider: str, device: str, settings: dict[str, str]) -> list[tup
         return [(PROVIDERS["cuda"], cuda | settings)]
     stream = {key: value for key, value in settings.items() if key == "user_compute_stream"}
     return [(PROVIDERS["tensorrt"], {"device_id": index} | settings), (PROVIDERS["cuda"], cuda | stream)]
+
+
+def _switch_off_tf32() -> None:
+    """TensorRT's own default is TF32, and ONNX Runtime's provider has no switch for it; this variable is one.
+
+    NVIDIA's libraries read it once. Raises BadInput where CUDA was used before it was set.
+    Source: docs.nvidia.com/deeplearning/frameworks, NVIDIA_TF32_OVERRIDE; onnxruntime pull request 26035.
+    """
+    if os.environ.get("NVIDIA_TF32_OVERRIDE") == "0":
+        return
+    if torch.cuda.is_initialized():
+        raise BadInput(
+            "CUDA is in use already, so ONNX Runtime's TensorRT provider would compute TF32 in the place of fp32; set "
+            "NVIDIA_TF32_OVERRIDE=0 before you start Python, or choose --backend tensorrt"
+        )
+    os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
 
 
 def _require_one_onnxruntime() -> None:

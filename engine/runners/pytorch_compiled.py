@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import Missing, first_line
 from .contract import Runner, check_images, device_kind, require_device
-from .pytorch import _no_tf32
+from .pytorch import true_fp32
 
 COMPILERS = ("g++", "clang++", "c++")
 
@@ -39,7 +39,7 @@ def compiled_runner(model: nn.Module, device: str = "cpu", threads: int | None =
         check_images(images)
         if len(images) > 1:
             torch._dynamo.maybe_mark_dynamic(images, 0)
-        with _no_tf32(), _refusals():
+        with true_fp32(), _refusals():
             return compiled(images).float()
 
     yield run

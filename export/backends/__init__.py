@@ -3,11 +3,15 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .opening import artefact, check_backend, checked_plan, exported, graph_target, open_artefact, open_runner
+    from .artefacts import artefact, exported, open_artefact
+    from .contract import Asked, Backend, Ready
+    from .table import BACKENDS, backend_named, check_backend, open_runner
+    from .tensorrt_backends import PLAN_BATCHES, checked_plan
     from .tensorrt_gate import gate_of_plan, plan_down
     from .tensorrt_plan import (
         check_machine,
         judged,
+        library_of,
         open_plan,
         plan_from_graph,
         read_plan,
@@ -21,14 +25,20 @@ else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
+    "BACKENDS",
+    "PLAN_BATCHES",
+    "Asked",
+    "Backend",
+    "Ready",
     "artefact",
+    "backend_named",
     "check_backend",
     "check_machine",
     "checked_plan",
     "exported",
     "gate_of_plan",
-    "graph_target",
     "judged",
+    "library_of",
     "open_artefact",
     "open_plan",
     "open_runner",

@@ -20,8 +20,9 @@ from typing import Any
 import torch
 
 from featune.engine.errors import BadInput, ParityFailed
-from featune.engine.runners import BuildSettings, Engine, Runner, build, library, require_device, tensorrt_runner
+from featune.engine.runners import Runner, require_device
 from featune.engine.store import digest, locked, plain, written_whole
+from featune.engine.tensorrt import BuildSettings, Engine, build, library, tensorrt_runner
 
 from ..contract import CONTRACT, ESSENTIAL, check_versions, content_digest, entry_of, read_graph
 
@@ -30,7 +31,10 @@ MAGIC = "featune-plan-2"
 
 @dataclasses.dataclass(frozen=True)
 class PlanKey:
-    """All that a plan depends on. graph: `content_digest` of the artefact. capability: such as `9.0`."""
+    """All that a plan depends on. graph: `content_digest` of the artefact. capability: such as `9.0`.
+
+    tensorrt: the version of TensorRT; `tensorrt-rtx 1.7.1` and the like for TensorRT for RTX.
+    """
 
     graph: str
     tensorrt: str
@@ -81,10 +85,23 @@ class Running:
 Gate = Callable[[Running], dict[str, Any]]  # the verdict, with `passed` and `reasons`
 
 
-def key_of(graph: str | os.PathLike[str], settings: BuildSettings, device: str = "cuda") -> PlanKey:
-    """The name of the graph's plan on this machine's GPU and TensorRT."""
+def key_of(
+    graph: str | os.PathLike[str], settings: BuildSettings, device: str = "cuda", by: str = "tensorrt"
+) -> PlanKey:
+    """The name of the graph's plan on this machine's GPU and TensorRT. by: one of `LIBRARIES`."""
     gpu, capability = machine(device)
-    return PlanKey(content_digest(graph), library().__version__, gpu, capability, settings)
+    return PlanKey(content_digest(graph), version_of(by), gpu, capability, settings)
+
+
+def version_of(by: str) -> str:
+    """The library's version as a plan's key has it."""
+    version = str(library(by).__version__)
+    return version if by == "tensorrt" else f"{by} {version}"
+
+
+def library_of(key: PlanKey) -> str:
+    """Which of `LIBRARIES` runs the plan."""
+    return key.tensorrt.partition(" ")[0] if " " in key.tensorrt else "tensorrt"
 
 
 def machine(device: str = "cuda") -> tuple[str, str]:
@@ -103,6 +120,7 @@ def plan_from_graph(
     gate: Gate,
     *,
     device: str = "cuda",
+    by: str = "tensorrt",
     progress: Callable[[str, int, int], bool] | None = None,
 ) -> Path:
     """The graph's plan in `folder`, built and judged where absent. Raises ParityFailed where it is not its model.
@@ -111,16 +129,12 @@ def plan_from_graph(
     minutes, so its result is kept before it is judged, and also where it fails: it is then judged again each time.
     """
     contract = _for_tensorrt(graph)
-    key = key_of(graph, settings, device)
+    key = key_of(graph, settings, device, by)
     path = folder / f"{key.name}.plan"
     with locked(path):
         found = _kept(path, key)
         if found is None:
-            cache = folder / f"timing-{digest([key.tensorrt, key.gpu, key.capability])}.cache"
-            with torch.cuda.device(device):
-                blob, timings = build(graph, settings, cache.read_bytes() if cache.exists() else b"", progress)
-            with written_whole(cache) as temporary:
-                temporary.write_bytes(timings)
+            blob = _built(graph, folder, key, by, device, progress)
             found = Plan(key, hashlib.sha256(blob).hexdigest(), contract), blob
             write_plan(path, *found)
         header, blob = found
@@ -129,6 +143,20 @@ def plan_from_graph(
             write_plan(path, header, blob)
     require_plan(header, path, f"to have it built again, remove {path}; or ")
     return path
+
+
+def _built(
+    graph: Path, folder: Path, key: PlanKey, by: str, device: str, progress: Callable[[str, int, int], bool] | None
+) -> bytes:
+    """The plan's bytes. One build at a time on a GPU: two would spoil each other's timings, and lose one's cache."""
+    cache = folder / f"timing-{digest([key.tensorrt, key.gpu, key.capability])}.cache"
+    with locked(cache):
+        with torch.cuda.device(device):
+            kept = cache.read_bytes() if cache.exists() else b""
+            blob, timings = build(graph, key.settings, kept, progress, by=by)
+        with written_whole(cache) as temporary:
+            temporary.write_bytes(timings)
+    return blob
 
 
 def judged(header: Plan, blob: bytes, gate: Gate, device: str = "cuda") -> Plan:
@@ -220,13 +248,13 @@ def require_plan(header: Plan, path: Path, remedy: str = "") -> None:
 
 def _loaded(header: Plan, blob: bytes, name: str, device: str) -> Engine:
     with torch.cuda.device(device):  # TensorRT loads onto the current GPU
-        return Engine(blob, name, header.key.settings.version_compatible)
+        return Engine(blob, name, header.key.settings.version_compatible, library_of(header.key))
 
 
 def check_machine(key: PlanKey, path: Path, device: str) -> None:
     """Raises BadInput for a plan that TensorRT here, or this GPU, does not run."""
     gpu, capability = machine(device)
-    here = library().__version__
+    here = version_of(library_of(key))
     version_fits = key.tensorrt == here or key.settings.version_compatible
     gpu_fits = (
         key.gpu == gpu

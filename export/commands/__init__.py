@@ -13,7 +13,7 @@ if TYPE_CHECKING:
         sample_images,
     )
     from .named_models import spec_of_model
-    from .timm_models import model_cost, published, timm_models_like
+    from .timm_models import model_cost, timm_models_like
     from .verify_command import verdict_lines, verify
     from .view_options import ViewOptions, entry_of, parsed_kwargs, parsed_numbers, refuse_options
 else:
@@ -33,7 +33,6 @@ __all__ = [
     "model_cost",
     "parsed_kwargs",
     "parsed_numbers",
-    "published",
     "refuse_options",
     "request_of_artefact",
     "request_of_plan",

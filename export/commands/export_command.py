@@ -10,18 +10,18 @@ from typing import Any
 from torch import nn
 
 from featune.engine.errors import BadInput, ParityFailed, nearest
-from featune.engine.models import ModelSpec, spec_from_module, with_channels
-from featune.engine.runners import BuildSettings, check_settings, library
+from featune.engine.models import LOCAL, ModelSpec, is_finetuned, spec_from_module, with_channels
 from featune.engine.store import cache_dir
+from featune.engine.tensorrt import LIBRARIES, BuildSettings, check_settings, library
 
-from ..backends import exported, gate_of_plan, plan_down, plan_from_graph, read_plan, refitted, write_plan
+from ..backends import PLAN_BATCHES, exported, gate_of_plan, plan_down, plan_from_graph, read_plan, refitted, write_plan
 from ..gate import Verdict, held_out
 from ..precision import check_precision
 from .named_models import sample_of, spec_of_model
 from .view_options import NAMES, entry_of, refuse_options
 
 log = logging.getLogger("featune")
-SUFFIX = {"onnx": ".onnx", "tensorrt": ".plan"}
+SUFFIX = {"onnx": ".onnx"} | dict.fromkeys(LIBRARIES, ".plan")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Export:
 
 @dataclasses.dataclass(frozen=True)
 class Product:
-    """What to make of a model. to: onnx, or tensorrt for a plan of this GPU. target: whose int8, by `to` unless given.
+    """What to make of a model. to: onnx; tensorrt or tensorrt-rtx for a plan of this GPU. target: whose int8, by `to`.
 
     logits: the source task's too. batches: least, usual and most of a plan; refittable: its weights can be replaced;
     refit: a refittable plan of the same architecture, which gets this model's weights in place of a build.
@@ -49,7 +49,7 @@ class Product:
     to: str = "onnx"
     target: str | None = None
     logits: bool = False
-    batches: tuple[int, int, int] = (1, 64, 256)
+    batches: tuple[int, int, int] = PLAN_BATCHES
     refittable: bool = False
     device: str = "cuda"
     refit: Path | None = None
@@ -67,17 +67,18 @@ def export_model(
 ) -> Export:
     """Make an artefact of a model and judge it on real images.
 
+    A folder that `featune finetune` left gives its logits too, with the names of its classes in the contract.
     data: a folder of the user's images; without it the project's sample set. progress: of a plan's build, called with
     the phase, its step and its steps; returns whether to go on. Raises ParityFailed, with the report, where the
     artefact is not its model; the file then stays for a look, and no runner opens it.
     """
     target = checked_target(product, out)
     sample = sample_of(spec, data)
-    stem = (
-        spec.name.replace("/", "_")
-        if product.precision == "fp32"
-        else f"{spec.name.replace('/', '_')}.{product.precision}-{target}"
-    )
+    if is_finetuned(spec.architecture):
+        product = dataclasses.replace(product, logits=True)
+    stem = _file_name(spec)
+    if product.precision != "fp32":
+        stem = f"{stem}.{product.precision}-{target}"
     path = out or Path(f"{stem}{SUFFIX[product.to]}")
     # Beside a plan, not in the place of an artefact that may bear the plan's name.
     graph = path if product.to == "onnx" else path.with_suffix(f".{product.precision}-{target}.onnx")
@@ -93,7 +94,13 @@ def export_model(
         if product.refit is not None:
             return refitted(product.refit, graph, path, gate, product.device)
         return plan_from_graph(
-            graph, cache_dir() / "plans", settings_of(product), gate, device=product.device, progress=progress
+            graph,
+            cache_dir() / "plans",
+            settings_of(product),
+            gate,
+            device=product.device,
+            by=product.to,
+            progress=progress,
         )
 
     if product.to == "onnx":
@@ -111,6 +118,13 @@ def export_model(
     if made != path:
         write_plan(path, header, blob)
     return Export(str(path), spec.name, header.precision, target, path.stat().st_size, header.verdict)
+
+
+def _file_name(spec: ModelSpec) -> str:
+    """What the file is called by default, without its suffix: after the model, or after the folder that it is in."""
+    if spec.name == spec.architecture and spec.architecture.startswith(LOCAL):
+        return Path(spec.architecture.removeprefix(LOCAL)).resolve().name
+    return spec.name.replace("/", "_")
 
 
 def export(
@@ -157,13 +171,13 @@ def spec_of(model: str | os.PathLike[str] | ModelSpec | nn.Module, view: Mapping
 def checked_target(product: Product, out: Path | None = None) -> str:
     """The target of a product that this machine can make, before minutes of work on one that it cannot."""
     if product.to not in SUFFIX:
-        raise BadInput(f"no format named {product.to!r}; onnx or tensorrt")
+        raise BadInput(f"no format named {product.to!r}; one of {', '.join(SUFFIX)}")
     if out is not None and out.suffix != SUFFIX[product.to]:
         raise BadInput(f"--out {out}: a file named *{SUFFIX[product.to]} expected; `featune verify` goes by the name")
-    target = product.target or ("tensorrt" if product.to == "tensorrt" else "cpu")
+    target = product.target or ("tensorrt" if product.to in LIBRARIES else "cpu")
     check_precision(product.precision, target)
-    if product.to == "tensorrt":
-        library()
+    if product.to in LIBRARIES:
+        library(product.to)
         check_settings(settings_of(product))
         if product.refit is not None:
             read_plan(product.refit)

@@ -17,9 +17,9 @@ from featune.engine.models import ModelSpec, View, with_channels
 from featune.engine.store import digest
 
 from ..backends import (
-    artefact,
-    checked_plan,
-    graph_target,
+    Asked,
+    backend_named,
+    library_of,
     open_artefact,
     open_plan,
     open_runner,
@@ -56,24 +56,17 @@ def request_of_spec(spec: ModelSpec, items: Labelled, how: RunSettings, cache: P
 
     The spec is taken with the items' channels.
     """
-    target = graph_target(how.backend)
+    backend = backend_named(how.backend)
+    backend.check(how.backend, how.device, how.precision)
     spec = with_channels(spec, items.channels)
-    graph = ""
 
     @functools.cache
     def images() -> Tensor:
         return sample_images(items, spec.view, CALIBRATION if how.precision in ("int8", "auto") else SAMPLE)
 
-    if how.backend == "tensorrt" and how.precision == "auto":
-        # Its plan may come to a safer precision than its graph: the features are named by what is run.
-        plan = checked_plan(spec, cache, images, precision=how.precision, device=how.device)
-        graph = read_plan(plan)[0].key.graph
-    elif target is not None:
-        graph = artefact(spec, cache, images, precision=how.precision, target=target).digest
-    elif how.precision != "fp32":
-        raise BadInput(f"--backend {how.backend} runs fp32, {how.precision} asked for; use --backend onnxruntime")
+    ready = backend.ready(Asked(spec, how.device, cache, images, precision=how.precision))
     key = FeatureKey(
-        spec.digest, spec.view, items.content_digest, how.place(how.backend), how.precision, graph, how.decoder
+        spec.digest, spec.view, items.content_digest, how.place(how.backend), how.precision, ready.artefact, how.decoder
     )
 
     def opened(threads: int) -> Any:
@@ -114,7 +107,7 @@ def request_of_plan(path: Path, items: Labelled, how: RunSettings) -> FeatureReq
     view = View(**contract["spec"]["view"])
     items.require_channels(view.channels)
     key = FeatureKey(
-        digest(contract["spec"]), view, items.content_digest, how.place("tensorrt"), header.precision,
+        digest(contract["spec"]), view, items.content_digest, how.place(library_of(header.key)), header.precision,
         header.content, how.decoder,
     )  # fmt: skip
     return FeatureRequest(key, lambda threads: open_plan(path, how.device), contract["spec"]["name"])

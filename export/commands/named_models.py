@@ -11,7 +11,16 @@ from typing import Any
 import torch
 
 from featune.engine.errors import BadInput
-from featune.engine.models import HUB_NAMES, LOCAL, ModelSpec, View, checkpoint_name, source_of_name, spec_and_origin
+from featune.engine.models import (
+    HUB_NAMES,
+    LOCAL,
+    ModelSpec,
+    View,
+    checkpoint_name,
+    is_model_folder,
+    source_of_name,
+    spec_and_origin,
+)
 from featune.engine.store import cache_dir, digest, written_whole
 
 from ..gate import Sample, folder_sample, own_sample
@@ -32,7 +41,7 @@ def spec_of_model(
     view: parts of an entry that go before what the model says of itself, as `entry_of` gives them. say: is told which
     view was taken and from where; where it was assumed, that is a warning.
     """
-    model = source_of_name(model)
+    model = model_named(model)
     key = "factory" if ":" in model and not model.startswith(HUB_NAMES) else "architecture"
     given = dict(view or {})
     entry: dict[str, Any] = {key: model, "pretrained": not untrained, **given}
@@ -47,6 +56,19 @@ def spec_of_model(
     spec, origin = spec_and_origin(entry)
     origin.tell(say)
     return spec
+
+
+def model_named(text: str) -> str:
+    """What a user calls a model, as timm writes it: a folder in the hub's layout becomes `local-dir:FOLDER`."""
+    name = source_of_name(text)
+    if name.startswith(HUB_NAMES) or ":" in name or not is_model_folder(name):
+        return name
+    if os.sep not in name:
+        import timm
+
+        if timm.is_model(name.partition(".")[0]):  # a folder that happens to be called so; ./NAME means it
+            return name
+    return f"{LOCAL}{name}"
 
 
 def spec_of_contract(contract: Mapping[str, Any], path: Path, checkpoint: Path | None = None) -> ModelSpec:

@@ -6,10 +6,10 @@ import functools
 import warnings
 from pathlib import Path
 
+from featune.engine.accuracies import timm_accuracies
 from featune.engine.errors import BadInput, nearest
 from featune.engine.models import current_name, say_renamed
 
-RESULTS = Path(__file__).with_name("timm_results.csv")
 ZOO = Path(__file__).with_name("zoo.csv")  # written by benchmarks/zoo.py
 
 
@@ -50,18 +50,6 @@ def timm_models_like(pattern: str = "*", macs: bool = False) -> list[TimmModel]:
 
 
 @functools.cache
-def published() -> dict[tuple[str, int], dict[str, float | None]]:
-    """timm's published results by model and image side. Joined on both: the same weights differ by size."""
-    with open(RESULTS, newline="", encoding="utf-8") as file:
-        lines = [line for line in file if not line.startswith("#")]
-    found = {}
-    for row in csv.DictReader(lines):
-        key = row.pop("model"), int(row.pop("side"))
-        found[key] = {name: float(value) if value else None for name, value in row.items()}
-    return found
-
-
-@functools.cache
 def zoo() -> dict[str, bool]:
     """Which architectures passed fp32 parity with random weights."""
     with open(ZOO, newline="", encoding="utf-8") as file:
@@ -87,7 +75,7 @@ def _known(name: str, macs: bool) -> TimmModel:
 
     config = timm.get_pretrained_cfg(name)
     side = int(config.input_size[-1])
-    rows = published()
+    rows = timm_accuracies()
     # A model that was tested at one side only is listed with that one.
     row = rows.get((name, side)) or next((rows[key] for key in rows if key[0] == name), {})
     parameters, gmacs = (row.get("million_parameters"), None) if row and not macs else (None, None)

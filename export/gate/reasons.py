@@ -57,7 +57,7 @@ def differing_layer_of(spec: ModelSpec, path: Path, sample: Sample, precision: s
 @torch.no_grad()
 def not_finite_at(spec: ModelSpec, images: torch.Tensor) -> str:
     """The first weight or layer of the model that holds NaN or infinity, in words; empty where its rows are finite."""
-    model = feature_model(spec)
+    model = feature_model(spec, exportable=True)
     seen: list[str] = []
 
     def hook(name: str) -> Any:

@@ -22,6 +22,7 @@ from featune.engine.models import (
     classifier,
     feature_model,
     feature_width,
+    label_names,
     sources_digest,
     state_digest,
 )
@@ -70,7 +71,7 @@ def graph_from_spec(
     Raises FeatuneError with the exporter's words where it fails.
     """
     path = Path(path)
-    model: nn.Module = feature_model(spec)
+    model: nn.Module = feature_model(spec, exportable=True)
     side, channels = spec.view.side, spec.view.channels
     facts = _facts(spec, model)
     if logits:
@@ -89,6 +90,8 @@ def graph_from_spec(
         "opset": OPSET,
         "makers": _versions(),
     }
+    if logits and (names := label_names(spec.architecture)):
+        contract["class_names"] = names  # of the logits, in their order
     large = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values()) > external_above
     return _written(program, contract, path, large)
 
@@ -161,7 +164,7 @@ class _WithLogits(nn.Module):
     def __init__(self, spec: ModelSpec):
         super().__init__()
         self.normalise = Normalise(spec.mean, spec.std)
-        self.model = classifier(spec)
+        self.model = classifier(spec, exportable=True)
         self.timm = hasattr(self.model, "forward_head") and not spec.tap
         if not self.timm:
             raise BadInput(f"{spec.name}: logits beside features need a timm model; export its features alone")

@@ -27,6 +27,8 @@ SENSITIVE = {
 }  # fmt: skip
 # Their float inputs or attributes say something of shapes and types, and stay as they are.
 STRUCTURAL = {"Cast", "Constant", "ConstantOfShape", "Range", "Resize", "Shape", "EyeLike", "OneHot", "GridSample"}
+# ONNX's schema has bf16 for these, TensorRT's parser (10.16 to 11.4, and 1.7 for RTX) does not.
+NOT_IN_BF16 = {"HardSwish"}
 LARGEST_HALF = 65504.0
 HEADROOM = 4.0  # other images than the sample's may be louder
 
@@ -131,6 +133,8 @@ class _Pass:
         if not any(name in self.floats for name in node.output):
             return False
         if any(self._overflows(name) for name in node.input):
+            return False
+        if self.suffix == "bf16" and node.op_type in NOT_IN_BF16:
             return False
         return _takes(node.op_type, self.opset, self.suffix)
 

@@ -82,8 +82,14 @@ def best_quantised(
             tried[name] = (noise, passes, made, (*always, *excluded), calibration)
             return passes
 
+        failed = []
         for calibration in calibrations:
-            attempt(calibration, calibration, ())
+            try:
+                attempt(calibration, calibration, ())
+            except FeatuneError as error:  # a histogram of values that are all but equal has no bins
+                failed.append(str(error))
+        if not tried:
+            raise FeatuneError("; ".join(failed))
         best = min(tried.values(), key=lambda found: found[0])
         if not best[1]:
             calibration, ends = best[4], first_and_last(prepared)
@@ -217,13 +223,16 @@ def _calibrate(source: Path, images: NDArray[np.uint8], target: str, calibration
         "entropy": {"num_bins": 512, "num_quantized_bins": 128},
         "percentile": {"percentile": 99.99},
     }
-    with _silent(), tempfile.TemporaryDirectory() as folder:
-        calibrator = create_calibrator(
-            source, [*QUANTISED, *MERGED[target]], Path(folder, "augmented.onnx").as_posix(),
-            calibrate_method=_methods()[calibration], extra_options=options.get(calibration, {}),
-        )  # fmt: skip
-        calibrator.collect_data(reader)
-        save_tensors_data(calibrator.compute_data(), ranges)
+    try:
+        with _silent(), tempfile.TemporaryDirectory() as folder:
+            calibrator = create_calibrator(
+                source, [*QUANTISED, *MERGED[target]], Path(folder, "augmented.onnx").as_posix(),
+                calibrate_method=_methods()[calibration], extra_options=options.get(calibration, {}),
+            )  # fmt: skip
+            calibrator.collect_data(reader)
+            save_tensors_data(calibrator.compute_data(), ranges)
+    except Exception as error:  # of ONNX Runtime's tools and of numpy's histograms
+        raise FeatuneError(f"int8 ranges by {calibration} cannot be found: {str(error)[:300]}") from error
 
 
 def _methods() -> dict[str, Any]:

@@ -19,11 +19,18 @@ from featune.engine.store import plain, written_whole
 
 from ..contract import CONTRACT, PRECISIONS, compare, entry_of, external_files, failures, read_graph, set_entry, values
 from .half_precision import HEADROOM, LARGEST_HALF, emulated, halved
-from .int8 import CALIBRATIONS, TARGETS, best_quantised, relative_speed
+from .int8 import CALIBRATIONS, best_quantised, relative_speed
 
 AUTO = "auto"
 # What `auto` tries, the fastest first. fp16 and bf16 have no kernels in ONNX Runtime on a CPU: they gain nothing.
-LADDER = {"cpu": ("int8", "fp32"), "tensorrt": ("int8", "fp16", "bf16", "fp32")}
+LADDER = {"cpu": ("int8", "fp32"), "cuda": ("fp16", "fp32"), "tensorrt": ("int8", "fp16", "bf16", "fp32")}
+# Source: onnxruntime, docs/OperatorKernels.md.
+REFUSED = {
+    ("cpu", "bf16"): "ONNX Runtime has no bf16 convolutions on a CPU; use --precision fp32, or --backend torch",
+    ("cuda", "bf16"): "ONNX Runtime has no bf16 convolutions on CUDA; use --precision fp16, or another backend",
+    ("cuda", "int8"): "ONNX Runtime has no int8 convolutions (QLinearConv) on CUDA, it would go to the CPU and back; "
+    "use --precision fp16, or --backend tensorrt",
+}  # fmt: skip
 # Why another graph is judged in a half artefact's place: on a CPU fp16 would lose its rounding, and what overflows.
 STAND_INS = {
     "fp16": "computed in fp32 on values rounded to fp16: ONNX Runtime computes fp16 graphs in fp32 on a CPU",
@@ -36,17 +43,17 @@ def check_precision(name: str, target: str = "cpu") -> None:
     known = (*PRECISIONS, AUTO)
     if name not in known:
         raise BadInput(f"no precision named {name!r}{nearest(name, known)}; one of {', '.join(known)}")
-    if target not in TARGETS:
-        raise BadInput(f"no target named {target!r}{nearest(target, TARGETS)}; one of {', '.join(TARGETS)}")
-    if name == "bf16" and target == "cpu":
-        raise BadInput("ONNX Runtime has no bf16 convolutions on a CPU; use --precision fp32, or --to tensorrt")
+    if target not in LADDER:
+        raise BadInput(f"no target named {target!r}{nearest(target, LADDER)}; one of {', '.join(LADDER)}")
+    if (target, name) in REFUSED:
+        raise BadInput(REFUSED[target, name])
 
 
 def variant(source: Path, path: Path, precision: str, target: str, images: NDArray[np.uint8]) -> Path:
     """Write a precision of the fp32 artefact to `path`, with its own contract and no verdict yet.
 
-    images: uint8 [n, channels, side, side] to calibrate on; not those of the verdict. target: cpu or tensorrt, of which
-    int8 needs two different graphs. Raises BadInput for a precision that the target has no use for.
+    images: uint8 [n, channels, side, side] to calibrate on; not those of the verdict. target: one of `LADDER`; int8
+    needs other graphs for cpu than for tensorrt. Raises BadInput for a precision that the target has no use for.
     """
     check_precision(precision, target)
     graph = read_graph(source)

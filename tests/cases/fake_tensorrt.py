@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from featune.engine.runners import Engine, Runner
+from featune.engine.runners import Runner
+from featune.engine.tensorrt import Engine
 
 NAMES = json.loads((Path(__file__).parents[1] / "assets" / "tensorrt_names.json").read_text())["classes"]
 SHAPES = {"images": (-1, 3, 32, 32), "features": (-1, 96)}
@@ -135,6 +136,7 @@ DEFAULTS: dict[str, Any] = {
     "ITimingCache.serialize": b"timings",
     "Runtime.deserialize_cuda_engine": "ICudaEngine",
     "ICudaEngine.num_io_tensors": 2,
+    "ICudaEngine.refittable": True,
     "ICudaEngine.get_tensor_name": lambda engine, index: list(SHAPES)[index],
     "ICudaEngine.get_tensor_mode": lambda engine, name: Value(
         "TensorIOMode.INPUT" if name == "images" else "TensorIOMode.OUTPUT"
@@ -176,12 +178,14 @@ def installed(
     fake = Fake(**answers)
     fake.module.__version__ = version
     for place in (
-        "featune.engine.runners.tensorrt_engine",
-        "featune.export.backends.tensorrt_plan",
-        "featune.export.commands.export_command",
-        "featune.export.backends.opening",
+        "engine.tensorrt.building",
+        "engine.tensorrt.engine",
+        "export.backends.tensorrt_plan",
+        "export.backends.tensorrt_backends",
+        "export.commands.export_command",
+        "export.backends.onnx_backends",
     ):
-        monkeypatch.setattr(f"{place}.library", lambda: fake.module)
+        monkeypatch.setattr(f"featune.{place}.library", lambda by="tensorrt": fake.module)
     monkeypatch.setattr("featune.export.backends.tensorrt_plan.machine", lambda device: (gpu, capability))
     monkeypatch.setattr("featune.export.backends.tensorrt_plan.tensorrt_runner", on_this_machine)
     monkeypatch.setattr("torch.cuda.device", fake.current)

@@ -63,7 +63,7 @@ def quick(right: Path, lively: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> No
         return graph_from_spec(asked, path, **options)
 
     monkeypatch.setattr("featune.export.gate.reasons.graph_from_spec", exported)
-    monkeypatch.setattr("featune.export.backends.opening.graph_from_spec", exported)
+    monkeypatch.setattr("featune.export.backends.artefacts.graph_from_spec", exported)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from .list_of_figures import report_figures
     from .marks import Figure, Key, Mark, Panel, Series, ends
     from .panels import curve_panel, scatter_panel
-    from .rendering import key_svg, svg, write_png
+    from .rendering import draw, key_svg
     from .style import COLOURS, SHAPES
 else:
     from featune.engine.doors import lazy_exports
@@ -23,11 +23,10 @@ __all__ = [
     "Panel",
     "Series",
     "curve_panel",
+    "draw",
     "ends",
     "key_svg",
     "limits_of",
     "report_figures",
     "scatter_panel",
-    "svg",
-    "write_png",
 ]

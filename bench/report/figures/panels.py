@@ -11,6 +11,7 @@ from .marks import Bar, Limits, Mark, Panel, Series, ends, sides
 from .style import INK, MUTED, TRACK, WIDTH
 from .text_labels import shortened, write_labels
 
+MOST_ROWS = 40  # of a panel with a row for each model; a reader looks through no more
 SIZES = {"o": 7, "s": 6.5, "D": 6, "P": 8, "X": 8, "^": 8, "v": 8, "<": 8, ">": 8, "*": 10}
 
 
@@ -29,8 +30,8 @@ def scatter_panel(
 ) -> Panel:
     """Points with error bars and fitted lines on two log-odds axes with ticks in percent.
 
-    named: write each mark's label beside it, or beside the highest of those that share it. note: a line
-    under the title. powers: x is log10 of a count.
+    named: write each mark's label beside it, or beside the highest of those that share it; an empty one is none.
+    note: a line under the title. powers: x is log10 of a count.
     """
 
     def draw(axes: Any) -> None:
@@ -46,7 +47,7 @@ def scatter_panel(
             _draw_series(axes, one)
         if named:
             marks = [mark for one in series for mark in one.marks]
-            highest = {mark.label: mark for mark in sorted(marks, key=lambda mark: mark.y)}
+            highest = {mark.label: mark for mark in sorted(marks, key=lambda mark: mark.y) if mark.label}
             write_labels(axes, list(highest.values()), [one.line for one in series if one.line], marks)
 
     return Panel(name, description, height, draw, top=44 if note else 28)

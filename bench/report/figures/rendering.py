@@ -54,19 +54,48 @@ NAMED = {"#ffffff": "page", INK: "ink", MUTED: "muted", RULE: "rule", TRACK: "tr
 _FACES = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 
 
-def svg(panel: Panel) -> str:
-    """The panel as an <svg> element for a page: text stays text, ids carry the panel's name, no namespace."""
+def draw(path: Path, panels: Sequence[Panel], keys: Sequence[Key] = ()) -> list[str]:
+    """Each panel as an <svg> element for a page; all of them in a PNG at `path`, at twice the size, keys underneath.
+
+    Text stays text in the page, ids carry the panel's name, and there is no namespace. Both are drawn from the same
+    artists, whose making takes as long as either drawing.
+    """
+    columns = 2 if len(panels) in (2, 4) else min(3, len(panels))
+    lines = [panels[at : at + columns] for at in range(0, len(panels), columns)]
+    heights = [max(panel.height for panel in line) for line in lines]
+    gap, margin = 16.0, 10.0
+    width = columns * WIDTH + (columns - 1) * gap + 2 * margin
+    rows_of_key = [row for key in keys for row in _key_rows(key, width - 2 * margin)]
+    height = sum(heights) + gap * (len(lines) - 1) + 2 * margin + 18 * len(rows_of_key)
     with _drawing():
-        figure = _figure(WIDTH, panel.height)
-        _place(figure, panel, 0, 0, panel.height)
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None})
+        figure, texts, top = _figure(width, height), [], margin
+        for line, tall in zip(lines, heights, strict=True):
+            for at, panel in enumerate(line):
+                left = margin + at * (WIDTH + gap)
+                axes = _place(figure, panel, left, top, height)
+                texts.append(_svg(axes, panel, (left, top, width, height)))
+            top += tall + gap
+        _draw_key(figure, rows_of_key, margin, top - gap + 12, width, height)
+        with written_whole(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=144, metadata={"Software": None})
+    return texts
+
+
+def _svg(axes: Any, panel: Panel, place: tuple[float, float, float, float]) -> str:
+    """The axes alone as an <svg> element. place: left and top of the panel in the figure, and the figure's size."""
+    from matplotlib.backends.backend_svg import RendererSVG
+
+    left, top, width, height = place
+    text = io.StringIO()
+    renderer = RendererSVG(width, height, text, image_dpi=72, metadata={"Date": None})
+    axes.draw(renderer)
+    renderer.finalize()
     root = ElementTree.fromstring(text.getvalue())
     prefix = re.sub(r"[^A-Za-z0-9_-]", "-", panel.name) + "-"
     _detach(root, prefix)
     for name in ("width", "height", "version"):
         root.attrib.pop(name, None)
-    root.set("viewBox", f"0 0 {WIDTH} {panel.height:g}")
+    root.set("viewBox", f"{left:g} {top:g} {WIDTH} {panel.height:g}")
     root.set("role", "img")
     root.set("aria-label", panel.description)
     return ElementTree.tostring(root, encoding="unicode")
@@ -95,27 +124,6 @@ def _named(style: str) -> str:
     return re.sub(r"#[0-9a-fA-F]{6}\b", name, style)
 
 
-def write_png(path: Path, panels: Sequence[Panel], keys: Sequence[Key] = ()) -> None:
-    """All panels of a figure in one picture at twice the size, with its keys underneath."""
-    columns = 2 if len(panels) in (2, 4) else min(3, len(panels))
-    lines = [panels[at : at + columns] for at in range(0, len(panels), columns)]
-    heights = [max(panel.height for panel in line) for line in lines]
-    gap, margin = 16.0, 10.0
-    width = columns * WIDTH + (columns - 1) * gap + 2 * margin
-    rows_of_key = [row for key in keys for row in _key_rows(key, width - 2 * margin)]
-    height = sum(heights) + gap * (len(lines) - 1) + 2 * margin + 18 * len(rows_of_key)
-    with _drawing():
-        figure = _figure(width, height)
-        top = margin
-        for line, tall in zip(lines, heights, strict=True):
-            for at, panel in enumerate(line):
-                _place(figure, panel, margin + at * (WIDTH + gap), top, height)
-            top += tall + gap
-        _draw_key(figure, rows_of_key, margin, top - gap + 12, width, height)
-        with written_whole(path) as temporary:
-            figure.savefig(temporary, format="png", dpi=144, metadata={"Software": None})
-
-
 # --- A drawing
 
 
@@ -138,13 +146,14 @@ def _figure(width: float, height: float) -> Any:
     return figure
 
 
-def _place(figure: Any, panel: Panel, x: float, y: float, total: float) -> None:
-    """Draw the panel with its upper left corner x, y px from the figure's."""
+def _place(figure: Any, panel: Panel, x: float, y: float, total: float) -> Any:
+    """The axes of the panel, drawn with its upper left corner x, y px from the figure's."""
     width = figure.get_figwidth() * 72
     wide, tall = WIDTH - panel.left - panel.right, panel.height - panel.top - panel.bottom
     bottom = total - y - panel.top - tall
     axes = figure.add_axes(((x + panel.left) / width, bottom / total, wide / width, tall / total))
     panel.draw(axes)
+    return axes
 
 
 # --- Keys

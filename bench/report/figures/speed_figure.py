@@ -20,13 +20,13 @@ from ...results import (
     short_label,
 )
 from .axis import limits_of
-from .legend import family_shapes, number_key, point_names, regime_styles
+from .legend import family_shapes, number_key, regime_styles
 from .marks import Bar, Figure, Key, Mark, Panel, Series, ends
-from .panels import bar_panel, scatter_panel
+from .panels import MOST_ROWS, bar_panel, scatter_panel
 from .style import COLOURS
 
 
-def throughput_figure(speeds: Sequence[Speed], results: Results) -> Figure | None:
+def throughput_figure(speeds: Sequence[Speed], results: Results, numbers: Mapping[str, str]) -> Figure | None:
     if not speeds:
         return None
     ordered = sorted(speeds, key=dataclasses.astuple)
@@ -34,9 +34,12 @@ def throughput_figure(speeds: Sequence[Speed], results: Results) -> Figure | Non
     colours = {name: COLOURS[at % len(COLOURS)] for at, name in enumerate(names)}
     fastest = _fastest(ordered)
     panels: list[Panel] = []
+    count = 0
     for device, scope in sorted({(one.device, scope_letter(one.scope)) for one in ordered}):
         here = [one for one in ordered if (one.device, scope_letter(one.scope)) == (device, scope)]
         models = sorted({one.model for one in here}, key=lambda name: (-fastest[name], name))
+        count = max(count, len(models))
+        models = models[:MOST_ROWS]
         rows = [
             (printable(model), [_bar(one, ordered, colours) for one in here if one.model == model]) for model in models
         ]
@@ -44,16 +47,18 @@ def throughput_figure(speeds: Sequence[Speed], results: Results) -> Figure | Non
         description = f"Images per second on {title}, for {counted(len(rows), 'model')}."
         panels.append(bar_panel(name, title, description, rows, "Images per second"))
     caption = _throughput_caption(ordered)
+    if count > MOST_ROWS:
+        caption += f" Shown are the {MOST_ROWS} fastest of {count} models."
     keys: list[Key] = [[(printable(name), colours[name], "s") for name in names]]
-    cost = _cost_panel(ordered, results)
+    cost = _cost_panel(ordered, results, numbers)
     if cost is not None:
         panels.append(cost)
-        keys += number_key(results)
+        keys += number_key(numbers)
         caption += " What accuracy costs: each model’s mean transfer accuracy at the rate of its fastest backend."
     return Figure("throughput", printable(caption), tuple(panels), tuple(keys))
 
 
-def _cost_panel(speeds: Sequence[Speed], results: Results) -> Panel | None:
+def _cost_panel(speeds: Sequence[Speed], results: Results, names: Mapping[str, str]) -> Panel | None:
     """Accuracy against speed, for the device and scope with the highest rate and the first regime."""
     if not results.regimes or not results.fraction_tasks:
         return None
@@ -65,7 +70,7 @@ def _cost_panel(speeds: Sequence[Speed], results: Results) -> Panel | None:
     models, tasks = complete_block(results, regime, [m for m in results.models if m in rate], results.fraction_tasks)
     if len(models) < 2 or not tasks:
         return None
-    shapes, names = family_shapes(results), point_names(results)
+    shapes = family_shapes(results)
     marks = []
     for model in models:
         entries = [results.entries[task, model, regime] for task in tasks]

@@ -1,8 +1,9 @@
 """Text in a drawing: how wide it is, how it is shortened, and where a point's label finds room."""
 
+import functools
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ LETTERS = 400  # more of them fit no room in a drawing
 Box = tuple[float, float, float, float]  # left, bottom, right, top in px
 
 
+@functools.lru_cache(maxsize=10_000)
 def text_width(text: str, bold: bool = False) -> float:
     """px of the text at the report's size in the widest face that a browser may choose."""
     from matplotlib.font_manager import FontProperties
@@ -48,33 +50,48 @@ def _ends(text: str, keep: int) -> str:
 def write_labels(axes: Any, marks: Sequence[Mark], lines: Sequence[Line], drawn: Sequence[Mark] = ()) -> None:
     """Each mark's label at the free place nearest to it; greedy, crowded marks first. drawn: marks to keep clear of,
     where more than the labelled ones."""
+    if not marks:
+        return
     unit = axes.figure.dpi / 72
-    points = axes.transData.transform([(mark.x, mark.y) for mark in marks]) / unit
+
+    def pixels(xy: Any) -> Array:
+        """The axes' own numbers [n, 2] in px."""
+        found: Array = axes.transData.transform(xy) / unit
+        return found
+
+    points = pixels([(mark.x, mark.y) for mark in marks])
     frame = axes.get_window_extent()
     bounds = (frame.x0 / unit, frame.y0 / unit, frame.x1 / unit, frame.y1 / unit)
-    every = drawn or marks
-    places = axes.transData.transform([(mark.x, mark.y) for mark in every]) / unit
-    blocked = [((x - 5, y - 5, x + 5, y + 5), 6.0) for x, y in places]
-    for mark in every:
-        if mark.low is not None and mark.high is not None:
-            (x, low), (_, high) = axes.transData.transform([(mark.x, mark.low), (mark.x, mark.high)]) / unit
-            blocked.append(((x - 1, low, x + 1, high), 4.0))
-    for line in lines:
-        for x, y in axes.transData.transform(np.column_stack([line.x, line.y])) / unit:
-            blocked.append(((x - 1.5, y - 1.5, x + 1.5, y + 1.5), 3.0))
-    count = len(blocked)
-    taken, weights = np.zeros((count + len(marks), 4)), np.zeros(count + len(marks))
-    for number, (box, weight) in enumerate(blocked):
-        taken[number], weights[number] = box, weight
+    taken, weights = _blocked(pixels, drawn or marks, lines)
+    count = len(taken)
+    taken = np.concatenate([taken, np.zeros((len(marks), 4))])
+    weights = np.concatenate([weights, np.full(len(marks), 20.0)])
     crowd = [int(np.sum(np.hypot(*(points - point).T) < 60)) for point in points]
     for at in sorted(range(len(marks)), key=lambda index: (-crowd[index], points[index][0])):
         text, point = shortened(marks[at].label, 150), points[at]
         boxes = np.array(list(_candidates(point, text_width(text))))
         costs = _costs(boxes, taken[:count], weights[:count], bounds, point)
-        best: Box = min(zip(costs.tolist(), map(tuple, boxes.tolist()), strict=True))[1]
-        taken[count], weights[count] = best, 20.0
+        # Rounded, so that of places that are equal but for rounding the leftmost and lowest is taken.
+        best: Box = min(zip(costs.round(6).tolist(), map(tuple, boxes.tolist()), strict=True))[1]
+        taken[count] = best
         count += 1
         _write_label(axes, text, best, point, unit)
+
+
+def _blocked(pixels: Callable[[Any], Array], marks: Sequence[Mark], lines: Sequence[Line]) -> tuple[Array, Array]:
+    """Boxes of what is drawn [k, 4] in px, and what it costs to cover a square px of them [k]."""
+    places = pixels([(mark.x, mark.y) for mark in marks])
+    boxes, weights = [np.hstack([places - 5, places + 5])], [np.full(len(places), 6.0)]
+    bars = [(mark.x, mark.low, mark.x, mark.high) for mark in marks if None not in (mark.low, mark.high)]
+    if bars:
+        ends = pixels(np.array(bars, dtype=float).reshape(-1, 2)).reshape(-1, 4)
+        boxes.append(ends + np.array([-1, 0, 1, 0]))
+        weights.append(np.full(len(bars), 4.0))
+    for line in lines:
+        along = pixels(np.column_stack([line.x, line.y]))
+        boxes.append(np.hstack([along - 1.5, along + 1.5]))
+        weights.append(np.full(len(along), 3.0))
+    return np.concatenate(boxes), np.concatenate(weights)
 
 
 def _candidates(point: Array, width: float) -> Iterator[Box]:

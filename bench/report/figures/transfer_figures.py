@@ -1,6 +1,6 @@
 """The report's figures, from results to panels: transfer, task by task, regimes side by side, throughput."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -23,17 +23,18 @@ from ...results import (
 )
 from ...stats import fit_line
 from .axis import limits_of
-from .legend import family_key, family_shapes, number_key, point_names, regime_key, regime_styles
+from .legend import family_key, family_shapes, number_key, regime_key, regime_styles, said_of_numbers
 from .marks import Figure, Limits, Line, Mark, Panel, Series, ends, sides
-from .panels import dot_panel, gain_panel, scatter_panel
+from .panels import MOST_ROWS, dot_panel, gain_panel, scatter_panel
 
 
-def _transfer_figure(results: Results, found: Sequence[Transfer], source_name: str) -> Figure | None:
+def _transfer_figure(
+    results: Results, found: Sequence[Transfer], source_name: str, names: Mapping[str, str]
+) -> Figure | None:
     means = [one for one in found if not one.task]
     if not means:
         return None
-    styles, names = regime_styles(results), point_names(results)
-    shapes = family_shapes(results)
+    styles, shapes = regime_styles(results), family_shapes(results)
     series = []
     for one in means:
         marks = []
@@ -49,8 +50,9 @@ def _transfer_figure(results: Results, found: Sequence[Transfer], source_name: s
         _transfer_panel(f"transfer-{at}", one, drawn, source_name, across, tall)
         for at, (one, drawn) in enumerate(zip(means, series, strict=True))
     )
-    keys = [*family_key(results), *number_key(results)]
-    return Figure("transfer", _transfer_caption(results, means, source_name), panels, tuple(keys))
+    keys = [*family_key(results), *number_key(names)]
+    caption = _transfer_caption(results, means, source_name) + said_of_numbers(results)
+    return Figure("transfer", caption, panels, tuple(keys))
 
 
 def _transfer_panel(name: str, one: Transfer, series: Series, source_name: str, across: Limits, tall: float) -> Panel:
@@ -116,12 +118,12 @@ def _transfer_caption(results: Results, means: Sequence[Transfer], source_name: 
     return " ".join(parts)
 
 
-def _task_figure(results: Results, source_name: str) -> Figure | None:
+def _task_figure(results: Results, source_name: str, names: Mapping[str, str]) -> Figure | None:
     if len(results.fraction_tasks) == 1 and len(results.regimes) == 1:
         return None  # the first figure shows just that
     panels: list[Panel] = []
     for task in results.fraction_tasks:
-        series = _task_series(results, task)
+        series = _task_series(results, task, names)
         if series:
             panels.append(_task_panel(results, task, series, source_name, f"task-{len(panels)}"))
     caption = (
@@ -129,11 +131,12 @@ def _task_figure(results: Results, source_name: str) -> Figure | None:
         "per model and regime, regimes a little apart, named at its highest; bars: 95\u00a0% intervals. The "
         "vertical axes differ."
     )
-    return Figure("tasks", caption, tuple(panels), (regime_key(results), *number_key(results)))
+    numbered = " Numbered: the models of Figure 1." if said_of_numbers(results) else ""
+    return Figure("tasks", caption + numbered, tuple(panels), (regime_key(results), *number_key(names)))
 
 
-def _task_series(results: Results, task: str) -> list[Series]:
-    styles, names, found = regime_styles(results), point_names(results), []
+def _task_series(results: Results, task: str, names: Mapping[str, str]) -> list[Series]:
+    styles, found = regime_styles(results), []
     for at, regime in enumerate(results.regimes):
         marks = []
         for model in results.source_top1:
@@ -174,20 +177,30 @@ def _regime_figure(results: Results) -> Figure | None:
         return None
     rows = [(model, _means_by_regime(results, model, common)) for model in results.models]
     rows = [(printable(model), series) for model, series in rows if series]
+    count = len(rows)
+    rows = _highest(rows)
     known = [end for _, series in rows for one in series for mark in one.marks
             for end in (mark.x, mark.low, mark.high) if end is not None]  # fmt: skip
     if not rows:
         return None
     over = f"mean over {len(common)} tasks" if len(common) > 1 else printable(common[0])
+    which = "" if len(rows) == count else f"; the {len(rows)} of {count} models that are highest in any regime"
     description = f"Accuracy of {counted(len(rows), 'model')} in each regime, {over}."
     axis = "Accuracy, spaced by log odds"
     panels = [dot_panel("regimes-0", f"Accuracy, {over}", description, rows, axis, limits_of(known, 0.06))]
-    caption = f"Regimes side by side, {over} (of log odds); pale bars: 95\u00a0%, from the finite test splits."
+    caption = f"Regimes side by side, {over} (of log odds){which}; pale bars: 95\u00a0%, from the finite test splits."
     added = _gain_panel(results)
     if added is not None:
         panels.append(added)
         caption += " What fine-tuning adds: fine-tuned minus frozen, a dot per model, the stroke at their mean."
     return Figure("regimes", caption, tuple(panels), (regime_key(results),))
+
+
+def _highest(rows: Sequence[tuple[str, list[Series]]]) -> list[tuple[str, list[Series]]]:
+    """As many rows as a reader looks through, in their order: those whose mark in any series is highest."""
+    best = [max(mark.x for one in series for mark in one.marks) for _, series in rows]
+    kept = sorted(sorted(range(len(rows)), key=lambda at: -best[at])[:MOST_ROWS])
+    return [rows[at] for at in kept]
 
 
 def _means_by_regime(results: Results, model: str, tasks: Sequence[str]) -> list[Series]:

@@ -6,10 +6,23 @@ if TYPE_CHECKING:
     from .entries import ModelEntry, StudyEntry, TaskEntry
     from .faults import Faults
     from .reading import Parsed, parsed
-    from .settings import SETTINGS
+    from .settings import SETTINGS, read_regimes
+    from .yaml_text import Refused, text_values, values_of
 else:
     from featune.engine.doors import lazy_exports
 
     __getattr__, __dir__ = lazy_exports(__name__)
 
-__all__ = ["SETTINGS", "Faults", "ModelEntry", "Parsed", "StudyEntry", "TaskEntry", "parsed"]
+__all__ = [
+    "SETTINGS",
+    "Faults",
+    "ModelEntry",
+    "Parsed",
+    "Refused",
+    "StudyEntry",
+    "TaskEntry",
+    "parsed",
+    "read_regimes",
+    "text_values",
+    "values_of",
+]

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from ...estimators import ESTIMATORS
-from .settings import MOST, Strict
+from .settings import MOST, Side, Strict
 
 
 def _without_nul(value: Any) -> Any:
@@ -32,9 +32,11 @@ Text = Annotated[str, Field(min_length=1, max_length=1_000), BeforeValidator(_wi
 Place = Annotated[Path, BeforeValidator(_path)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Channels = Annotated[int, Field(ge=1, le=4)]
-Side = Annotated[int, Field(ge=8, le=8_192)]
 Mean = Annotated[list[float], Field(min_length=1, max_length=4)]  # of each channel
 Deviation = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1, max_length=4)]
+Axis = Literal[  # of `featune.bench.study.axes`
+    "imagenet_top1", "real", "v2", "a", "r", "sketch", "parameters", "macs", "throughput"
+]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 
 
@@ -127,6 +129,10 @@ def _all_are_every_one(value: Any) -> Any:
     return list(ESTIMATORS) if value == "all" else value
 
 
+def _one_is_a_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 class StudyEntry(_Entry):
     """Models, tasks and regimes are read one by one, so that a fault of one does not hide those of another."""
 
@@ -138,5 +144,7 @@ class StudyEntry(_Entry):
     backend: Text = "onnxruntime"
     device: Text = "cpu"
     source: Text = "ImageNet"
+    x: Annotated[list[Axis], Field(min_length=1, max_length=9), BeforeValidator(_one_is_a_list)] = ["imagenet_top1"]
+    published: Annotated[list[Text], Field(max_length=MOST), BeforeValidator(_one_is_a_list)] = []
     notes: Annotated[list[Text], Field(max_length=MOST)] = []
     estimators: Annotated[list[Text], Field(max_length=MOST), BeforeValidator(_all_are_every_one)] = []

@@ -97,7 +97,7 @@ def _words(problem: Any, kind: type[BaseModel]) -> str:
         return f"expected a key of text, found {shown(problem['loc'][-1])}; put it in quotes"
     if what == "literal_error":
         known = list(_listed(context["expected"]))
-        return f"expected one of {', '.join(known)}, found {shown(value)}{_near(value, known)}"
+        return f"expected one of {', '.join(known)}, found {shown(value)}{near(value, known)}"
     if what in BOUNDS:
         name, words = BOUNDS[what]
         bound = context[name]
@@ -149,7 +149,7 @@ def shown(value: Any) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
-def _near(value: Any, known: Iterable[str]) -> str:
+def near(value: Any, known: Iterable[str]) -> str:
     return nearest(value, known) if isinstance(value, str) else ""
 
 

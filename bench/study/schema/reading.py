@@ -6,14 +6,11 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from featune.engine.errors import BadInput
-from featune.engine.paths import refuse_devices
-
 from ...regimes import Setting
 from .entries import ModelEntry, StudyEntry, TaskEntry
 from .faults import Faults, expected
 from .settings import read_regimes
-from .yaml_text import Refused, values_of
+from .yaml_text import text_values
 
 Entry = TypeVar("Entry", bound=BaseModel)
 USUAL = ["probe", "finetune"]  # regimes of a file that names none
@@ -35,7 +32,7 @@ class Parsed:
 
 def parsed(path: Path) -> Parsed:
     """The file as it stands, its keys and types checked. Raises BadInput for what is no mapping of a study."""
-    values, repeated = _mapping(path)
+    values, repeated = text_values(path)
     faults = Faults(path, repeated)
     study = faults.read(StudyEntry, values, (), {"name": "study", "models": [None], "tasks": [None]})
     assert study is not None, "every other key has a default"
@@ -55,21 +52,3 @@ def _entries(kind: type[Entry], key: str, values: dict[Any, Any], faults: Faults
         elif entry := faults.read(kind, each, (key, at), {}):
             found.append((at, entry))
     return found
-
-
-def _mapping(path: Path) -> tuple[dict[Any, Any], list[str]]:
-    refuse_devices(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}; give the path of a study file") from error
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path} is not YAML: {error}; write it in UTF-8") from error
-    try:
-        value, repeated = values_of(text)
-    except Refused as refused:
-        joint = " " if str(refused).startswith("is not") else ": "
-        raise BadInput(f"{path}{joint}{refused}") from refused
-    if not isinstance(value, dict):
-        raise BadInput(f"{path}: expected a mapping with name, models and tasks, found {type(value).__name__}")
-    return value, repeated

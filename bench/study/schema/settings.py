@@ -5,16 +5,16 @@ Each model here reads the keys of one of the dataclasses of `featune.bench.regim
 
 import dataclasses
 import functools
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from featune.engine.errors import BadInput
 from featune.engine.images import Augmentation
-from featune.engine.store import plain
 
 from ...regimes import Setting, regime_named
-from .faults import Faults, Place, expected, said, where
+from .faults import Faults, Place, expected, near, said, shown, where
 
 MOST = 1_000  # of a list of penalties, counts or seeds
 Strict = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
@@ -29,10 +29,17 @@ def _rising(pair: list[float]) -> list[float]:
     return pair
 
 
+def _part(value: Any) -> Any:
+    if value in ("all", "head") or (type(value) is int and value >= 1):
+        return value
+    raise ValueError(f"expected all, head, or a number of blocks, found {shown(value)}{near(value, ('all', 'head'))}")
+
+
 Pair = Annotated[list[Positive], Field(min_length=2, max_length=2), AfterValidator(_rising)]
 Shares = Annotated[
     list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=2, max_length=2), AfterValidator(_rising)
 ]
+Side = Annotated[int, Field(ge=8, le=8_192)]
 Penalties = Annotated[list[Positive], Field(max_length=MOST)]
 
 
@@ -66,6 +73,12 @@ class AugmentationEntry(_Entry):
     ratio: Pair
     hflip: Share
     vflip: Share
+    crop: Literal["random", "eval"]
+    auto_augment: Literal["none", "randaugment", "trivialaugment", "augmix"]
+    operations: Annotated[int, Field(ge=1, le=20)]
+    magnitude: Annotated[int, Field(ge=0, le=30)]
+    color_jitter: Share
+    erasing: Share
 
 
 class RecipeEntry(_Entry):
@@ -74,12 +87,38 @@ class RecipeEntry(_Entry):
     batch: Annotated[int, Field(ge=1, le=65_536)]
     learning_rates: Annotated[list[Positive], Field(min_length=1, max_length=100)]
     weight_decay: Annotated[float, Field(ge=0)]
-    optimizer: Literal["sgd", "adamw"]
+    optimizer: Annotated[str, Field(min_length=1, max_length=100)]  # the recipe knows which there are
     momentum: Annotated[float, Field(ge=0, lt=1)]
     warmup: Share
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     augmentation: AugmentationEntry
     amp: bool
+    accumulation: Whole
+    schedule: Literal["cosine", "step", "constant"]
+    schedule_by: Literal["step", "epoch"]
+    milestones: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(max_length=100)]
+    decay_factor: Share
+    layer_decay: Share
+    clip_norm: Positive | None
+    ema: Share | None
+    ema_warmup: bool
+    loss: Literal["auto", "cross_entropy", "bce", "asymmetric", "ordinal"]
+    class_weights: Literal["none", "balanced"]
+    mixup: Annotated[float, Field(ge=0)]
+    cutmix: Annotated[float, Field(ge=0)]
+    mixup_prob: Share
+    mixup_switch_prob: Share
+    trained: Annotated[Any, AfterValidator(_part)]
+    head_first: Share
+    freeze_embedding: bool
+    start: Literal["zero", "probe"]
+    batch_norm: Literal["train", "frozen", "kornblith2019"]
+    drop_path: Annotated[float, Field(ge=0, lt=1)]
+    image_size: Side | None
+    start_size: Side | None
+    amp_dtype: Literal["bfloat16", "float16"]
+    compile: bool
+    channels_last: bool
 
 
 SETTINGS: dict[str, type[_Entry]] = {
@@ -122,7 +161,7 @@ def _regime(name: str, fields: Any, place: Place, faults: Faults) -> tuple[str, 
     if not isinstance(kind, str):
         raise BadInput(f"kind: {expected('text', kind)}")
     default = regime_named(kind).default
-    usual: dict[str, Any] = plain(default)
+    usual: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(default)))
     values = usual | given
     if isinstance(given.get("augmentation"), dict) and "augmentation" in usual:
         values["augmentation"] = usual["augmentation"] | given["augmentation"]

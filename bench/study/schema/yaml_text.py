@@ -6,11 +6,15 @@ and off stay booleans, as files of before have them.
 """
 
 import re
+from pathlib import Path
 from typing import Any
 
 import yaml
 from yaml.events import AliasEvent
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from featune.engine.errors import BadInput
+from featune.engine.paths import refuse_devices
 
 MOST_BYTES = 1_000_000
 MOST_VALUES = 20_000  # with aliases counted as often as they stand for something
@@ -40,6 +44,25 @@ def values_of(text: str) -> tuple[Any, list[str]]:
     except (yaml.YAMLError, ValueError, KeyError) as error:  # the last two of what a tag says and a value is not
         said = " ".join(str(error).replace('in "<unicode string>", ', "").split())
         raise Refused(f"is not YAML: {said[:300]}; mend that place") from error
+
+
+def text_values(path: Path) -> tuple[dict[Any, Any], list[str]]:
+    """(the mapping that a study file holds, what is wrong with its keys). Raises BadInput for what is none."""
+    refuse_devices(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}; give the path of a study file") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path} is not YAML: {error}; write it in UTF-8") from error
+    try:
+        value, repeated = values_of(text)
+    except Refused as refused:
+        joint = " " if str(refused).startswith("is not") else ": "
+        raise BadInput(f"{path}{joint}{refused}") from refused
+    if not isinstance(value, dict):
+        raise BadInput(f"{path}: expected a mapping with name, models and tasks, found {type(value).__name__}")
+    return value, repeated
 
 
 class _Loader(yaml.SafeLoader):

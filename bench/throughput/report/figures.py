@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from featune.export.commands import published
+from featune.engine.accuracies import timm_accuracies
 
 from ...report.figures import (
     COLOURS,
@@ -127,7 +127,7 @@ def _accuracy(rows: Sequence[Row], styles: Mapping[str, tuple[str, str]], key: K
 
 def published_top1(model: str, side: int) -> float | None:
     """A fraction, of the weights named, or of those that timm takes where none are named; None where not published."""
-    known = published()
+    known = timm_accuracies()
     name = model
     if "." not in model:
         import timm

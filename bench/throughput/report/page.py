@@ -3,16 +3,21 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...report.figures import key_svg, svg
+from ...report.figures import Figure, key_svg
 from ...results import printable
 from .. import Row
 from .beyond_speed import derived, recommendations
-from .figures import figures
 from .published import Published
 from .tables import gate_word, images, number
 
 
-def page_html(rows: Sequence[Row], document: Mapping[str, Any], published: Sequence[Published] = ()) -> str:
+def page_html(
+    rows: Sequence[Row],
+    document: Mapping[str, Any],
+    pictures: Sequence[tuple[Figure, Sequence[str]]],
+    published: Sequence[Published] = (),
+) -> str:
+    """pictures: the figures, each with the SVG of its panels."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -25,10 +30,10 @@ def page_html(rows: Sequence[Row], document: Mapping[str, Any], published: Seque
             "name": one.name,
             "caption": one.caption,
             "number": at,
-            "panels": [Markup(svg(panel)) for panel in one.panels],
+            "panels": [Markup(panel) for panel in panels],
             "key": [(text, Markup(key_svg(colour, shape))) for key in one.keys for text, colour, shape in key],
         }
-        for at, one in enumerate(figures(rows, document), 1)
+        for at, (one, panels) in enumerate(pictures, 1)
     ]
     shown = [row for row in rows if not row.configuration.twin]
     return environment.get_template("throughput.html.j2").render(

@@ -6,8 +6,10 @@ from typing import Any
 
 from featune.engine.store import plain, write_json, write_text
 
+from ...report.figures import draw
 from .. import Row
 from .beyond_speed import recommendations
+from .figures import figures
 from .page import page_html
 from .published import Published
 from .tables import results_csv
@@ -16,10 +18,16 @@ from .tables import results_csv
 def write_report(
     out: Path, rows: Sequence[Row], document: Mapping[str, Any], published: Sequence[Published] = ()
 ) -> Path:
-    """The path of `report.html`. document: of `session.run`; report.json is that, with the recommendations."""
+    """The path of `report.html`. document: of `session.run`; report.json is that, with the recommendations.
+
+    Each figure is also figures/<name>.png.
+    """
     write_json(out / "report.json", with_recommendations(rows, document))
+    pictures = [
+        (one, draw(out / "figures" / f"{one.name}.png", one.panels, one.keys)) for one in figures(rows, document)
+    ]
     write_text(out / "results.csv", results_csv(rows, document, published))
-    write_text(out / "report.html", page_html(rows, document, published))
+    write_text(out / "report.html", page_html(rows, document, pictures, published))
     return out / "report.html"
 
 

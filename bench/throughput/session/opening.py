@@ -10,11 +10,10 @@ from typing import Any
 
 from torch import Tensor
 
-from featune.engine.errors import BadInput
 from featune.engine.models import ModelSpec
 from featune.engine.runners import Runner
-from featune.engine.store import plain
-from featune.export.backends import artefact, checked_plan, graph_target, open_runner, read_plan
+from featune.engine.tensorrt import LIBRARIES
+from featune.export.backends import Asked, backend_named, checked_plan, open_runner, read_plan
 from featune.export.commands import spec_of_model
 from featune.export.contract import contract_of
 from featune.export.gate import folder_sample, own_sample, require_passing
@@ -81,8 +80,8 @@ def opened(
         precision=setup.precision, allow_fallback=source.allow_fallback,
     ) as runner:  # fmt: skip
         seconds["open"] = clock() - began
-        if parity := getattr(runner, "parity", None):
-            gate = {"passed": True, "parity": plain(parity)}
+        if verdict := getattr(runner, "judged_here", None):
+            gate = {**(gate or {}), "passed": True, "parity": verdict["parity"], "told": verdict["told"]}
         began = clock()
         runner(images()[:1].to(setup.device)).cpu()
         seconds["first_call"] = clock() - began
@@ -90,25 +89,24 @@ def opened(
 
 
 def check_precision_of(setup: Setup) -> None:
-    """Raises BadInput for a precision that the backend does not run."""
-    if graph_target(setup.backend) is None and setup.precision != "fp32":
-        raise BadInput(f"--backend {setup.backend} runs fp32, {setup.precision} asked for; use --backend onnxruntime")
+    """Raises BadInput for a precision that the backend does not compute on the device."""
+    backend_named(setup.backend).check(setup.backend, setup.device, setup.precision)
 
 
 def _artefact(
     setup: Setup, spec: ModelSpec, cache: Path, images: Callable[[], Tensor]
 ) -> tuple[int | None, Mapping[str, Any] | None]:
     """(bytes, gate) of the file that the backend runs, made and judged where it is absent."""
-    target = graph_target(setup.backend)
-    if setup.backend == "torch":
+    if (setup.backend, setup.precision) == ("torch", "fp32"):
         return None, {"passed": True, "reference": True}
-    if target is None:
-        return None, None
-    if setup.backend == "tensorrt":
-        plan = checked_plan(spec, cache, images, precision=setup.precision, device=setup.device)
+    if setup.backend in LIBRARIES:
+        plan = checked_plan(spec, cache, images, precision=setup.precision, device=setup.device, by=setup.backend)
         header, _ = read_plan(plan)
         return plan.stat().st_size, _gate(header.verdict, header.precision)
-    path = artefact(spec, cache, images, precision=setup.precision, target=target).path
+    asked = Asked(spec, setup.device, cache, images, precision=setup.precision)
+    path = backend_named(setup.backend).ready(asked).path
+    if path is None:
+        return None, None
     beside = path.with_name(path.name + ".data")
     size = path.stat().st_size + (beside.stat().st_size if beside.exists() else 0)
     return size, _gate(require_passing(path, spec), str(contract_of(path)["precision"]))

@@ -7,7 +7,7 @@ from pathlib import Path
 from featune.engine.errors import BadInput
 from featune.engine.machine import processors
 from featune.engine.runners import device_kind, require_device
-from featune.export.backends import check_backend, graph_target
+from featune.export.backends import backend_named, check_backend
 
 from .. import Configuration, Effort, Setup
 from .opening import Source
@@ -51,16 +51,19 @@ class Asked:
             raise BadInput(f"--checkpoint is of one model, {len(self.models)} given; measure them one by one")
 
     def setups(self, model: str) -> list[Setup]:
-        """Of a backend without a graph only fp32."""
+        """Each backend in those of the precisions that it computes on the device."""
         threads = self.threads or processors()
         found = [
             Setup(model, backend, precision, self.device, threads)
             for backend in self.backends
             for precision in self.precisions
-            if graph_target(backend) is not None or precision == "fp32"
+            if backend_named(backend).computes(self.device, precision)
         ]
         if not found:
-            raise BadInput(f"{', '.join(self.backends)} run fp32 only, {', '.join(self.precisions)} asked for")
+            raise BadInput(
+                f"{', '.join(self.backends)} on {self.device} compute none of {', '.join(self.precisions)}; give "
+                "another --precision or --backend"
+            )
         return found
 
     def scopes(self) -> list[str]:

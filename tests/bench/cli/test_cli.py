@@ -8,24 +8,43 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer.testing
+
+from featune.bench.cli import study_commands
+from featune.bench.cli.app import app
+from featune.bench.study.executors import in_process
 
 COMMAND = [sys.executable, "-c", "from featune.bench.cli.app import app; app()"]
 MODEL = "{architecture: test_resnet, pretrained: false, side: 32, source_top1: 0.5}"
 
 
+Featune = Callable[..., subprocess.CompletedProcess[str]]
+
+
 @pytest.fixture
-def featune(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs the command in a folder of its own."""
+def featune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Featune:
+    """Runs the command in a folder of its own, in this process, which has imported torch; pools are none."""
     (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+    monkeypatch.setattr(study_commands, "executor", lambda jobs: in_process)
+    environment = {"FEATUNE_CACHE_DIR": str(tmp_path / "cache")}
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = os.environ | {
-            "FEATUNE_CACHE_DIR": str(tmp_path / "cache"),
-            "PYTHONPATH": str(Path(__file__).parents[3]),
-        }
-        return subprocess.run(
-            [*COMMAND, *arguments], cwd=tmp_path / "cwd", env=environment, capture_output=True, text=True, timeout=300
-        )
+        done = typer.testing.CliRunner().invoke(app, list(arguments), env=environment)
+        return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def featune_alone(tmp_path: Path) -> Featune:
+    """Runs the command in a folder of its own, in a process of its own."""
+    (tmp_path / "cwd").mkdir(exist_ok=True)
+    environment = {"FEATUNE_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(Path(__file__).parents[3])}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*COMMAND, *arguments], cwd=tmp_path / "cwd", env=os.environ | environment,
+                              capture_output=True, text=True, timeout=300)  # fmt: skip
 
     return run
 
@@ -37,11 +56,11 @@ def study_file(folder: Path, text: str = "", regimes: str = "[probe]") -> Path:
 
 
 def test_a_study_of_a_users_folder_runs_from_another_directory(
-    featune: Callable[..., subprocess.CompletedProcess[str]], image_folder: Callable[..., Path], tmp_path: Path
+    featune: Featune, featune_alone: Featune, image_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
     image_folder("colours")
     path = study_file(tmp_path)
-    done = featune("study", "run", str(path), "--json", "--jobs", "1")
+    done = featune_alone("study", "run", str(path), "--json", "--jobs", "1")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert [row["value"] for row in result["rows"]] == [1.0]
@@ -61,7 +80,7 @@ def test_a_study_of_a_users_folder_runs_from_another_directory(
 
 
 def test_an_unreadable_image_stops_before_any_work(
-    featune: Callable[..., subprocess.CompletedProcess[str]], image_folder: Callable[..., Path], tmp_path: Path
+    featune: Featune, image_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
     folder = image_folder("colours")
     (folder / "train" / "red" / "note.jpg").write_text("a text file")
@@ -76,7 +95,7 @@ def test_an_unreadable_image_stops_before_any_work(
 
 
 def test_an_output_that_cannot_be_written_is_named(
-    featune: Callable[..., subprocess.CompletedProcess[str]], image_folder: Callable[..., Path], tmp_path: Path
+    featune: Featune, image_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
     image_folder("colours")
     (tmp_path / "file").write_text("")
@@ -87,7 +106,7 @@ def test_an_output_that_cannot_be_written_is_named(
 
 
 def test_a_failed_cell_leaves_with_one_and_says_why(
-    featune: Callable[..., subprocess.CompletedProcess[str]], image_folder: Callable[..., Path], tmp_path: Path
+    featune: Featune, image_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
     image_folder("colours")
     path = study_file(tmp_path, regimes="{finetune: {epochs: 1, learning_rates: [1.0e+18]}, probe: {}}")
@@ -107,7 +126,7 @@ def test_a_failed_cell_leaves_with_one_and_says_why(
     ],
 )
 def test_a_wrong_study_file_leaves_with_two_and_one_clear_message(
-    featune: Callable[..., subprocess.CompletedProcess[str]],
+    featune: Featune,
     image_folder: Callable[..., Path],
     tmp_path: Path,
     text: str,
@@ -132,7 +151,7 @@ def test_help_and_version_answer_without_importing_torch() -> None:
 
 
 @pytest.mark.parametrize("command", [["demo"], ["study", "run"], ["study", "status"], ["study", "report"]])
-def test_every_commands_help_has_an_example(command: list[str]) -> None:
-    done = subprocess.run([*COMMAND, *command, "--help"], capture_output=True, text=True, timeout=60)
+def test_every_commands_help_has_an_example(command: list[str], featune: Featune) -> None:
+    done = featune(*command, "--help")
     assert done.returncode == 0
     assert "Example: featune " + " ".join(command) in " ".join(done.stdout.split())

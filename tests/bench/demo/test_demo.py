@@ -1,6 +1,9 @@
 import dataclasses
 import itertools
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +13,8 @@ from featune.bench.demo import miniature as demo_module
 from featune.bench.demo.images import SOURCE_CLASSES, TARGETS, fractals, photographs, write_images
 from featune.bench.demo.miniature import LADDER, NOTES
 from featune.bench.progress import Silent
-from featune.bench.results import Row
+from featune.bench.results import Row, Speed
+from featune.bench.study import Study
 from featune.bench.study.executors import in_process
 from featune.bench.tasks import read_folder_split
 from featune.engine.models import classifier, spec_from_entry, state_digest
@@ -65,21 +69,41 @@ def test_the_ladder_spans_six_models_of_three_families_and_more() -> None:
     assert {"resnet", "efficientnet", "vision_transformer"} <= {spec.family for spec in specs}
 
 
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The demo with two models, one target and one epoch, so that it takes seconds."""
-    monkeypatch.setattr(demo_module, "LADDER", [entry for entry in LADDER if entry["name"] in ("mambaout", "byobnet")])
-    monkeypatch.setattr(demo_module, "TARGETS", {"digits": TARGETS["digits"]})
-    monkeypatch.setattr(demo_module, "PRETRAINING", dataclasses.replace(demo_module.PRETRAINING, epochs=1))
-    short = dataclasses.replace(demo_module.FINETUNING, epochs=1)
-    regimes = {**demo_module.REGIMES, "finetune": ("finetune", short), "scratch": ("scratch", short)}
-    monkeypatch.setattr(demo_module, "REGIMES", regimes)
-    monkeypatch.setattr(demo_module, "fractals", lambda seed: fractals(seed, train=8, val=2))
+@pytest.fixture(scope="module")
+def small() -> Iterator[None]:
+    """The demo with two models, one target of fewer images and one epoch, so that it takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        chosen = [entry for entry in LADDER if entry["name"] in ("mambaout", "byobnet")]
+        patch.setattr(demo_module, "LADDER", chosen)
+        patch.setattr(demo_module, "TARGETS", {"digits": few_digits})
+        patch.setattr(demo_module, "PRETRAINING", dataclasses.replace(demo_module.PRETRAINING, epochs=1))
+        short = dataclasses.replace(demo_module.FINETUNING, epochs=1)
+        regimes = {**demo_module.REGIMES, "finetune": ("finetune", short), "scratch": ("scratch", short)}
+        patch.setattr(demo_module, "REGIMES", regimes)
+        patch.setattr(demo_module, "fractals", lambda seed: fractals(seed, train=8, val=2))
+        yield
 
 
-@pytest.mark.usefixtures("small")
-def test_the_demo_measures_every_cell_and_a_second_run_measures_none(tmp_path: Path) -> None:
-    study, rows, speeds = demo(tmp_path, 0, in_process, Silent())
+def few_digits(seed: int) -> Iterator[Any]:
+    """Of each split of the digits the first 200."""
+    counts: Counter[str] = Counter()
+    for image in TARGETS["digits"](seed):
+        counts[image[0]] += 1
+        if counts[image[0]] <= 200:
+            yield image
+
+
+@pytest.fixture(scope="module")
+def done(small: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Study, list[Row], list[Speed]]:
+    """A small demo of seed 3 that ran: its folder and what it gave."""
+    out = tmp_path_factory.mktemp("demo")
+    return out, *demo(out, 3, in_process, Silent())
+
+
+def test_the_demo_measures_every_cell_and_a_second_run_measures_none(
+    done: tuple[Path, Study, list[Row], list[Speed]],
+) -> None:
+    out, study, rows, speeds = done
     assert [row.error for row in rows] == [None] * 6
     assert {(row.cell.model, row.cell.regime) for row in rows} == {
         (model, regime) for model in ("mambaout", "byobnet") for regime in ("probe", "finetune", "scratch")
@@ -89,19 +113,19 @@ def test_the_demo_measures_every_cell_and_a_second_run_measures_none(tmp_path: P
     assert "not ImageNet" in NOTES[0]
     for spec in study.models:
         assert spec.source_top1 is not None
-        assert spec.source_n == len(read_folder_split(tmp_path / "data" / "fractals", "val"))
+        assert spec.source_n == len(read_folder_split(out / "data" / "fractals", "val"))
         assert state_digest(classifier(spec)) != state_digest(classifier(spec.with_random_weights(0)))
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*")}
+    before = {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*")}
 
-    again = demo(tmp_path, 0, in_process, Silent())
+    again = demo(out, 3, in_process, Silent())
     assert again[1] == rows
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*")} == before
+    assert {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*")} == before
 
 
-@pytest.mark.usefixtures("small")
-def test_two_demos_of_one_seed_agree_to_the_digit(tmp_path: Path) -> None:
+def test_two_demos_of_one_seed_agree_to_the_digit(
+    done: tuple[Path, Study, list[Row], list[Speed]], tmp_path: Path
+) -> None:
     def numbers(rows: list[Row]) -> list[tuple[object, ...]]:
         return [(row.cell, row.value, row.low, row.high, row.scores_digest, row.source_top1) for row in rows]
 
-    one, two = (demo(tmp_path / name, 3, in_process, Silent())[1] for name in ("one", "two"))
-    assert numbers(one) == numbers(two)
+    assert numbers(demo(tmp_path, 3, in_process, Silent())[1]) == numbers(done[2])

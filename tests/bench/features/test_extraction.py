@@ -10,7 +10,8 @@ from featune.bench.features.extract_command import Extraction
 from featune.engine.features import Features, open_stored
 from featune.engine.features.bottleneck import Verdict
 from featune.engine.features.files import Part
-from featune.engine.features.passes import Seconds, Setting
+from featune.engine.features.passes import Setting
+from featune.engine.features.squares import Seconds
 from featune.engine.store import write_json
 from tests.conftest import unpacked
 

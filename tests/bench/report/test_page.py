@@ -154,7 +154,7 @@ def test_the_page_fetches_nothing(usual: Path) -> None:
     html = (usual / "report.html").read_text(encoding="utf-8")
     assert not re.search(r"https?:|//\w|@import|<script|<link[^>]+href=\"(?!data:)", html)
     assert set(re.findall(r'(?:src|href)="([^"#][^"]*)"', html)) == {
-        "data:,", "results.csv", "correlations.csv", "throughput.csv",
+        "data:,", "report.json", "results.csv", "correlations.csv", "throughput.csv",
     }  # fmt: skip
 
 

@@ -51,8 +51,8 @@ def one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         ("onnxruntime", "cuda:1", Missing, "no CUDA device is usable"),
         ("tensorrt", "cuda", Missing, "no CUDA device is usable"),
         ("torch", "gpu", BadInput, "no device named 'gpu'; cpu, cuda or cuda:N"),
-        ("tensorrt", "cpu", BadInput, "backend tensorrt runs on a GPU, device cpu found; set device: cuda"),
-        ("onnxruntime-tensorrt", "cpu", BadInput, "runs on a GPU, device cpu found"),
+        ("tensorrt", "cpu", BadInput, "backend tensorrt runs on cuda, device cpu found; choose device cuda"),
+        ("onnxruntime-tensorrt", "cpu", BadInput, "runs on cuda, device cpu found"),
     ],
 )
 def test_a_place_that_is_not_there_is_told(backend: str, device: str, kind: type[FeatuneError], says: str) -> None:

@@ -2,6 +2,8 @@
 
 import http.server
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ from featune.bench.study import known_plan, planned, prepared, read_study, save_
 from featune.engine.errors import BadInput
 from featune.engine.models import spec_from_entry
 
+ROOT = Path(__file__).parents[3]
 NET = "from torch import nn\ndef net(): return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2))\n"
 RESNET = "{architecture: test_resnet, pretrained: false, side: 32}"
 
@@ -153,6 +156,18 @@ def test_status_and_report_know_the_cells_of_the_last_run_without_its_code(folde
     assert plan.notes == ("read this",)
     assert "was changed since its last run" in remarks[0]
     assert planned(path) == 4
+
+
+def test_the_plan_of_an_unchanged_file_is_read_without_torch(folder: Path) -> None:
+    path = study_file(folder)
+    study, sources = read_study(path, folder / "out")
+    save_plan_of(prepared(study, sources), path)
+    code = "import atexit, sys\nfrom featune.bench.cli.app import app\n"
+    code += "atexit.register(lambda: print('torch' in sys.modules))\napp()"
+    command = [sys.executable, "-c", code, "study", "status", str(path), "--out", str(folder / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "1 cells, 0 done, 0 failed, 1 waiting\nFalse\n"
 
 
 def test_rows_without_a_plan_are_not_counted_by_guess(folder: Path) -> None:

@@ -5,6 +5,8 @@ from textwrap import dedent
 import pytest
 
 from featune.bench.estimators import ESTIMATORS
+from featune.bench.progress import Silent
+from featune.bench.published import published_rows
 from featune.bench.study import prepared, read_study
 from featune.engine.errors import BadInput
 from featune.engine.finetune import Recipe
@@ -147,3 +149,38 @@ def test_a_task_states_the_order_of_its_classes(image_folder: Callable[..., Path
     (tmp_path / "study.yaml").write_text(study % "metric: quadratic_kappa, classes: [red, green, blue]")
     read, sources = read_study(tmp_path / "study.yaml", tmp_path / "out")
     assert prepared(read, sources).tasks[0].classes == ("red", "green", "blue")
+
+
+def test_published_tables_are_checked_with_the_file_and_seen_from_its_folder(
+    write: Callable[[str], Path], tmp_path: Path
+) -> None:
+    (tmp_path / "mine.csv").write_text("model,imagenet_top1,pets\nnet,0.7,0.9\n")
+    study, _ = read_study(write(GOOD + "    published: [sfda2022, mine.csv]"))
+    assert study.published == ("sfda2022", str(tmp_path / "mine.csv"))
+    assert [row.value for row in published_rows(study.published[1:])] == [0.9]
+    with pytest.raises(BadInput, match=r"published\[0\]: no published table named 'sfda'; nearest: sfda2022"):
+        read_study(write(GOOD + "    published: [sfda]"))
+    with pytest.raises(BadInput, match=r"published\[0\]: .*absent.csv cannot be read"):
+        read_study(write(GOOD + "    published: absent.csv"))
+
+
+def test_an_axis_by_name_changes_what_the_figures_are_called(write: Callable[[str], Path]) -> None:
+    study, _ = read_study(write(GOOD + "    x: [real, parameters]"))
+    assert study.source_name == "ImageNet ReaL"
+    assert [spec.source_top1 for spec in study.models] == [None, None]  # of random weights nothing is published
+    assert read_study(write(GOOD))[0].source_name == "ImageNet"
+    with pytest.raises(BadInput, match=r"x\[0\]: expected one of imagenet_top1, .*found 'flops'"):
+        read_study(write(GOOD + "    x: flops"))
+
+
+def test_a_timm_models_published_accuracy_is_looked_up_and_told(
+    write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(Silent, "say", lambda self, text: told.append(text))
+    text = GOOD.replace("{architecture: test_resnet, pretrained: false, side: 32, imagenet_top1: 0.5, source_n: 500}",
+                        "resnet18.a1_in1k")  # fmt: skip
+    study, _ = read_study(write(text))
+    assert (study.models[0].source_top1, study.models[0].source_n) == (0.71504, 50_000)
+    assert study.facts["resnet18.a1_in1k"] == {"parameters": 11.69}
+    assert any("0.71504 at 224 pixels, by timm's published results" in line for line in told)

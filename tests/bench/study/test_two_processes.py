@@ -32,9 +32,9 @@ def study(image_folder: Callable[..., Path], tmp_path: Path, spec: ModelSpec) ->
 def slowly(study: Study, seconds: float, told: "multiprocessing.Queue[object]") -> None:
     """The study, each save of a checkpoint or row taking some time longer."""
     from featune.bench.study import measuring
-    from featune.engine.finetune import loop
+    from featune.engine.finetune import checkpoints
 
-    save, measured, count = loop._save, measuring.measured, []
+    save, measured, count = checkpoints.save, measuring.measured, []
 
     def late(*arguments: object) -> None:
         save(*arguments)  # type: ignore[arg-type]
@@ -44,7 +44,7 @@ def slowly(study: Study, seconds: float, told: "multiprocessing.Queue[object]") 
         count.append(arguments)
         return measured(*arguments)  # type: ignore[arg-type]
 
-    loop._save, measuring.measured = late, counted  # type: ignore[assignment]
+    checkpoints.save, measuring.measured = late, counted  # type: ignore[assignment]
     told.put(([row.error for row in run(study, in_process)], len(count)))
 
 

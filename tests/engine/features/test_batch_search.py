@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from featune.engine.features.batch_search import Search, setting_file
-from featune.engine.features.passes import Setting, Stream, decoded_squares
+from featune.engine.features.batch_search import GPU_BATCHES, Search, _images, _Trial, setting_file
+from featune.engine.features.passes import Chunk, Setting, Stream
+from featune.engine.features.squares import Seconds, decoded_squares
 from featune.engine.images import Labelled
 from featune.engine.models import View
 from featune.engine.store import read_json
@@ -73,3 +74,21 @@ def test_a_setting_that_is_given_is_not_searched_for(many: Labelled) -> None:
 def test_a_choice_is_of_its_models_and_machine(tmp_path: Path) -> None:
     assert setting_file(tmp_path, ["a", "b"], "cpu") == setting_file(tmp_path, ["b", "a"], "cpu")
     assert setting_file(tmp_path, ["a"], "cpu") != setting_file(tmp_path, ["b"], "cpu")
+
+
+def chunk(start: int, stop: int) -> Chunk:
+    return Chunk(start, stop, (), (), Seconds(decode=9.0))
+
+
+def test_on_a_gpu_a_setting_is_timed_by_the_clock_and_not_by_what_its_decoders_spent() -> None:
+    """The workers' seconds are those of decoding only, and grow with the number of workers."""
+    times = iter([10.0, 11.0, 13.0])
+    trial = _Trial(Setting(64, 16), "cuda", lambda: next(times))
+    for number in range(3):
+        trial.count(chunk(64 * number, 64 * (number + 1)))
+    assert trial.rate() == 128 / 3  # the first chunk has the pipeline's start in it
+
+
+def test_a_search_on_a_gpu_needs_no_more_than_a_few_batches_of_each_size() -> None:
+    settings = [Setting(batch, 16) for batch in (128, *GPU_BATCHES)]
+    assert sum(_images(each, 10**6, "cuda") for each in settings) == 7 * (128 + sum(GPU_BATCHES))

@@ -3,7 +3,8 @@
 import pytest
 
 from featune.engine.features.bottleneck import Verdict
-from featune.engine.features.passes import Seconds, Setting
+from featune.engine.features.passes import Setting
+from featune.engine.features.squares import Seconds
 
 
 def verdict(seconds: Seconds, device: str = "cpu") -> Verdict:

@@ -7,7 +7,14 @@ import torch
 from torch import Tensor
 
 from featune.engine.errors import BadImages
-from featune.engine.features.passes import Seconds, Setting, Stream, chunks, decoded_squares
+from featune.engine.features.passes import (
+    PINNED_BYTES,
+    Setting,
+    Stream,
+    _pinned_ahead,
+    chunks,
+)
+from featune.engine.features.squares import Seconds, decoded_squares
 from featune.engine.images import Decoder, Labelled, batches
 from featune.engine.models import View
 from featune.engine.runners import BatchLimit
@@ -161,3 +168,12 @@ def test_a_pass_on_a_gpu_gives_the_rows_of_the_cpu(items: Labelled) -> None:
         for rows, others in zip(one.rows, other.rows, strict=True):
             assert np.allclose(rows, others, rtol=1e-5)
     assert sum(chunk.seconds.copy for chunk in found) > 0
+
+
+def test_batches_that_wait_for_a_gpu_are_bounded_in_bytes() -> None:
+    """128 images of 518 pixels a worker, two batches each, would pin 3.3 GB for 16 workers."""
+    large = [Stream(View(side=518), lambda images: images)]
+    ahead = _pinned_ahead(large, 128, 16)
+    assert 2 <= ahead < 32
+    assert ahead * 128 * 3 * 518 * 518 <= PINNED_BYTES
+    assert _pinned_ahead([Stream(View(side=224), lambda images: images)], 64, 4) == 8

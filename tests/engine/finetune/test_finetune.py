@@ -8,10 +8,13 @@ from torch import nn
 
 from featune.engine.errors import BadInput
 from featune.engine.finetune import Recipe, Run, TrainVal, finetune, predict, train
-from featune.engine.finetune.loop import Diverged, binary_loss, schedule
+from featune.engine.finetune.health import Diverged
 from featune.engine.images import Augmentation, Labelled
 from featune.engine.metrics import METRICS
 from featune.engine.models import ModelSpec, feature_model, fresh_classifier, state_digest
+from featune.engine.recipe import schedule
+from featune.engine.recipe.losses import binary_loss
+from featune.engine.store import plain
 
 GENTLE = Augmentation(scale=(0.6, 1.0))
 RECIPE = Recipe(epochs=6, batch=4, learning_rates=(0.02,), augmentation=GENTLE)
@@ -19,7 +22,7 @@ RECIPE = Recipe(epochs=6, batch=4, learning_rates=(0.02,), augmentation=GENTLE)
 
 def fitted(spec: ModelSpec, items: Labelled, recipe: Recipe = RECIPE, **options: object) -> nn.Module:
     truth = torch.from_numpy(items.truth(3))
-    return train(fresh_classifier(spec, 3, 0), items, truth, spec.view, recipe, 0, Run(**options))  # type: ignore[arg-type]
+    return train(fresh_classifier(spec, 3, 0), items, truth, spec.view, recipe, 0, Run(**options)).model  # type: ignore[arg-type]
 
 
 class Killed(Exception):
@@ -34,7 +37,8 @@ def test_training_learns_what_its_images_show(spec: ModelSpec, items: Labelled) 
 def test_the_same_seed_gives_the_same_weights_and_another_others(spec: ModelSpec, items: Labelled) -> None:
     truth = torch.from_numpy(items.truth(3))
     digests = [
-        state_digest(train(fresh_classifier(spec, 3, 0), items, truth, spec.view, RECIPE, seed)) for seed in (0, 0, 1)
+        state_digest(train(fresh_classifier(spec, 3, 0), items, truth, spec.view, RECIPE, seed).model)
+        for seed in (0, 0, 1)
     ]
     assert digests[0] == digests[1] != digests[2]
 
@@ -134,11 +138,41 @@ def test_the_rate_rises_and_then_falls_to_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"optimizer": "sdg"}, {"epochs": 0}, {"batch": 0}, {"learning_rates": ()}, {"learning_rates": (-1.0,)}]
+    ("wrong", "says"),
+    [
+        ({"optimizer": "sdg"}, "no optimizer named 'sdg'; nearest: "),
+        ({"epochs": 0}, "epochs: 0 found, expected at least 1"),
+        ({"batch": 0}, "batch: 0 found"),
+        ({"learning_rates": ()}, "expected one or more above 0"),
+        ({"learning_rates": (-1.0,)}, "expected one or more above 0"),
+        ({"learning_rates": (float("nan"),)}, "expected one or more above 0"),
+        ({"schedule": "cos"}, "schedule: 'cos' found, expected one of cosine, step, constant; nearest: cosine"),
+        ({"trained": "body"}, "trained: 'body' found, expected all, head, or how many"),
+        ({"trained": 0}, "trained: 0 found"),
+        ({"milestones": (0.5, 0.4)}, "rising shares"),
+        ({"ema": 1.5}, "ema: 1.5 found, expected 0 to 1"),
+    ],
 )
-def test_an_impossible_recipe_is_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(BadInput):
+def test_an_impossible_recipe_is_refused(wrong: dict[str, object], says: str) -> None:
+    with pytest.raises(BadInput) as caught:
         dataclasses.replace(RECIPE, **wrong)
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", [{"crop": "none"}, {"auto_augment": "rand"}, {"magnitude": 31}, {"operations": 0}])
+def test_an_impossible_augmentation_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(BadInput, match="expected"):
+        dataclasses.replace(GENTLE, **wrong)  # type: ignore[arg-type]
+
+
+def test_settings_that_came_later_leave_the_names_of_earlier_cells() -> None:
+    first = {
+        "epochs": 20, "steps": None, "batch": 64, "learning_rates": [0.01], "weight_decay": 1e-4, "optimizer": "sgd",
+        "momentum": 0.9, "warmup": 0.1, "label_smoothing": 0.0, "amp": False,
+        "augmentation": {"scale": [0.08, 1.0], "ratio": [3 / 4, 4 / 3], "hflip": 0.5, "vflip": 0.0},
+    }  # fmt: skip
+    assert plain(Recipe()) == first
+    assert plain(Recipe(ema=0.99)) == {**first, "ema": 0.99}
 
 
 @pytest.mark.parametrize("rates", [(0.01, 0.02, 0.01), (1, 1.0), (0.01, 0.01 + 1e-12)])

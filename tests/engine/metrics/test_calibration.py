@@ -88,3 +88,10 @@ def test_brier_of_two_classes_is_one_number_squared():
 def test_a_model_that_is_always_half_sure_and_always_right_is_off_by_a_half():
     assert ece([0] * 4, [[0.5, 0.25, 0.25]] * 4) == pytest.approx(0.5)
     assert ece([0, 1] * 2, [[0.5, 0.5]] * 4) == pytest.approx(0)
+
+
+def test_softmax_of_large_logits_is_finite_and_that_of_scipy() -> None:
+    from scipy.special import softmax as known
+
+    logits = np.random.default_rng(0).normal(size=(5, 4)) * 1000
+    assert np.allclose(softmax(logits), known(logits, axis=1), rtol=1e-14, atol=0)

@@ -15,8 +15,10 @@ from featune.bench.cli.app import app
 from featune.engine.errors import BadInput, ParityFailed
 from featune.engine.images import Labelled
 from featune.engine.models import ModelSpec, feature_model, source_model
-from featune.engine.runners import BuildSettings, torch_runner
-from featune.export.backends import checked_plan, gate_of_plan, plan_down, plan_from_graph, read_plan
+from featune.engine.runners import torch_runner
+from featune.engine.tensorrt import BuildSettings
+from featune.export.backends import gate_of_plan, plan_down, plan_from_graph, read_plan
+from featune.export.backends.tensorrt_backends import checked_plan
 from featune.export.backends.tensorrt_plan import Running
 from featune.export.commands import Product, RunSettings, export_model, request_of_plan, request_of_spec, verify
 from featune.export.gate import Sample, halves, held_out
@@ -107,7 +109,7 @@ def test_export_and_backend_hand_the_gate_the_images_held_out(
 
     monkeypatch.setenv("FEATUNE_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr("featune.export.commands.export_command.sample_of", lambda spec, data: sample)
-    for place in ("commands.export_command", "backends.opening"):
+    for place in ("commands.export_command", "backends.tensorrt_backends"):
         monkeypatch.setattr(f"featune.export.{place}.gate_of_plan", gate)
     export_model(lively, Product(to="tensorrt", precision="fp16", batches=(1, 4, 8)), out=tmp_path / "x.plan")
     checked_plan(lively, tmp_path / "cache", lambda: sample.images, precision="fp16")
@@ -158,7 +160,7 @@ def test_features_of_auto_are_named_by_the_graph_whose_plan_runs(
     made: Path, lively: ModelSpec, items: Labelled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The plan may have come to a safer precision than `auto` made of the graph."""
-    monkeypatch.setattr("featune.export.commands.feature_requests.checked_plan", lambda *_, **__: made)
+    monkeypatch.setattr("featune.export.backends.tensorrt_backends.checked_plan", lambda *_, **__: made)
     how = RunSettings("tensorrt", "cuda", "auto")
     assert request_of_spec(lively, items, how, made.parent).key.artefact == read_plan(made)[0].key.graph
 

@@ -14,10 +14,12 @@ import pytest
 import torch
 from fake_tensorrt import NAMES, Fake, Value
 
-import featune.engine.runners.tensorrt_callbacks as callbacks
-import featune.engine.runners.tensorrt_engine as surface
+import featune.engine.tensorrt.building as building
+import featune.engine.tensorrt.callbacks as callbacks
+import featune.engine.tensorrt.engine as surface
+import featune.engine.tensorrt.libraries as libraries
 from featune.engine.errors import BadInput, FeatuneError, Missing, ParityFailed
-from featune.engine.runners import BuildSettings, Engine, build, library, tensorrt_runner
+from featune.engine.tensorrt import BuildSettings, Engine, build, library, tensorrt_runner
 from featune.export.backends import gate_of_plan, open_plan, plan_from_graph, read_plan, refitted, write_plan
 from featune.export.backends.tensorrt_plan import Plan, PlanKey, Running, key_of, machine
 from featune.export.commands import Product, checked_target, export_model
@@ -59,7 +61,7 @@ def parsed(module: types.ModuleType) -> ast.Module:
 
 def test_every_name_of_tensorrt_in_the_code_is_in_both_versions() -> None:
     used = set()
-    for node in [*ast.walk(parsed(surface)), *ast.walk(parsed(callbacks))]:
+    for node in [each for module in (libraries, building, surface, callbacks) for each in ast.walk(parsed(module))]:
         if not isinstance(node, ast.Attribute):
             continue
         base = ast.unparse(node.value).removeprefix("self.trt").removeprefix("trt").removeprefix(".")
@@ -119,7 +121,11 @@ def test_every_failure_of_a_build_that_tensorrt_only_returns_is_an_error(
     ("answers", "error", "message"),
     [
         ({"Runtime____init__": TypeError("nullptr")}, Missing, "check the NVIDIA driver"),
-        ({"Runtime__deserialize_cuda_engine": None}, BadInput, "refuses it on this GPU; build it again here"),
+        (
+            {"Runtime__deserialize_cuda_engine": None},
+            BadInput,
+            r"refuses it on this GPU \(no reason given\); build it again",
+        ),
         ({"ICudaEngine__create_execution_context": None}, FeatuneError, "no execution context"),
         ({"IExecutionContext__set_input_shape": False}, FeatuneError, "set_input_shape failed"),
         ({"IExecutionContext__set_tensor_address": False}, FeatuneError, "set_tensor_address failed"),
@@ -141,7 +147,8 @@ def test_every_failure_of_a_run_that_tensorrt_only_returns_is_an_error(
     [
         ({"OnnxParserRefitter__refit_from_file": False}, r"does not fit .*no importer"),
         ({"Refitter__get_missing_weights": ["fc.weight"]}, "lacks 1 weights of the plan, first fc.weight"),
-        ({"Refitter__refit_cuda_engine": False}, "cannot be refitted"),
+        ({"Refitter__refit_cuda_engine": False}, r"the weights of .* are refused \(no reason given\)"),
+        ({"ICudaEngine__refittable": False}, "cannot be refitted; build it with --refittable"),
     ],
 )
 def test_every_failure_of_a_refit_that_tensorrt_only_returns_is_an_error(
@@ -191,7 +198,7 @@ def test_progress_is_reported_and_can_stop_a_build(trt: Callable[..., Fake], gra
         return False
 
     trt(Builder__build_serialized_network=building)
-    with pytest.raises(FeatuneError, match="could not build"):
+    with pytest.raises(FeatuneError, match=r"the build of .* was stopped, nothing is kept; run it again"):
         build(graph, SETTINGS, progress=progress)
     assert seen == [("tactics", 1, 2)]
 
@@ -221,15 +228,89 @@ def test_ctrl_c_during_a_build_stops_it_and_never_passes_through_tensorrt(
     assert answers == [False]
 
 
-def test_a_failed_build_says_what_tensorrt_said(trt: Callable[..., Fake], graph: Path) -> None:
+# What the libraries say, in their own words, and what a user is told to do.
+SAID = [
+    ("no implementation for node Conv_3", FeatuneError, r"could not build .*: no implementation .*; try --precision"),
+    ("Skipping tactic: out of memory", FeatuneError, r"out of memory on the GPU .*smaller batch \(of a plan: most"),
+    ("CUDNN_STATUS_ALLOC_FAILED", FeatuneError, "out of memory on the GPU"),
+    ("Error Code 1: OutOfMemory (Requested size was 98304 bytes.)", FeatuneError, "out of memory on the GPU"),
+    ("CUDA initialization failure with error: 35", Missing, "driver is too old for this library .*; update the driver"),
+    ("CUDA driver version is insufficient for CUDA runtime version", Missing, "update the driver"),
+    ("Cuda Runtime (an illegal memory access was encountered)", FeatuneError, "the GPU failed .*nvidia-smi"),
+]
+
+
+@pytest.mark.parametrize(("said", "error", "told"), SAID)
+def test_a_failed_build_says_what_tensorrt_said_with_the_remedy_for_that(
+    trt: Callable[..., Fake], graph: Path, said: str, error: type[Exception], told: str
+) -> None:
     def building(builder: Any, network: Any, config: Any) -> None:
         ((logger,),) = fake.called("Builder.__init__")
         logger.log(fake.module.ILogger.INFO, "begins")
-        logger.log(fake.module.ILogger.ERROR, "Skipping tactic: out of memory")
+        logger.log(fake.module.ILogger.ERROR, said)
 
     fake = trt(Builder__build_serialized_network=building)
-    with pytest.raises(FeatuneError, match=r"could not build .*: Skipping tactic: out of memory; try --precision fp32"):
+    with pytest.raises(error, match=told):
         build(graph, SETTINGS)
+
+
+@pytest.mark.parametrize(("said", "error", "told"), SAID[1:])
+def test_a_plan_that_does_not_run_says_the_remedy_for_what_tensorrt_said(
+    trt: Callable[..., Fake], said: str, error: type[Exception], told: str
+) -> None:
+    def execute(context: Any, stream: int) -> bool:
+        ((logger,),) = fake.called("Runtime.__init__")
+        logger.log(fake.module.ILogger.ERROR, said)
+        return False
+
+    fake = trt(IExecutionContext__execute_async_v3=execute)
+    with pytest.raises(error, match=told):
+        Engine(b"plan")(images(2), 0)
+
+
+def test_a_version_compatible_plan_without_the_lean_runtime_names_its_package(
+    trt: Callable[..., Fake], graph: Path
+) -> None:
+    def building(builder: Any, network: Any, config: Any) -> None:
+        ((logger,),) = fake.called("Builder.__init__")
+        logger.log(fake.module.ILogger.ERROR, "Unable to load library: libnvinfer_lean.so.11")
+
+    fake = trt(Builder__build_serialized_network=building)
+    with pytest.raises(Missing, match="pip install tensorrt-lean-cu13-libs"):
+        build(graph, dataclasses.replace(SETTINGS, version_compatible=True))
+
+
+def test_a_slice_of_a_batch_is_given_to_tensorrt_at_an_address_of_its_own(trt: Callable[..., Fake]) -> None:
+    """TensorRT takes addresses at multiples of 256; the second half of a batch of odd images begins elsewhere."""
+    fake = trt()
+    batch = images(3).flatten()[64:].clone()  # somewhere
+    start = next(n for n in range(1, 257) if batch[n:].data_ptr() % 256)
+    odd = batch[start : start + 2 * 3 * 32 * 32].view(2, 3, 32, 32)
+    rows = Engine(b"plan")(odd, 0)
+    given = dict(fake.called("IExecutionContext.set_tensor_address"))["images"]
+    assert given != odd.data_ptr()
+    torch.testing.assert_close(rows, odd.double().mean((1, 2, 3)).float()[:, None].expand(2, 96))
+
+
+def test_each_stream_has_a_context_of_its_own_and_the_oldest_go(
+    trt: Callable[..., Fake], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two batches that run at once on two streams may not share a context's addresses."""
+    monkeypatch.setattr("torch.cuda.synchronize", lambda: None)
+    fake = trt()
+    ran: list[Any] = []
+    execute = fake.answers["IExecutionContext.execute_async_v3"]
+    fake.answers["IExecutionContext.execute_async_v3"] = lambda context, stream: (
+        ran.append(context) or execute(context, stream)
+    )
+    engine = Engine(b"plan")
+    for stream in (1, 2, 1, 2):
+        engine(images(2), stream)
+    assert (ran[0], ran[1]) == (ran[2], ran[3])
+    assert ran[0] is not ran[1]
+    for stream in range(3, 3 + surface.CONTEXTS):
+        engine(images(2), stream)
+    assert list(engine.of_stream) == list(range(3, 3 + surface.CONTEXTS))
 
 
 @pytest.mark.parametrize(
@@ -253,7 +334,7 @@ def test_without_the_library_tensorrt_is_missing_with_its_remedy(monkeypatch: py
     old = types.ModuleType("tensorrt")
     old.__version__ = "8.6.1"  # type: ignore[attr-defined]
     monkeypatch.setitem(__import__("sys").modules, "tensorrt", old)
-    with pytest.raises(Missing, match=r"TensorRT 8.6.1 found, 10.16 to 11 expected"):
+    with pytest.raises(Missing, match=r"tensorrt 8.6.1 found, version 10 or 11 expected"):
         library()
 
 

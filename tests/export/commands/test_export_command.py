@@ -14,10 +14,10 @@ from featune.bench.cli.app import app
 from featune.bench.cli.export_commands import phases
 from featune.engine.errors import BadInput, FeatuneError
 from featune.engine.models import ModelSpec, classifier, fresh_classifier, state_digest
-from featune.export.backends import opening as export_backends
+from featune.export.backends import artefacts as export_backends
 from featune.export.commands import spec_of_model, timm_models_like
 from featune.export.commands.named_models import body_of_tuned, spec_of_contract
-from featune.export.commands.timm_models import published, zoo
+from featune.export.commands.timm_models import zoo
 from featune.export.contract import contract_of
 from featune.export.contract.metadata import verdict_of
 from featune.export.gate import Sample, folder_sample, judge, own_sample
@@ -203,14 +203,6 @@ def test_a_folders_sample_is_spread_and_labelled_by_its_class_folders(image_fold
     (folder.parent / "empty").mkdir()
     with pytest.raises(BadInput, match="0 images found"):
         folder_sample(folder.parent / "empty", spec.view)
-
-
-def test_published_accuracies_are_joined_on_model_and_size() -> None:
-    rows = published()
-    assert len(rows) == 1556
-    # timm's own table: convnext_tiny.fb_in22k_ft_in1k is 82.900 at 224 and 78.950 at 288.
-    assert rows["convnext_tiny.fb_in22k_ft_in1k", 224]["top1"] == pytest.approx(0.829)
-    assert rows["convnext_tiny.fb_in22k_ft_in1k", 288]["top1"] == pytest.approx(0.7895)
 
 
 def test_known_models_say_whether_the_zoo_exports_them() -> None:

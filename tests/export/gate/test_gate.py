@@ -237,7 +237,7 @@ def test_a_wrong_export_is_neither_kept_nor_used(
     def wrong(spec: ModelSpec, path: Path, **options: Any) -> Path:
         return edited(Path(shutil.copy(right, path)), bgr)
 
-    monkeypatch.setattr("featune.export.backends.opening.graph_from_spec", wrong)
+    monkeypatch.setattr("featune.export.backends.artefacts.graph_from_spec", wrong)
     with (
         pytest.raises(ParityFailed, match="the first layer whose output differs is normalise"),
         open_runner(spec, "onnxruntime", cache=tmp_path, sample=lambda: sample.images),

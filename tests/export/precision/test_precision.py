@@ -8,9 +8,10 @@ import onnx
 import pytest
 import torch
 
-from featune.engine.errors import BadInput, ParityFailed
+from featune.engine.errors import BadInput, FeatuneError, Missing, ParityFailed
 from featune.engine.models import ModelSpec, feature_model, spec_from_entry
 from featune.engine.runners import onnxruntime_runner
+from featune.engine.tensorrt import BuildSettings, build, library
 from featune.export.backends import artefact, exported, open_artefact
 from featune.export.contract import content_digest, contract_of, parity, read_graph, write_verdict
 from featune.export.contract.thresholds import REQUIRED
@@ -229,7 +230,7 @@ def test_auto_ends_with_a_precision_that_passes(
 def test_auto_on_a_cpu_keeps_fp32_where_int8_is_slower(
     lively: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featune.export.backends.opening.speed_against", lambda *_: 0.5)
+    monkeypatch.setattr("featune.export.backends.artefacts.speed_against", lambda *_: 0.5)
     verdict = exported(lively, tmp_path / "auto.onnx", own_sample(lively.view, 16), precision="auto")
     assert (verdict.passed, verdict.precision) == (True, "fp32")
 
@@ -309,3 +310,56 @@ def test_torch_and_a_half_precision_file_agree_on_any_batch(
     with onnxruntime_runner(path) as run:
         for b in (1, 3, 8):
             torch.testing.assert_close(run(sample.images[:b]), wanted[:b], rtol=0.02, atol=0.02)
+
+
+def convolution_with(operator: str) -> onnx.ModelProto:
+    """uint8 images of 4 x 4 through a cast, a convolution and an operator of one input."""
+    make = onnx.helper.make_node
+    nodes = [
+        make("Cast", ["images"], ["floats"], to=FLOAT),
+        make("Conv", ["floats", "w"], ["conv"]),
+        make(operator, ["conv"], ["act"]),
+        make("Conv", ["act", "v"], ["features"]),
+    ]
+    value, tensor = onnx.helper.make_tensor_value_info, onnx.numpy_helper.from_array
+    graph = onnx.helper.make_graph(
+        nodes, "g", [value("images", onnx.TensorProto.UINT8, ["batch", 3, 4, 4])],
+        [value("features", FLOAT, ["batch", 2, 4, 4])],
+        [tensor(np.ones((2, 3, 1, 1), np.float32), "w"), tensor(np.ones((2, 2, 1, 1), np.float32), "v")],
+    )  # fmt: skip
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 22)], ir_version=10)
+
+
+def test_what_tensorrt_does_not_take_in_bf16_stays_in_fp32(tmp_path: Path) -> None:
+    """ONNX's schema has HardSwish in bf16, NVIDIA's parser refuses it: mobilenetv3 could not be built."""
+    half, low = halved(convolution_with("HardSwish"), "bf16"), halved(convolution_with("HardSwish"), "fp16")
+    assert (types(half)["act"], types(half)["conv"], types(low)["act"]) == (FLOAT, BF16, HALF)
+    try:
+        library("tensorrt-rtx")
+    except Missing as error:
+        pytest.skip(str(error))
+    onnx.save(half, tmp_path / "half.onnx")
+    assert build(tmp_path / "half.onnx", BuildSettings(batches=(1, 2, 4)), by="tensorrt-rtx")[0]
+
+
+def test_a_calibration_that_cannot_be_made_leaves_the_choice_to_the_others(
+    right: Path, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A histogram of values that are all but equal has no bins: numpy raises, and the whole of int8 failed."""
+    monkeypatch.setattr("featune.export.precision.variants.CALIBRATIONS", ("minmax", "percentile"))
+    create = "onnxruntime.quantization.calibrate.create_calibrator"
+    real = pytest.importorskip("onnxruntime.quantization.calibrate").create_calibrator
+
+    def without_percentile(*arguments: object, calibrate_method: object, **options: object) -> object:
+        if "Percentile" in str(calibrate_method):
+            raise ValueError("Too many bins for data range. Cannot create 2048 finite-sized bins.")
+        return real(*arguments, calibrate_method=calibrate_method, **options)
+
+    monkeypatch.setattr(create, without_percentile)
+    images = sample.images.numpy()
+    made = contract_of(variant(right, tmp_path / "int8.onnx", "int8", "cpu", images))["quantisation"]
+    assert "percentile" not in dict(made["tried"])
+    assert "minmax" in dict(made["tried"])
+    monkeypatch.setattr("featune.export.precision.variants.CALIBRATIONS", ("percentile",))
+    with pytest.raises(FeatuneError, match="int8 ranges by percentile cannot be found: Too many bins"):
+        variant(right, tmp_path / "none.onnx", "int8", "cpu", images)

@@ -1,0 +1,102 @@
+"""`featune published`: tables of transfer accuracy from the literature."""
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .terminal import Json, errors, json_text
+
+if TYPE_CHECKING:
+    from ..published import Published, Summary
+
+app = typer.Typer()
+STUDIES = "Studies"
+
+
+@app.command("published", rich_help_panel=STUDIES)
+def published(
+    name: Annotated[str | None, typer.Argument(help="A table, or a CSV file. (default: list them)")] = None,
+    without: Annotated[
+        list[str] | None, typer.Option("--without", help="A model to leave out; may be repeated.")
+    ] = None,
+    imagenet: Annotated[str, typer.Option("--imagenet", help="Another ImageNet column of the table.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Published tables: models, tasks, both accuracies, and how transfer follows ImageNet accuracy.
+
+    `timm-real` is ReaL against ImageNet accuracy over timm's own results.
+
+    Example: featune published sfda2022 --without mnasnet1_0
+    """
+    with errors():
+        from ..published import library, published, real_on_imagenet, summary
+
+        if name is None:
+            _list(library(), as_json)
+        elif name in MEASURES:
+            _print_measure(real_on_imagenet(y=MEASURES[name]), as_json)
+        else:
+            found = summary(published(name), without=without or (), imagenet=imagenet)
+            if as_json:
+                print(json_text(found.as_json()))
+            else:
+                _print(found)
+
+
+# Not tables of transfer: another ImageNet measure against top-1, over timm's results.
+MEASURES = {f"timm-{name}": name for name in ("real", "v2", "a", "r", "sketch")}
+
+
+def _list(tables: "list[Published]", as_json: bool) -> None:
+    from ..published import library_names
+    from ..results import counted
+
+    if as_json:
+        found = [{"name": one.name, "title": one.title, "paper": one.paper, "source": one.source,
+                  "models": list(one.models), "tasks": list(one.tasks), "regimes": list(one.regimes)}
+                 for one in tables]  # fmt: skip
+        print(json_text({"tables": found, "names": [*library_names(), *MEASURES]}))
+        return
+    for one in tables:
+        size = f"{counted(len(one.models), 'model')}, {counted(len(one.tasks), 'task')}"
+        names = [name for name in library_names() if name.startswith(f"{one.name}-")]
+        print(f"{one.name}: {one.title} ({size})" + (f"; also {', '.join(names)}" if names else ""))
+    print(f"{', '.join(MEASURES)}: another ImageNet measure against top-1 accuracy, over timm's published results")
+
+
+def _print(found: "Summary") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..published import summary_lines
+    from ..results import label
+
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    table = found.table
+    print(f"{table.name}: {table.title}\n{table.paper or table.source}\nsource: {table.source}\n")
+    for one in found.regimes:
+        shown = Table("model", "ImageNet", "mean transfer", *one.tasks, title=label(one.regime), title_justify="left")
+        order = sorted(range(len(one.models)), key=lambda at: (-one.imagenet[at], one.models[at]))
+        for at in order:
+            model, top = one.models[at], one.imagenet[at]
+            cells = [f"{100 * table.values[one.regime, model, task]:.1f}" for task in one.tasks]
+            shown.add_row(model, "–" if top != top else f"{100 * top:.2f}", f"{100 * one.transfer[at]:.2f}", *cells)
+        console.print(shown)
+        if one.left_out:
+            print(f"left out, without an ImageNet accuracy or a task: {', '.join(one.left_out)}")
+    for line in summary_lines(found):
+        print(line)
+
+
+def _print_measure(found: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json_text(found))
+        return
+    print(
+        f"{found['y']} on top1, {found['rows']:,} rows of {found['source']}: r = {found['r']:.3f}\n"
+        f"slope below the median of {100 * found['median']:.3f}: {found['slope_below']:.3f}; at or above it: "
+        f"{found['slope_above']:.3f}; change {found['change']:.3f}, 95 % interval {found['change_interval'][0]:.3f} to "
+        f"{found['change_interval'][1]:.3f}"
+    )

@@ -1,0 +1,14 @@
+"""What `featune finetune` does: a recipe by name or file, a search over recipes, and the folder that it leaves."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .command import Asked, finetune_model, result_lines
+    from .recipes import chosen_recipes, read_recipe
+    from .timm_folder import write_model
+else:
+    from featune.engine.doors import lazy_exports
+
+    __getattr__, __dir__ = lazy_exports(__name__)
+
+__all__ = ["Asked", "chosen_recipes", "finetune_model", "read_recipe", "result_lines", "write_model"]

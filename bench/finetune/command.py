@@ -1,0 +1,244 @@
+"""What `featune finetune` does: search, train, keep the best, measure once on test, write the folder."""
+
+import dataclasses
+import logging
+import statistics
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from featune.engine.finetune import Recipe, TrainVal
+from featune.engine.images import Labelled, read_image
+from featune.engine.models import ModelSpec
+from featune.engine.search import Facts, Trial
+from featune.engine.store import cache_dir, digest, plain, write_json, write_text
+
+from ..data import Source, prepare
+from ..progress import Progress, Silent
+from ..regimes import Goodness, Scorer, Scores
+from ..results import Row, RunStore
+from ..study import Study, measured, study_of
+from ..tasks import Task
+from .folder import BOARD, CONFUSION, LOG, MISTAKES, PAGE, RECIPE, RESULT, ROWS, Folder, default_folder
+from .log_file import read_log
+from .mistakes import judge
+from .page import page_html
+from .recipes import Chosen, chosen_recipes, write_recipe
+from .timm_folder import write_model
+from .training import Job, Outcome, trained, within_minutes
+
+log = logging.getLogger("featune")
+SAMPLED = 50  # images whose size is looked at
+SMALL = 96 * 96  # pixels; of BiT's rule
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What a user asks for. recipe: a name or a .yaml file. options, sets: see `chosen_recipes`.
+
+    search: grid or halving, where there are several candidates. minutes: of the whole, which then decides the steps.
+    refit: None for what the recipe says. scratch: from random weights. out: None for a folder of runs/finetune.
+    """
+
+    recipe: str = "default"
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    sets: tuple[str, ...] = ()
+    search: str = "halving"
+    minutes: float | None = None
+    refit: bool | None = None
+    scratch: bool = False
+    seed: int = 0
+    device: str = "cpu"
+    out: Path | None = None
+    tensorboard: bool = False
+
+
+class Trained:
+    """A scorer that remembers the items it was called with: those of test, for the list of mistakes."""
+
+    def __init__(self, outcome: Outcome, scorer: Any):
+        self.outcome, self.scorer = outcome, scorer
+        self.items: Labelled | None = None
+        self.details: Mapping[str, Any] = {
+            "recipe": plain(outcome.recipe), "learning_rate": outcome.recipe.learning_rates[0], "step": outcome.step,
+            "steps": outcome.total, "val": outcome.val, "trials": plain(outcome.searched.trials), **outcome.details,
+        }  # fmt: skip
+
+    def __call__(self, items: Labelled, /) -> Scores:
+        self.items = items
+        return self.scorer(items)
+
+
+def finetune_model(
+    spec: ModelSpec, source: Source, asked: Asked, progress: Progress | None = None
+) -> tuple[Path, dict[str, Any], Outcome | None]:
+    """(the folder, what its result.json says, the trained classifier or None where an earlier call has ended).
+
+    A call with the same options goes on where a killed one stopped. Raises BadInput where the folder is another run's.
+    """
+    progress = progress or Silent()
+    if asked.scratch:
+        spec = spec.with_random_weights(asked.seed)
+    task = prepare(source, cache_dir() / "finetune", progress)
+    train = task.load("train")
+    chosen = chosen_recipes(asked.recipe, _facts(train, asked.scratch), asked.options, asked.sets)
+    refit = chosen.refit if asked.refit is None else asked.refit
+    folder = _folder(spec, task, chosen, refit, asked)
+    folder.claim()
+    if (known := folder.result) is not None:
+        progress.say(f"{folder.path}: this run has ended before; its result is given")
+        return folder.path, known, None
+    for note in (task.source, *task.notes):
+        if note:
+            progress.say(f"{task.name}: {note}")
+    began = time.perf_counter()
+    regime_ = _Regime(asked, chosen, refit, folder, progress)
+    study, cell_name = _study(spec, task, chosen, asked, folder)
+    cell = next(cell for cell in study.cells() if cell.regime == cell_name)
+    row, scores = measured(study, cell, regime_)
+    outcome, scorer = regime_.outcome, regime_.scorer
+    assert outcome is not None
+    assert scorer is not None
+    RunStore(folder.path / ROWS).save(row, scores)
+    result = _leave(folder, task, chosen, outcome, scorer, row, scores, refit, asked, time.perf_counter() - began)
+    return folder.path, result, outcome
+
+
+class _Regime:
+    """The regime of one call: train and val to a scorer; test is opened by `measured` alone, after it."""
+
+    def __init__(self, asked: Asked, chosen: Chosen, refit: bool, folder: Folder, progress: Progress):
+        self.asked, self.chosen, self.refit = asked, chosen, refit
+        self.folder, self.progress = folder, progress
+        self.outcome: Outcome | None = None
+        self.scorer: Trained | None = None
+        self.seconds = 0.0
+
+    def __call__(self, spec: ModelSpec, task: Task, train: Labelled, val: Labelled, seed: int) -> Scorer:
+        from featune.engine.finetune import Finetuned
+
+        data = TrainVal(train, val, len(task.classes), task.multilabel)
+        good = Goodness(task.metric, val.truth(data.classes, task.multilabel, masked=True))
+        board = self.folder.path / BOARD if self.asked.tensorboard else None
+        with self.progress.stage("fine-tune") as advance:
+            job = Job(
+                spec, data, good, seed, self.folder.work, self.asked.device, board=board, progress=advance
+            )  # fmt: skip
+            recipes = list(self.chosen.candidates)
+            if self.asked.minutes is not None:
+                steps = within_minutes(job, recipes, self.asked.search, self.refit, self.asked.minutes)
+                self.progress.say(f"{self.asked.minutes:g} minutes: {steps:,} steps a training")
+                recipes = [dataclasses.replace(recipe, steps=steps) for recipe in recipes]
+            several = len(recipes) > 1
+            self.outcome = trained(
+                job, recipes, self.asked.search, self.refit, self.progress.say,
+                (lambda trial: self.progress.say(_trial_line(trial, recipes[trial.candidate]))) if several else None,
+            )  # fmt: skip
+        found = Finetuned(self.outcome.model, self.outcome.spec.view, {}, self.asked.device)
+        self.scorer = Trained(self.outcome, found)
+        return self.scorer
+
+
+def _facts(train: Labelled, scratch: bool) -> Facts:
+    step = max(1, len(train) // SAMPLED)
+    sizes = [read_image(train.file(at), train.channels).size for at in range(0, len(train), step)]
+    small = bool(sizes) and statistics.median(width * height for width, height in sizes) < SMALL
+    return Facts(len(train), small, scratch)
+
+
+def _folder(spec: ModelSpec, task: Task, chosen: Chosen, refit: bool, asked: Asked) -> Folder:
+    fields = {
+        "model": {"name": spec.name, "digest": spec.digest}, "data": {"name": task.name, "digest": task.digest},
+        "metric": task.metric, "recipe": chosen.name, "settings of the recipe": digest(list(chosen.candidates)),
+        "search": asked.search if len(chosen.candidates) > 1 else None, "refit": refit, "minutes": asked.minutes,
+        "seed": asked.seed, "device": asked.device, "scratch": asked.scratch,
+    }  # fmt: skip
+    return Folder(asked.out or default_folder(spec.name, task.name, digest(fields)), fields)
+
+
+def _study(spec: ModelSpec, task: Task, chosen: Chosen, asked: Asked, folder: Folder) -> tuple[Study, str]:
+    study = study_of("torch", asked.device, asked.seed)
+    kind = "scratch" if asked.scratch else "finetune"
+    regimes = {chosen.name: (kind, chosen.candidates[0])}
+    return dataclasses.replace(study, models=(spec,), tasks=(task,), regimes=regimes, out=str(folder.path)), chosen.name
+
+
+def _trial_line(trial: Trial, recipe: Recipe) -> str:
+    what = f"{recipe.optimizer} {recipe.learning_rates[0]:g}, weight decay {recipe.weight_decay:g}"
+    found = f"val {trial.value:.4f}" if trial.value is not None else f"diverged ({trial.error})"
+    return f"{what}: {found} after {trial.steps:,} steps, {trial.seconds:.0f} s"
+
+
+def _leave(
+    folder: Folder, task: Task, chosen: Chosen, outcome: Outcome, scorer: Trained, row: Row, scores: Scores,
+    refit: bool, asked: Asked, seconds: float,
+) -> dict[str, Any]:  # fmt: skip
+    """Write the files; result.json last, since it says that the run has ended."""
+    path, recipe = folder.path, outcome.recipe
+    lines = read_log(outcome.log)
+    write_text(path / LOG, outcome.log.read_text(encoding="utf-8"))
+    chose = f"chosen on val among {len(chosen.candidates)}" if len(chosen.candidates) > 1 else "the only candidate"
+    write_recipe(path / RECIPE, recipe, f"recipe {chosen.name}, {chose}")
+    loads = write_model(outcome.spec, outcome.model, task.classes, path)
+    trained_seconds = max((line["seconds"] for line in lines), default=0.0)
+    looked = [line for line in lines if line.get("val") is not None]
+    steps = [line for line in lines if line.get("loss") is not None]
+    result = {
+        "model": outcome.spec.name, "task": task.name, "classes": len(task.classes), "metric": task.metric,
+        "recipe": chosen.name, "scratch": asked.scratch, "seed": asked.seed,
+        "test": {"value": row.value, "low": row.low, "high": row.high, "n": row.n},
+        "val": {"value": outcome.val, "n": task.counts["val"], "start": looked[0]["val"] if looked else None},
+        "kept": {"step": outcome.step, "of": outcome.total, "trained_on": "train + val" if refit else "train"},
+        "learning_rate": recipe.learning_rates[0],
+        "search": {
+            "candidates": len(chosen.candidates), "steps": outcome.searched.steps,
+            "trials": plain(outcome.searched.trials),
+        },
+        "cost": {
+            "seconds": seconds, "training_seconds": trained_seconds,
+            "images_per_second": len(steps) * recipe.batch / trained_seconds if trained_seconds else None,
+            "kwh": None, "kwh_said": "not measured: this machine was not asked for its power",
+        },
+        "files": {"timm": loads},
+        "data": {"source": task.source, "notes": list(task.notes), "digest": task.digest, "counts": dict(task.counts)},
+        "weights": outcome.spec.weights, "environment": plain(row.environment), "row": row.cell.name,
+    }  # fmt: skip
+    judged = None
+    if not task.multilabel and scorer.items is not None:
+        judged = judge(scorer.items, scores, task.classes)
+        write_text(path / CONFUSION, judged.confusion_csv())
+        write_text(path / MISTAKES, judged.mistakes_csv())
+    title = f"{outcome.spec.name} on {task.name}"
+    write_text(path / PAGE, page_html(title, _facts_of_page(result), lines, judged, scorer.items))
+    folder.clean()
+    write_json(path / RESULT, result)
+    return result
+
+
+def _facts_of_page(result: Mapping[str, Any]) -> dict[str, str]:
+    return dict(line.split(": ", 1) for line in result_lines(result))
+
+
+def result_lines(result: Mapping[str, Any]) -> list[str]:
+    """For people, as `name: value`."""
+    test, val, kept, cost = (result[key] for key in ("test", "val", "kept", "cost"))
+    spread = f", 95 % {test['low']:.4f} to {test['high']:.4f}" if test["low"] is not None else ""
+    found = [f"test: {result['metric']} {test['value']:.4f}{spread}, n = {test['n']}"]
+    if val["value"] is not None:
+        start = f" (before training {val['start']:.4f})" if val["start"] is not None else ""
+        found.append(
+            f"val: {val['value']:.4f}{start}, n = {val['n']}; the weights of step {kept['step']} of {kept['of']}"
+        )
+    else:
+        found.append(f"val: trained on too, so not measured; step {kept['step']} of {kept['of']}")
+    found.append(
+        f"recipe: {result['recipe']}, learning rate {result['learning_rate']:g}, trained on {kept['trained_on']}"
+    )
+    if result["search"]["candidates"] > 1:
+        count = result["search"]["candidates"]
+        found.append(f"search: {count} candidates, {result['search']['steps']:,} steps in all")
+    rate = f", {cost['images_per_second']:.0f} images/s" if cost["images_per_second"] else ""
+    found.append(f"cost: {cost['seconds']:.0f} s, training {cost['training_seconds']:.0f} s{rate}; kWh unknown")
+    found.append(f"timm: {result['files']['timm']}")
+    return found

@@ -1,0 +1,253 @@
+"""Train the candidates, keep the best state on val of the one that val chooses, or train that one on train + val."""
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from featune.engine.errors import BadInput
+from featune.engine.finetune import Decoded, Diverged, Recipe, Run, Trained, TrainVal, fit_once, predict, sized
+from featune.engine.models import ModelSpec, fresh_classifier, with_channels
+from featune.engine.search import (
+    Round,
+    Searched,
+    Trial,
+    TrialFailed,
+    grid,
+    halving,
+    longest_within,
+    search,
+    total_steps,
+)
+from featune.engine.store import digest, read_json, write_json, written_whole
+
+from ..regimes import Goodness
+from .log_file import LogFile
+
+log = logging.getLogger("featune")
+SEARCHES: dict[str, Callable[[int, int], tuple[Round, ...]]] = {"grid": grid, "halving": halving}
+MARGIN = 0.9  # of a budget of minutes, which is spent by steps that were timed before
+TIMED = 8  # steps
+Said = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What is trained, and where. work: of checkpoints, trials and logs. board: of TensorBoard's events."""
+
+    spec: ModelSpec
+    data: TrainVal
+    goodness: Goodness
+    seed: int
+    work: Path
+    device: str = "cpu"
+    save_seconds: float = 30.0
+    board: Path | None = None
+    decoded: Decoded = dataclasses.field(default_factory=Decoded)
+    progress: Callable[[int, int], None] | None = None
+
+    def at(self, recipe: Recipe) -> ModelSpec:
+        return sized(with_channels(self.spec, self.data.train.channels), recipe)
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """The trained classifier [Normalise, body, head] and how it came about.
+
+    spec: at the side that it was trained at. step: that of the weights kept, of `total`. val: their value on val, None
+    where val was trained on. details: of a row, a threshold among them.
+    """
+
+    model: nn.Module
+    spec: ModelSpec
+    recipe: Recipe
+    step: int
+    total: int
+    val: float | None
+    log: Path
+    searched: Searched[Recipe]
+    details: Mapping[str, Any]
+
+
+class Candidate:
+    """One recipe's training on train: its checkpoint, its log, and its best state on val, the start's among them."""
+
+    def __init__(self, job: Job, recipe: Recipe):
+        self.job, self.recipe, self.name = job, recipe, digest(recipe)
+        self.spec = job.at(recipe)
+        self.log = job.work / f"{self.name}.jsonl"
+        self.kept = job.work / f"{self.name}.best.pt"
+        self.state = job.work / f"{self.name}.best.json"
+
+    def train(self, until: int) -> float:
+        """Goes on to a step, and gives the best value on val so far. Raises TrialFailed where it diverges."""
+        board = self.job.board / self.name if self.job.board else None
+        told = LogFile(self.log, board=board)
+        step = [0]
+
+        def evaluate(model: nn.Module) -> dict[str, float]:
+            return {"val": self._looked_at(model, step[0])}
+
+        def advance(done: int, total: int) -> None:
+            step[0] = done
+            if self.job.progress:
+                self.job.progress(done, total)
+
+        run = Run(
+            self.job.device, self.job.work, self.name, self.job.save_seconds, advance, self.job.decoded,
+            evaluate=evaluate, log=told, spec=self.spec,
+        )  # fmt: skip
+        try:
+            if not self.state.exists():
+                start = self._fit(dataclasses.replace(run, until=0))
+                told({"step": 0, "epoch": 0, "val": self._looked_at(start.model, 0)})
+            trained = self._fit(dataclasses.replace(run, until=until))
+            if trained.steps < trained.total and trained.steps not in self.looked_at:
+                self._looked_at(trained.model, trained.steps)  # the end of a round, within an epoch
+        except Diverged as error:
+            raise TrialFailed(str(error)) from error
+        return float(self.best()["value"])
+
+    def _fit(self, run: Run) -> Any:
+        job = self.job
+        return fit_once(self.spec, job.data, job.data.train, job.goodness, self.recipe, job.seed, run)
+
+    @property
+    def looked_at(self) -> set[int]:
+        known = read_json(self.state)
+        return set(known["steps"]) if isinstance(known, dict) else set()
+
+    def best(self) -> dict[str, Any]:
+        known = read_json(self.state)
+        assert isinstance(known, dict)
+        return known
+
+    def _looked_at(self, model: nn.Module, step: int) -> float:
+        """The value on val; the state is kept where it is the best so far, the earlier of equals."""
+        job = self.job
+        calls = len(job.goodness.thresholds)
+        value = job.goodness(predict(model, job.data.val, self.spec.view, job.device, decoded=job.decoded))
+        known = read_json(self.state)
+        known = known if isinstance(known, dict) else {"value": None, "steps": []}
+        steps = sorted({*known["steps"], step})
+        if known["value"] is None or value > known["value"] or step == known["step"]:
+            with written_whole(self.kept) as temporary:
+                torch.save({name: each.cpu() for name, each in model.state_dict().items()}, temporary)
+            known = {"value": value, "step": step, "details": job.goodness.details(calls)}
+        write_json(self.state, {**known, "steps": steps})
+        return value
+
+    def forget(self) -> None:
+        """Remove what a candidate that went out needs no more; its log stays."""
+        for path in (self.kept, self.job.work / f"{self.name}.pt"):
+            path.unlink(missing_ok=True)
+
+    def model(self) -> nn.Module:
+        model = fresh_classifier(self.spec, self.job.data.classes, self.job.seed)
+        model.load_state_dict(torch.load(self.kept, weights_only=True))
+        return model.eval().to(self.job.device)
+
+
+def trained(
+    job: Job,
+    recipes: Sequence[Recipe],
+    plan: str,
+    refit: bool,
+    told: Said,
+    on_trial: Callable[[Trial], None] | None = None,
+) -> Outcome:
+    """The candidate that val chooses, trained. plan: of SEARCHES, for more than one candidate.
+
+    refit: it is trained anew on train + val, to its last step; else its best state on val is kept. Raises Diverged
+    where every candidate does.
+    """
+    images = len(job.data.train)
+    totals = {recipe.total_steps(images) for recipe in recipes}
+    if len(totals) > 1:
+        raise BadInput(f"candidates of {sorted(totals)} steps found; one length for all expected, give --steps")
+    (total,) = totals
+    rounds = grid(1, total) if len(recipes) == 1 else SEARCHES[plan](len(recipes), total)
+    if len(recipes) > 1:
+        share = total_steps(rounds) / (len(recipes) * total)
+        told(
+            f"{len(recipes)} recipes, {total_steps(rounds):,} steps of search, {share:.0%} of the whole grid; a search "
+            "that is stopped goes on"
+        )
+    found = search(
+        recipes, rounds, lambda recipe, steps: Candidate(job, recipe).train(steps), job.work / "trials",
+        told=on_trial, dropped=lambda recipe: Candidate(job, recipe).forget(),
+    )  # fmt: skip
+    if found.best is None:
+        reasons = list(dict.fromkeys(trial.error for trial in found.trials))
+        every = "the training" if len(recipes) == 1 else f"every one of {len(recipes)} recipes"
+        raise Diverged(f"{every} diverged: {reasons[0]}")
+    candidate = Candidate(job, found.best)
+    best = candidate.best()
+    if not refit:
+        model, step = candidate.model(), int(best["step"])
+        return Outcome(
+            model, candidate.spec, found.best, step, total, best["value"], candidate.log, found, best["details"]
+        )
+    log_path = job.work / "refit.jsonl"
+    both = job.data.train + job.data.val
+    run = Run(
+        job.device, job.work, "refit", job.save_seconds, job.progress, job.decoded,
+        log=LogFile(log_path, board=job.board / "refit" if job.board else None), spec=candidate.spec,
+    )  # fmt: skip
+    done = fit_once(candidate.spec, job.data, both, job.goodness, found.best, job.seed, run)
+    return Outcome(
+        done.model, candidate.spec, found.best, done.steps, done.total, None, log_path, found, best["details"]
+    )
+
+
+def within_minutes(
+    job: Job,
+    recipes: Sequence[Recipe],
+    plan: str,
+    refit: bool,
+    minutes: float,
+    clock: Callable[[], float] = time.perf_counter,
+) -> int:
+    """Steps of one training with which the whole takes about so many minutes; timed once and kept in `budget.json`."""
+    path = job.work / "budget.json"
+    known = read_json(path)
+    if isinstance(known, dict) and known.get("minutes") == minutes:
+        return int(known["steps"])
+    recipe, place, since = recipes[0], job.work / "timing", clock()
+    spec = job.at(recipe)
+    run = Run(job.device, place, "timing", 1e9, None, job.decoded)
+
+    def seconds(until: int) -> tuple[float, Trained]:
+        began = clock()
+        at = dataclasses.replace(run, until=until)
+        done = fit_once(spec, job.data, job.data.train, job.goodness, recipe, job.seed, at)
+        return clock() - began, done
+
+    start, model = seconds(0)  # the probe, where that is the start
+    began = clock()
+    predict(model.model, job.data.val, spec.view, job.device, decoded=job.decoded)
+    look = (clock() - began) / recipe.steps_per_epoch(len(job.data.train))  # at val, after each epoch
+    seconds(2)  # with whatever is done once
+    each = max(seconds(2 + TIMED)[0] / TIMED, 1e-6)
+    for file in place.glob("*"):
+        file.unlink()
+    left = minutes * 60 * MARGIN - (clock() - since) - start * (1 + refit)
+    budget = int(left / (each + look))
+    if budget < len(recipes):
+        raise BadInput(
+            f"{minutes:g} minutes found, about {each + look:.2g} s a step: not one step for {len(recipes)} recipe(s); "
+            "give more minutes, a smaller --batch-size or --img-size"
+        )
+
+    def rounds(count: int, steps: int) -> tuple[Round, ...]:
+        made = SEARCHES[plan](count, steps) if count > 1 else grid(1, steps)
+        return (*made, Round(1, 2 * steps)) if refit else made  # the last training, as steps
+
+    steps = longest_within(len(recipes), budget, rounds)
+    write_json(path, {"minutes": minutes, "steps": steps, "seconds_per_step": each, "seconds_of_start": start})
+    return steps

@@ -1,0 +1,85 @@
+"""All findings about a study, in the order in which they are read, and as plain values for programs."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...results import Cell, Lead, Results, Right, Row, Transfer, is_published, printable
+from .finding import Finding
+from .of_regimes import above, attenuation, choosing, given_size, other_axes, robust
+from .of_studies import (
+    among_published,
+    detectable,
+    noise,
+    recipe_control,
+    regimes_compared,
+    runners_up,
+    variance,
+)
+
+
+def closer_look(
+    results: Results,
+    found: Sequence[Transfer],
+    rows: Sequence[Row],
+    source_name: str = "ImageNet",
+    ahead: Sequence[Lead] = (),
+    right: Mapping[Cell, Right] | None = None,
+    speeds: Mapping[str, float] | None = None,
+) -> list[Finding]:
+    """All findings, in the order in which they are read. speeds: images per second by model, where measured."""
+    means = [one for one in found if not one.task and not is_published(one.regime)]
+    of_regimes: list[Finding | None] = []
+    for one in means:
+        of_regimes.append(robust(one, source_name))
+        if one.regime != "scratch":  # the control: nobody chooses a model by it
+            of_regimes += [
+                above(one, results, source_name),
+                attenuation(one, results),
+                given_size(one, results, source_name),
+                *other_axes(one, results, speeds or {}),
+                choosing(one, results, source_name),
+            ]
+    whole = [
+        detectable(means),
+        noise(results, rows),
+        recipe_control(results),
+        regimes_compared(means),
+        variance(results, rows),
+        runners_up(results, ahead, right or {}),
+        *among_published(results),
+    ]
+    return [one for one in [*whole, *of_regimes] if one is not None]
+
+
+def report_json(
+    title: str, source_name: str, found: Sequence[Transfer], looked: Sequence[Finding], command: str
+) -> dict[str, Any]:
+    """Correlations and findings as plain values; NaN becomes null."""
+    correlations = [
+        {
+            "regime": one.regime, "task": one.task or None, "models": list(one.models), "tasks": list(one.tasks),
+            "r": one.r, "low": one.low, "high": one.high, "p": one.p, "slope": one.slope, "intercept": one.intercept,
+            "without": {left.name: left.r for left in one.without},
+        }
+        for one in found
+    ]  # fmt: skip
+    findings = [
+        {"kind": one.kind, "regime": one.regime or None, "said": one.said, "numbers": one.numbers} for one in looked
+    ]
+    found_in_words = {"title": title, "source": source_name, "command": command}
+    return _plain({**found_in_words, "correlations": correlations, "findings": findings})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {printable(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return value

@@ -1,0 +1,152 @@
+"""Findings about one regime: how sure its slope is, what noise and size explain, what choosing by ImageNet costs."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...results import Results, Transfer, capital, label, signed
+from ...stats import FEWEST_JUDGED, correlation_interval, log_odds, slope_above
+from ...stats.slopes import theil_sen
+from ...stats.studies import corrected_correlation, log_odds_error, partial_correlation, regret_of
+from .finding import Finding, within
+
+Array = NDArray[np.float64]
+ABOVE = 0.7  # of source accuracy: Fang et al. 2023
+WORTH_A_WORD = 0.02  # by which a corrected correlation is larger
+AXES = {
+    "real": "ImageNet ReaL accuracy", "v2": "ImageNet V2 accuracy", "a": "ImageNet-A accuracy",
+    "r": "ImageNet-R accuracy", "sketch": "ImageNet-Sketch accuracy", "imagenet_top1": "ImageNet accuracy",
+    "parameters": "log parameters", "macs": "log multiply-adds", "throughput": "log images per second",
+}  # fmt: skip
+SIZES = ("parameters", "macs", "throughput")
+
+
+def _judged(one: Transfer) -> bool:
+    return one.r is not None and len(one.models) >= FEWEST_JUDGED
+
+
+def _values(one: Transfer, results: Results) -> Array:
+    """The metric [models, tasks]."""
+    table = [[results.value(task, model, one.regime) for task in one.tasks] for model in one.models]
+    return np.array(table, dtype=np.float64)
+
+
+def robust(one: Transfer, source_name: str) -> Finding | None:
+    if not _judged(one) or one.slope is None:
+        return None
+    found = theil_sen(one.x, one.y)
+    said = (
+        f"{capital(label(one.regime))}: the slope is {signed(one.slope)} by least squares and {signed(found.slope)} by "
+        f"Theil and Sen’s median of pairs ({within(found.low, found.high)}), in log odds "
+        f"per log odds of {source_name} accuracy."
+    )
+    numbers = {"least_squares": one.slope, "theil_sen": found.slope, "low": found.low, "high": found.high}
+    return Finding("slope", one.regime, said, numbers)
+
+
+def above(one: Transfer, results: Results, source_name: str) -> Finding | None:
+    """Points on the tasks per point of source accuracy among the better models (Fang et al. 2023)."""
+    source = np.array([results.source_top1[model] for model in one.models])
+    strong = int((source >= ABOVE).sum())
+    if strong < FEWEST_JUDGED or strong == len(source):
+        return None
+    values = _values(one, results)
+    line = slope_above(source, values.mean(axis=1), ABOVE)
+    said = (
+        f"{capital(label(one.regime))}, the {line.n} models above 70\u00a0%: {signed(line.slope)} points of mean "
+        f"accuracy per point of {source_name} accuracy ({within(line.slope_low, line.slope_high)})."
+    )
+    numbers = {"models": line.n, "slope": line.slope, "low": line.slope_low, "high": line.slope_high}
+    return Finding("above_70", one.regime, said, numbers)
+
+
+def attenuation(one: Transfer, results: Results) -> Finding | None:
+    """What r would be with test sets without end, where that is another number."""
+    if not _judged(one):
+        return None
+    entries = [[results.entries[task, model, one.regime] for task in one.tasks] for model in one.models]
+    if any(not entry.n for line in entries for entry in line):
+        return None
+    shares = np.array([[entry.value for entry in line] for line in entries], dtype=np.float64)
+    each = log_odds_error(shares, [[entry.n for entry in line] for line in entries])
+    error_y = np.sqrt((each**2).sum(axis=1)) / len(one.tasks)
+    error_x = np.zeros(len(one.models))
+    if results.source_n:
+        source = [results.source_top1[model] for model in one.models]
+        error_x = log_odds_error(source, [results.source_n[model] for model in one.models])
+    found = corrected_correlation(one.x, one.y, error_x, error_y)
+    numbers = dataclasses.asdict(found)
+    if math.isnan(found.corrected):
+        said = (
+            f"{capital(label(one.regime))}: the noise of the test sets is as large as the spread of the models; r says "
+            "little about them."
+        )
+        return Finding("attenuation", one.regime, said, numbers)
+    if abs(found.corrected - found.r) < WORTH_A_WORD:
+        return None
+    said = (
+        f"{capital(label(one.regime))}: corrected for the noise of finite test sets r would be at most "
+        f"{signed(found.corrected)} instead of {signed(found.r)} (reliability of transfer {found.reliability_y:.2f})."
+    )
+    return Finding("attenuation", one.regime, said, numbers)
+
+
+def given_size(one: Transfer, results: Results, source_name: str) -> Finding | None:
+    sizes = [results.facts.get(model, {}).get("parameters") for model in one.models]
+    if not _judged(one) or any(not size for size in sizes):
+        return None
+    found = partial_correlation(one.x, one.y, np.log10(np.array(sizes, dtype=np.float64)))
+    if math.isnan(found.r) or math.isnan(found.low):
+        return None
+    said = (
+        f"{capital(label(one.regime))}, among models of equal size (log parameters taken out): r\u00a0=\u00a0"
+        f"{signed(found.r)} ({within(found.low, found.high)}) with {source_name} accuracy."
+    )
+    return Finding("given_size", one.regime, said, dataclasses.asdict(found))
+
+
+def other_axes(one: Transfer, results: Results, speeds: Mapping[str, float]) -> list[Finding]:
+    """How transfer follows other numbers of the models: other accuracies, size, speed."""
+    if not _judged(one):
+        return []
+    facts = {model: {**results.facts.get(model, {})} for model in one.models}
+    for model in one.models:
+        if model in speeds:
+            facts[model]["throughput"] = speeds[model]
+    found = []
+    for name in AXES:
+        values = [facts[model].get(name) for model in one.models]
+        if any(value is None or value <= 0 for value in values):
+            continue
+        column = np.array(values, dtype=np.float64)
+        share = name not in SIZES
+        fit = correlation_interval(log_odds(column) if share else np.log10(column), one.y)
+        if math.isnan(fit.r):
+            continue
+        said = (
+            f"{capital(label(one.regime))}, against {AXES[name]}: r\u00a0=\u00a0{signed(fit.r)} (95\u00a0% interval "
+            f"{signed(fit.low)} to {signed(fit.high)})."
+        )
+        numbers = {"axis": name, "r": fit.r, "low": fit.low, "high": fit.high, "p": fit.p, "models": fit.models}
+        found.append(Finding("other_axis", one.regime, said, numbers))
+    return found
+
+
+def choosing(one: Transfer, results: Results, source_name: str) -> Finding | None:
+    """Points lost by taking the model with the best source accuracy."""
+    if len(one.models) < 2:
+        return None
+    values = _values(one, results)
+    found = regret_of([results.source_top1[model] for model in one.models], values)
+    worst = one.tasks[found.worst_task]
+    costs = f"costs {100 * found.mean:.1f} points against the best model"
+    if len(one.tasks) > 1:
+        costs = f"costs {100 * found.mean:.1f} points on average (at worst {100 * found.worst:.1f}, on {worst})"
+    if found.worst == 0:
+        costs = "gives the best model" + (" on every task" if len(one.tasks) > 1 else "")
+    said = f"{capital(label(one.regime))}: choosing by {source_name} accuracy {costs}."
+    numbers = {"mean_points": 100 * found.mean, "worst_points": 100 * found.worst, "worst_task": worst}
+    return Finding("regret", one.regime, said, numbers)

@@ -1,0 +1,207 @@
+"""Findings about a whole study: what could have been seen, what the noise is, what varies, where it stands."""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...results import (
+    FROZEN,
+    Cell,
+    Lead,
+    Results,
+    Right,
+    Row,
+    Transfer,
+    complete_block,
+    counted,
+    is_published,
+    label,
+    short_label,
+    signed,
+)
+from ...stats import ERROR, FEWEST_JUDGED, log_odds
+from ...stats.slopes import detectable_correlation, significant_correlation
+from ...stats.studies import compare_correlations, no_worse, noise_floor, variance_shares
+from .finding import Finding, within
+
+MARGIN = 0.005  # half a point
+
+
+def detectable(means: Sequence[Transfer]) -> Finding | None:
+    counts = [len(one.models) for one in means if len(one.models) >= FEWEST_JUDGED]
+    if not counts:
+        return None
+    models = min(counts)
+    power, edge = detectable_correlation(models), significant_correlation(models)
+    said = (
+        f"{models} models find a true correlation of {signed(power)} in four of five studies, and none below "
+        f"{signed(edge)} is significant when found: smaller ones could not have been seen."
+    )
+    return Finding("detectable", "", said, {"models": models, "detectable_r": power, "significant_r": edge})
+
+
+def noise(results: Results, rows: Sequence[Row]) -> Finding | None:
+    """Spread over seeds beside the gap between the first and the second of each task."""
+    cells: dict[tuple[str, str, str], list[float]] = {}
+    for row in rows:
+        known = row.error is None and row.source == "measured" and row.value is not None
+        if known and row.cell.task in results.fraction_tasks:
+            cells.setdefault((row.cell.task, row.cell.model, row.cell.regime), []).append(100 * float(row.value or 0))
+    numbers: dict[str, Any] = {}
+    said = []
+    for regime in results.measured_regimes:
+        of = [values for key, values in cells.items() if key[2] == regime]
+        spread, free = noise_floor(of)
+        gaps = [gap for task in results.fraction_tasks if (gap := _gap(results, task, regime)) is not None]
+        if free and gaps:
+            within = sum(gap < 2 * math.sqrt(2) * spread for gap in gaps)
+            numbers[regime] = {"seed_sd_points": spread, "degrees_of_freedom": free, "gaps_points": gaps}
+            said.append(
+                f"{short_label(regime)} {spread:.2f} points ({counted(within, 'gap')} of {len(gaps)} between first and "
+                "second within twice that of a difference)"
+            )
+    if not said:
+        return None
+    text = f"Noise floor, the standard deviation over seeds of the same cell: {'; '.join(said)}."
+    return Finding("noise_floor", "", text, numbers)
+
+
+def _gap(results: Results, task: str, regime: str) -> float | None:
+    """Points between the first and the second model."""
+    order = list(results.rankings.get((task, regime), ()))[:2]
+    first, second = (results.value(task, model, regime) for model in order) if len(order) == 2 else (None, None)
+    return None if first is None or second is None else 100 * abs(first - second)
+
+
+def recipe_control(results: Results) -> Finding | None:
+    """How far weights of the same architecture lie apart that another recipe trained: the yardstick for a gap."""
+    same: dict[str, list[str]] = {}
+    for model in results.models:
+        stem, dot, _ = model.partition(".")
+        if dot:
+            same.setdefault(stem, []).append(model)
+    pairs = [pair for models in same.values() for pair in itertools.combinations(models, 2)]
+    said, numbers = [], {}
+    for regime in results.measured_regimes:
+        apart = [
+            100 * abs(a - b)
+            for one, other in pairs
+            for task in results.fraction_tasks
+            if (a := results.value(task, one, regime)) is not None
+            and (b := results.value(task, other, regime)) is not None
+        ]
+        if apart:
+            numbers[regime] = {"mean_points": float(np.mean(apart)), "largest_points": max(apart), "pairs": len(apart)}
+            said.append(f"{short_label(regime)} {np.mean(apart):.1f} points (at most {max(apart):.1f})")
+    if not said:
+        return None
+    named = ", ".join(f"{one} and {other}" for one, other in pairs[:3])
+    more = f" and {len(pairs) - 3} other pairs" if len(pairs) > 3 else ""
+    text = f"Recipe control: the same architecture from two recipes ({named}{more}) differs by {'; '.join(said)}."
+    return Finding("recipe_control", "", text, numbers)
+
+
+def regimes_compared(means: Sequence[Transfer]) -> Finding | None:
+    """Whether fine-tuning follows source accuracy more closely than frozen features do, on the same models."""
+    of = {one.regime: one for one in means}
+    frozen = next((of[name] for name in FROZEN if name in of), None)
+    tuned = of.get("finetune")
+    if tuned is None or frozen is None or tuned.tasks != frozen.tasks:
+        return None
+    shared = [model for model in tuned.models if model in frozen.models]
+    y = {one.regime: dict(zip(one.models, one.y, strict=True)) for one in (tuned, frozen)}
+    x = dict(zip(tuned.models, tuned.x, strict=True))
+    found = compare_correlations(
+        [x[model] for model in shared], *([y[one.regime][model] for model in shared] for one in (tuned, frozen))
+    )
+    if math.isnan(found.p):
+        return None
+    settled = "is settled" if found.p <= ERROR else "is not settled"
+    said = (
+        f"Fine-tuned against frozen, on the same {found.models} models: r differs by {signed(found.difference)} "
+        f"({within(found.low, found.high)}, p\u00a0=\u00a0{found.p:.2f}, Williams’s test), which "
+        f"{settled}."
+    )
+    return Finding("regimes_compared", "", said, dataclasses.asdict(found))
+
+
+def variance(results: Results, rows: Sequence[Row]) -> Finding | None:
+    """Shares of the variance of log odds, over the largest block with every model, task, regime and seed."""
+    regimes = [name for name in results.measured_regimes if name != "scratch"]
+    models, tasks = list(results.models), list(results.fraction_tasks)
+    for regime in regimes:
+        models, tasks = complete_block(results, regime, models, tasks)
+    seeds = sorted({row.cell.seed for row in rows})
+    value = {
+        (row.cell.model, row.cell.task, row.cell.regime, row.cell.seed): (row.value, row.n)
+        for row in rows
+        if row.error is None and row.source == "measured" and row.value is not None
+    }
+    axes = [("model", models), ("task", tasks), ("regime", regimes)]
+    kept = [(name, of) for name, of in axes if len(of) > 1]
+    if len(kept) < 2 or len(models) < 2:
+        return None
+    keys = list(itertools.product(models, tasks, regimes, seeds))
+    if not keys or not all(key in value for key in keys):
+        return None
+    found = np.array([value[key] for key in keys], dtype=np.float64)
+    table = log_odds(found[:, 0], np.maximum(1, found[:, 1]))
+    names = [name for name, _ in kept]
+    shares = variance_shares(table.reshape(*(len(of) for _, of in kept), len(seeds)), names)
+    rest = "seed" if len(seeds) > 1 else "the rest"
+    named = {" × ".join(one.factors) or rest: one.share for one in shares}
+    said = ", ".join(f"{name} {100 * share:.0f}\u00a0%" for name, share in named.items() if share >= 0.005)
+    return Finding("variance_shares", "", f"Variance of log odds: {said}.", named)
+
+
+def runners_up(results: Results, ahead: Sequence[Lead], right: Mapping[Cell, Right]) -> Finding | None:
+    """In how many places the runner-up is settled to be no worse than the best by half a point."""
+    numbers, named = [], []
+    for lead in ahead:
+        of = [results.cells.get((lead.task, model, lead.regime), ()) for model in (lead.second, lead.first)]
+        known = [right.get(cells[0]) if len(cells) == 1 else None for cells in of]
+        if results.metric[lead.task] != "top1" or known[0] is None or known[1] is None:
+            continue
+        if known[0].correct.shape != known[1].correct.shape:
+            continue
+        found = no_worse(known[0].correct, known[1].correct, margin=MARGIN)
+        numbers.append(dataclasses.asdict(found) | {"task": lead.task, "regime": lead.regime, "model": lead.second})
+        if found.p_no_worse <= ERROR:
+            named.append(f"{lead.second} on {lead.task}, {short_label(lead.regime)}")
+    if not numbers:
+        return None
+    listed = f": {'; '.join(named)}" if 0 < len(named) <= 4 else ""
+    said = (
+        f"In {len(named)} of {counted(len(numbers), 'place')} the runner-up is settled to be no worse than the best "
+        f"model by more than half a point (Tango’s test on the same images, not adjusted){listed}."
+    )
+    return Finding("no_worse", "", said, {"margin": MARGIN, "places": numbers})
+
+
+def among_published(results: Results) -> list[Finding]:
+    """Where the study's best model would stand among the published ones of the same task, metric and regime."""
+    found = []
+    for regime in results.regimes:
+        kind = regime.partition(" [")[0]
+        if not is_published(regime) or kind not in results.measured_regimes:
+            continue
+        places, numbers = [], {}
+        for task in results.tasks:
+            theirs = [v for m in results.models if (v := results.value(task, m, regime)) is not None]
+            ours = results.rankings.get((task, kind), ())
+            own = results.value(task, ours[0], kind) if theirs and ours else None
+            if own is not None:
+                rank = 1 + sum(value > own for value in theirs)
+                numbers[task] = {"model": ours[0], "rank": rank, "of": len(theirs) + 1}
+                places.append(f"{task} {rank} of {len(theirs) + 1} ({ours[0]})")
+        if places:
+            text = (
+                f"Among the models of {regime.partition(' [')[2].rstrip(']')}, {label(kind)}, the study’s best stands "
+                f"at: {', '.join(places)}. Another protocol measured those, so nothing is pooled with them."
+            )
+            found.append(Finding("among_published", regime, text, numbers))
+    return found

@@ -1,0 +1,74 @@
+"""Published numbers of a model: looked up by timm's tag and image size, so that nobody types them."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from featune.engine.accuracies import IMAGENET_IMAGES, near_sides, timm_accuracies
+from featune.engine.models import ModelSpec
+from featune.export.commands import model_cost
+
+# What `x` of a study file may say -> (column of timm's results, what the axis is called).
+ACCURACIES = {
+    "imagenet_top1": ("top1", "ImageNet"), "real": ("real", "ImageNet ReaL"), "v2": ("v2", "ImageNet V2"),
+    "a": ("a", "ImageNet-A"), "r": ("r", "ImageNet-R"), "sketch": ("sketch", "ImageNet-Sketch"),
+}  # fmt: skip
+SIZES = ("parameters", "macs", "throughput")
+AXES = (*ACCURACIES, *SIZES)
+
+
+def main_axis(asked: Sequence[str]) -> str:
+    """The first that is an accuracy: the figures' x-axis."""
+    return next((name for name in asked if name in ACCURACIES), "imagenet_top1")
+
+
+def axis_title(asked: Sequence[str], source: str) -> str:
+    """What the figures' x-axis is called; a `source` of the user's own stands."""
+    name = main_axis(asked)
+    return source if name == "imagenet_top1" or source != "ImageNet" else ACCURACIES[name][1]
+
+
+def with_accuracy(spec: ModelSpec, asked: Sequence[str] = ()) -> tuple[ModelSpec, str]:
+    """The spec with the published accuracy of the main axis, and what is to be said of it, or nothing.
+
+    A number that the file gives stands for ImageNet top-1. Only timm's own weights at a side that timm tested have
+    one: the same weights score otherwise at another.
+    """
+    name = main_axis(asked)
+    column, title = ACCURACIES[name]
+    if name == "imagenet_top1" and spec.source_top1 is not None:
+        return spec, ""
+    spec = dataclasses.replace(spec, source_top1=None, source_n=None)
+    if not _is_timms(spec):
+        return spec, "" if name == "imagenet_top1" else f"{spec.name}: no published {title} accuracy is known"
+    found = timm_accuracies().get((spec.architecture, spec.view.side), {}).get(column)
+    if found is None:
+        sides = near_sides(spec.architecture)
+        at = f"; timm tested it at {', '.join(map(str, sides))}" if sides else ""
+        return spec, f"{spec.name}: no {title} accuracy is published at {spec.view.side} pixels{at}"
+    if not 0 < found < 1:  # of A some get none right: no log odds
+        return spec, f"{spec.name}: its published {title} accuracy is {found:g}, which has no log odds"
+    said = f"{spec.name}: {title} accuracy {found:.5g} at {spec.view.side} pixels, by timm's published results"
+    return dataclasses.replace(spec, source_top1=found, source_n=IMAGENET_IMAGES[column]), said
+
+
+def facts_of(spec: ModelSpec, asked: Sequence[str] = ()) -> dict[str, float]:
+    """Other numbers of the model that transfer may follow, by name of the axis, those that are known.
+
+    parameters: in 1e6, with the classifier; macs: 1e9 multiply-adds of one image, counted where they are asked for.
+    """
+    if not _is_timms(spec):
+        return {}
+    row = timm_accuracies().get((spec.architecture, spec.view.side), {})
+    names = [name for name in asked if name in ACCURACIES and name != main_axis(asked)]
+    found = {name: share for name in names if (share := row.get(ACCURACIES[name][0])) and 0 < share < 1}
+    if parameters := row.get("million_parameters"):
+        found["parameters"] = parameters
+    if "macs" in asked or ("parameters" in asked and not parameters):
+        found["parameters"], found["macs"] = model_cost(spec.architecture, spec.view.side)
+    return found
+
+
+def _is_timms(spec: ModelSpec) -> bool:
+    """Whether the weights are timm's own, in an architecture that no argument changes but for its side."""
+    own = spec.weights.startswith("hub:timm/") and spec.checkpoint is None
+    return own and all(name == "img_size" for name, _ in spec.kwargs)

@@ -1,0 +1,156 @@
+"""What `status` and `report` read of a study: the plan that its last run left, its tasks, the scores that were kept.
+
+Nothing here imports torch, which takes longer than reading ten thousand rows.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from featune.engine.errors import BadInput, FeatuneError
+from featune.engine.metrics import METRICS
+from featune.engine.paths import check_name
+from featune.engine.store import file_digest
+
+from ..results import Cell, Plan, Right, Row, RunStore, load_plan, plan_path
+from ..tasks import Task, load_task
+from .schema import text_values
+
+if TYPE_CHECKING:
+    from .schema import StudyEntry
+
+
+def known_plan(path: Path, out: Path | None = None, device: str | None = None) -> tuple[Plan, Path, list[str]]:
+    """(the plan that the last run of a study file left, its output folder, remarks). Runs and fetches nothing.
+
+    Where no run left one, the plan has no cells. A file that is as the last run found it is not checked again. Raises
+    BadInput where there are rows without a plan, or the file cannot be read.
+    """
+    known = _plan_of_unchanged(path, out, device)
+    if known:
+        return *known, []
+    from featune.engine.runners import device_kind
+
+    from .axes import axis_title
+    from .schema import parsed
+
+    read = parsed(path)
+    entry = read.study
+    read.faults.attempt("name", functools.partial(check_name, "the study's name", entry.name))
+    read.faults.refuse()
+    device_kind(device or entry.device)
+    again = f"featune study run {path}{f' --out {out}' if out else ''}{f' --device {device}' if device else ''}"
+    out = out or Path("runs", entry.name)
+    file = plan_path(out, path, device or entry.device)
+    plan = load_plan(file)
+    if plan is None:
+        if any((out / "runs").glob("*/*.json")):
+            raise BadInput(
+                f"{out} has rows, and no {file.name} that says which are this study's on {device or entry.device}; "
+                f"`{again}` writes it, and measures nothing twice"
+            )
+        return Plan(entry.name, "", (), {}), out, []
+    plan = dataclasses.replace(
+        plan,
+        name=entry.name,
+        notes=tuple(entry.notes),
+        source_name=axis_title(entry.x, entry.source),
+        published=published_of(entry, path.parent),
+    )
+    if file_digest(path) == plan.file:
+        return plan, out, []
+    said = f"{path} was changed since its last run, whose cells these are; `{again}` takes the change"
+    return plan, out, [said]
+
+
+def _plan_of_unchanged(path: Path, out: Path | None, device: str | None) -> tuple[Plan, Path] | None:
+    """(plan, output folder) where the file is the one that the plan was made of; None where more is to be said."""
+    values, repeated = text_values(path)
+    name, device = values.get("name", "study"), device or values.get("device", "cpu")
+    if repeated or not isinstance(name, str) or not isinstance(device, str):
+        return None
+    try:
+        out = out or Path("runs", check_name("the study's name", name))
+        plan = load_plan(plan_path(out, path, device))
+    except BadInput:
+        return None
+    return (plan, out) if plan and plan.file == file_digest(path) else None
+
+
+def planned(path: Path) -> int:
+    """How many cells a study file asks for, by counting alone."""
+    from .schema import parsed
+
+    read = parsed(path)
+    tasks = sum(given.folds or 1 for _, given in read.tasks)
+    return len(read.models) * tasks * len(read.regimes) * len({*read.study.seeds})
+
+
+def published_of(entry: "StudyEntry", folder: Path) -> tuple[str, ...]:
+    """The published tables of a file: names, and paths of CSV files as seen from here."""
+    return tuple(dict.fromkeys(str(folder / name) if name.endswith(".csv") else name for name in entry.published))
+
+
+def known_tasks(plan: Plan) -> list[Task]:
+    """The prepared tasks of a plan whose folders are still there, and still hold the same images and labels."""
+    found = []
+    for name, folder, digest in plan.folders:
+        with contextlib.suppress(FeatuneError):
+            task = load_task(Path(folder))
+            if task.digest == digest:
+                found.append(dataclasses.replace(task, name=name))
+    return found
+
+
+def rights(out: Path, tasks: Iterable[Task], rows: Iterable[Row]) -> Mapping[Cell, Right]:
+    """Which test images each finished cell got right, by the scores that were kept: what paired tests are made of.
+
+    out: the study's output folder. tasks: those whose labels are at hand. Cells without scores or task have
+    none, nor have those of metrics without a right and a wrong. Nothing is chosen by what is read of the test split.
+    """
+    return _Rights(RunStore(out / "runs"), {task.name: task for task in tasks}, {row.cell: row for row in rows})
+
+
+class _Rights(Mapping[Cell, Right]):
+    """Read when a cell is asked for: of thousands of cells, those that lead are."""
+
+    def __init__(self, store: RunStore, tasks: Mapping[str, Task], rows: Mapping[Cell, Row]):
+        self._store, self._tasks, self._rows = store, tasks, rows
+        self._truths: dict[str, Any] = {}
+        self._found: dict[Cell, Right | None] = {}
+
+    def __getitem__(self, cell: Cell) -> Right:
+        if cell not in self._found:
+            self._found[cell] = self._read(self._rows[cell])
+        found = self._found[cell]
+        if found is None:
+            raise KeyError(cell)
+        return found
+
+    def __iter__(self) -> Iterator[Cell]:
+        return (cell for cell in self._rows if cell in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _read(self, row: Row) -> Right | None:
+        metric, task = METRICS.get(row.metric), self._tasks.get(row.cell.task)
+        if row.error or row.scores_digest is None or metric is None or metric.per_example is None:
+            return None
+        if task is None or task.multilabel:
+            return None
+        with contextlib.suppress(FeatuneError):
+            truth, scores = self._truth(task), self._store.scores(row)
+            # Of other labels than the row was measured on nothing is known.
+            if len(scores) == len(truth) and math.isclose(metric(truth, scores), row.value or 0.0, abs_tol=1e-9):
+                return Right(metric.per_example(truth, scores), truth)
+        return None
+
+    def _truth(self, task: Task) -> Any:
+        if task.name not in self._truths:
+            self._truths[task.name] = task.load("test").truth(len(task.classes), False)
+        return self._truths[task.name]

@@ -1,0 +1,93 @@
+"""A training's whole state in one file, written whole or not at all, and what is kept of a step that went wrong."""
+
+import dataclasses
+import errno
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import BadInput
+from ..store import unwritable, written_whole
+
+
+@dataclasses.dataclass
+class State:
+    """All that a step changes. key: names the training, so that no other one goes on from it.
+
+    step: how many were made. average: of the weights, where there is one. parts: in which a step is computed.
+    """
+
+    key: str
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    average: nn.Module | None
+    parts: int = 1
+    step: int = 0
+
+    def values(self) -> dict[str, Any]:
+        return {
+            "key": self.key, "step": self.step, "parts": self.parts, "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(),
+            "average": self.average.state_dict() if self.average else None, **random_state(),
+        }  # fmt: skip
+
+    def load(self, values: Mapping[str, Any]) -> None:
+        self.model.load_state_dict(values["model"])
+        self.optimizer.load_state_dict(values["optimizer"])
+        self.scaler.load_state_dict(values["scaler"])
+        if self.average:
+            self.average.load_state_dict(values["average"])
+        self.step, self.parts = int(values["step"]), int(values["parts"])
+        set_random_state(values)
+
+
+def random_state() -> dict[str, Any]:
+    return {"rng": torch.get_rng_state(), "cuda_rng": torch.cuda.get_rng_state_all()}
+
+
+def set_random_state(values: Mapping[str, Any]) -> None:
+    torch.set_rng_state(values["rng"])
+    if len(values["cuda_rng"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(values["cuda_rng"])
+
+
+def save(path: Path, state: State) -> None:
+    write(path, state.values())
+
+
+def restore(path: Path, state: State) -> bool:
+    """Whether the file was there and the state is now its. Raises BadInput for another training's, or a damaged one."""
+    values = read(path)
+    if values is None:
+        return False
+    if values.get("key") != state.key:
+        raise BadInput(
+            f"{path}: it is of another training (its recipe, seed, data or version of Featune differ); remove it, or "
+            "choose another folder"
+        )
+    state.load(values)
+    return True
+
+
+def write(path: Path, values: Mapping[str, Any]) -> None:
+    with written_whole(path) as temporary:
+        try:
+            torch.save(dict(values), temporary)
+        except RuntimeError as error:  # what torch makes of a full disk
+            if "PytorchStreamWriter" not in str(error):
+                raise
+            raise unwritable(path, OSError(errno.ENOSPC, "no space left on the device")) from error
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    try:
+        values: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise BadInput(f"{path}: no checkpoint that can be read ({error!s:.100}); remove it and start again") from error
+    return values

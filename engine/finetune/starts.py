@@ -1,0 +1,78 @@
+"""What a training starts from: the spec at the recipe's side and drop path, and a head that knows something."""
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..errors import BadInput
+from ..images import Labelled
+from ..models import ModelSpec, View, classifier, fresh_classifier
+from ..probe import probe
+from ..recipe import Recipe
+from .loop import Run, predict
+
+if TYPE_CHECKING:
+    from .rate_search import TrainVal, Validation
+
+
+def sized(spec: ModelSpec, recipe: Recipe) -> ModelSpec:
+    """The spec at the recipe's side; a network that is built for one side is built for this one."""
+    side = recipe.image_size or spec.view.side
+    if recipe.image_size is None and recipe.start_size is None:
+        return spec
+    fixed = _fixed_side(spec)
+    if fixed and recipe.start_size not in (None, side):
+        raise BadInput(
+            f"start_size: {recipe.start_size} found, {side} expected, all that {spec.name} takes; leave it out"
+        )
+    if side == spec.view.side:
+        return spec
+    kwargs = {**dict(spec.kwargs), **({"img_size": side} if fixed else {})}
+    view = dataclasses.replace(spec.view, side=side)
+    return dataclasses.replace(spec, view=view, kwargs=tuple(sorted(kwargs.items())))
+
+
+def _fixed_side(spec: ModelSpec) -> bool:
+    """Whether the network is built for one side, as timm says, such as for position embeddings."""
+    return not spec.is_factory and bool(classifier(spec).pretrained_cfg.get("fixed_input_size"))  # type: ignore[union-attr, operator]
+
+
+def fresh(spec: ModelSpec, classes: int, seed: int, recipe: Recipe) -> nn.Module:
+    """`fresh_classifier` with the recipe's stochastic depth. Raises BadInput for a network that has none."""
+    if not recipe.drop_path:
+        return fresh_classifier(spec, classes, seed)
+    kwargs = {**dict(spec.kwargs), "drop_path_rate": recipe.drop_path}
+    try:
+        return fresh_classifier(dataclasses.replace(spec, kwargs=tuple(sorted(kwargs.items()))), classes, seed)
+    except BadInput as error:
+        raise BadInput(
+            f"drop_path: {recipe.drop_path} found, which {spec.name} does not take ({error}); leave drop_path out"
+        ) from error
+
+
+def start_head(
+    model: nn.Module, data: "TrainVal", items: Labelled, validation: "Validation", view: View, run: Run
+) -> None:
+    """Gives the head the weights of a converged logistic regression on the frozen features of the items.
+
+    Its penalty is chosen on val, by a fit on train alone; features are of the eval views. items: train, or train + val.
+    """
+    body = nn.Sequential(*list(model.children())[:-1])
+    head = list(model.children())[-1]
+
+    def rows(which: Labelled) -> np.ndarray:
+        return predict(body.to(run.device), which, view, run.device, decoded=run.decoded)
+
+    def truth(which: Labelled) -> np.ndarray:
+        return which.truth(data.classes, data.multilabel)
+
+    found = probe(
+        rows(data.train), truth(data.train), rows(data.val), truth(data.val), lambda _, scores: validation(scores),
+        classes=data.classes, refit=len(items) > len(data.train),
+    )  # fmt: skip
+    with torch.no_grad():
+        head.weight.copy_(torch.from_numpy(found.weights))  # type: ignore[operator]
+        head.bias.copy_(torch.from_numpy(found.bias))  # type: ignore[operator]

@@ -1,0 +1,76 @@
+"""SIGINT while a step runs, and where a training's time goes."""
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch import Tensor
+
+
+@contextlib.contextmanager
+def finishing_steps() -> Iterator[Callable[[], bool]]:
+    """Whether SIGINT came; the second one interrupts at once. Only the main thread is asked."""
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: Any) -> None:
+        if came:
+            raise KeyboardInterrupt
+        came.append(number)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: bool(came)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class Clock:
+    """Where a training's time goes: all of it, and what it waited for images."""
+
+    def __init__(self) -> None:
+        self.start = self.last_save = time.monotonic()
+        self.waited = self.aside = self.first = 0.0
+        self.steps = 0
+
+    def watching(self, images: Iterator[Tensor]) -> Iterator[Tensor]:
+        while True:
+            asked = time.monotonic()
+            batch = next(images, None)
+            spent = time.monotonic() - asked
+            if batch is None:
+                return
+            if self.steps == 0:
+                self.first = time.monotonic() - self.start
+            else:
+                self.waited += spent
+            self.steps += 1
+            yield batch
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        asked = time.monotonic()
+        yield
+        self.aside += time.monotonic() - asked
+
+    def since_save(self) -> float:
+        return time.monotonic() - self.last_save
+
+    def saved(self) -> None:
+        self.last_save = time.monotonic()
+
+    def account(self, size: int) -> dict[str, Any]:
+        """headspace: the time of the steps, over what it would be with their images always there."""
+        whole = time.monotonic() - self.start
+        busy = max(whole - self.first - self.aside, 1e-9)
+        return {
+            "seconds": whole,
+            "images_per_second": self.steps * size / busy,
+            "headspace": busy / max(busy - self.waited, 1e-9),
+        }

@@ -1,0 +1,35 @@
+"""The Recipe, and what its fields mean for a network and a batch: layers and what learns of them, losses, mixtures."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .depth import first_uses, layers_of
+    from .losses import BLOWN_UP, Objective, objective
+    from .mixing import mixed, mixes
+    from .parts import Parts, optimizer_of, parameter_groups, parts_of, set_learning, set_norm_momentum
+    from .rates import rate_share, schedule
+    from .recipe import Recipe, recipe_of
+else:
+    from ..doors import lazy_exports
+
+    __getattr__, __dir__ = lazy_exports(__name__)
+
+__all__ = [
+    "BLOWN_UP",
+    "Objective",
+    "Parts",
+    "Recipe",
+    "first_uses",
+    "layers_of",
+    "mixed",
+    "mixes",
+    "objective",
+    "optimizer_of",
+    "parameter_groups",
+    "parts_of",
+    "rate_share",
+    "recipe_of",
+    "schedule",
+    "set_learning",
+    "set_norm_momentum",
+]

@@ -1,0 +1,155 @@
+"""What a closer look finds, on studies whose truth is known."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from report_rows import page, row, speeds, study
+
+from featune.bench.published import published_rows
+from featune.bench.report import finding_lines
+from featune.bench.report.findings import Finding, closer_look
+from featune.bench.results import Right, Row, collect, correlations, leads
+from featune.bench.stats.studies import compare_correlations, noise_floor
+
+
+def looked(rows: list[Row], **more) -> dict[tuple[str, str], Finding]:
+    results = collect(rows)
+    found = closer_look(results, correlations(results), rows, **more)
+    return {(one.kind, one.regime): one for one in found}
+
+
+def test_a_study_says_what_it_could_have_seen_and_fewer_than_six_models_say_nothing() -> None:
+    found = looked(study(8))
+    assert found["detectable", ""].numbers["models"] == 8
+    assert "could not have been seen" in found["detectable", ""].said
+    assert not [key for key in looked(study(5)) if key[0] in ("detectable", "slope", "attenuation")]
+
+
+def test_frozen_and_fine_tuned_are_compared_on_the_same_models() -> None:
+    rows = study(8)
+    found, results = looked(rows)["regimes_compared", ""], collect(rows)
+    of = {one.regime: one for one in correlations(results, means_only=True)}
+    expected = compare_correlations(of["finetune"].x, of["finetune"].y, of["probe"].y)
+    assert found.numbers["p"] == expected.p
+    assert ("which is settled" in found.said) == (expected.p <= 0.05)
+
+
+def test_choosing_by_source_accuracy_costs_what_the_best_model_has_more() -> None:
+    rows = [row(model, task, "probe", right, source_top1=top)
+            for model, top, rights in (("a", 0.8, (180, 300)), ("b", 0.7, (216, 200)), ("c", 0.6, (100, 318)))
+            for task, right in zip(("t0", "t1"), rights, strict=True)]  # fmt: skip
+    found = looked(rows)["regret", "probe"]
+    assert found.numbers["mean_points"] == pytest.approx(100 * (36 + 18) / 2 / 360)
+    assert (found.numbers["worst_points"], found.numbers["worst_task"]) == (pytest.approx(10), "t0")
+    assert "costs 7.5 points on average (at worst 10.0, on t0)" in found.said
+
+
+def test_the_noise_floor_is_the_spread_of_seeds_beside_the_gaps() -> None:
+    rows = [row(model, "t0", "probe", right, seed=seed) for model, rights in (("a", (180, 184)), ("b", (250, 250)))
+            for seed, right in enumerate(rights)]  # fmt: skip
+    found = looked(rows)["noise_floor", ""].numbers["probe"]
+    assert found["seed_sd_points"] == pytest.approx(100 / 360 * noise_floor([[180, 184], [250, 250]])[0])
+    assert found["gaps_points"] == [pytest.approx(100 * 68 / 360)]
+    assert ("noise_floor", "") not in looked(study(6))  # one seed
+
+
+def test_the_same_architecture_from_two_recipes_is_the_yardstick() -> None:
+    rows = [
+        row(model, "t0", "probe", right) for model, right in (("net.a_in1k", 180), ("net.b_in1k", 198), ("o.a", 90))
+    ]
+    found = looked(rows)["recipe_control", ""]
+    assert found.numbers["probe"]["mean_points"] == pytest.approx(5)
+    assert "net.a_in1k and net.b_in1k" in found.said
+    assert ("recipe_control", "") not in looked(study(6))
+
+
+def test_variance_shares_find_the_source_that_is_there() -> None:
+    rows = [row(f"m{m}", f"t{t}", "probe", 100 + 30 * m + 2 * t + s, seed=s)
+            for m in range(5) for t in range(4) for s in range(3)]  # fmt: skip
+    shares = looked(rows)["variance_shares", ""].numbers
+    assert max(shares, key=shares.get) == "model"
+    assert shares["model"] > 0.9
+    assert sum(shares.values()) == pytest.approx(1)
+
+
+def test_small_test_sets_make_a_correlation_look_smaller_than_it_is() -> None:
+    rows = [
+        row(f"m{at}", "t0", "probe", 100 + 20 * at + 40 * (-1) ** at, source_top1=0.5 + 0.03 * at) for at in range(8)
+    ]
+    small = [dataclasses.replace(one, n=100) for one in rows]
+    found = looked(small)["attenuation", "probe"]
+    assert abs(found.numbers["corrected"]) > abs(found.numbers["r"])
+    assert "at most" in found.said
+    many = [dataclasses.replace(one, n=400_000) for one in rows]
+    assert ("attenuation", "probe") not in looked(many)
+
+
+def test_size_is_taken_out_where_it_is_known_and_other_axes_are_shown() -> None:
+    rows = study(8, regimes=("probe",))
+    sized = [dataclasses.replace(one, facts={"parameters": 3.0 + (int(one.cell.model[6:8]) * 7) % 5, "v2": 0.4})
+             for one in rows]  # fmt: skip
+    found = looked(sized)
+    assert "log parameters taken out" in found["given_size", "probe"].said
+    assert found["other_axis", "probe"].numbers["axis"] == "parameters"  # v2 is constant and has no r
+    assert ("given_size", "probe") not in looked(rows)
+    quick = looked(rows, speeds={f"model_{at:02}.tiny_in1k": 10.0 + at for at in range(8)})
+    assert quick["other_axis", "probe"].numbers["axis"] == "throughput"
+
+
+def test_better_models_alone_have_a_slope_of_their_own() -> None:
+    rows = [row(f"m{at:02}", "t0", "probe", 100 + 20 * at, source_top1=0.3 + 0.05 * at) for at in range(14)]
+    found = looked(rows)["above_70", "probe"].numbers
+    assert found["models"] == 6
+    assert found["slope"] == pytest.approx(20 / 360 / 0.05)
+
+
+def test_a_runner_up_that_never_differs_is_no_worse_by_half_a_point() -> None:
+    rows = [row("a", "t0", "probe", 251, source_top1=0.7), row("b", "t0", "probe", 250, source_top1=0.6)]
+    results = collect(rows)
+    correct = np.ones(2000)
+    right = {one.cell: Right(correct, np.zeros(2000, dtype=np.int64)) for one in rows}
+    ahead = leads(results, right)
+    found = {one.kind: one for one in closer_look(results, correlations(results), rows, ahead=ahead, right=right)}
+    assert "In 1 of 1 place the runner-up" in found["no_worse"].said
+    assert found["no_worse"].numbers["places"][0]["model"] == "b"
+
+
+def test_a_users_models_stand_among_published_ones_and_are_not_pooled(tmp_path: Path) -> None:
+    own = [
+        row("mine_0", "dtd", "finetune", 265, source_top1=0.5),
+        row("mine_1", "dtd", "finetune", 300, source_top1=0.6),
+    ]
+    rows = [*own, *published_rows(["sfda2022"])]
+    html = page(tmp_path, rows)
+    said = " ".join(finding_lines(rows, collect(rows)))
+    # 300 / 360 is 83.3 %; the best of SFDA's on DTD is 76.44 %.
+    assert "dtd 1 of 12 (mine_1)" in said
+    assert "[published: sfda2022]" in html
+    regimes = {one.regime: one for one in correlations(collect(rows), means_only=True)}
+    assert len(regimes["finetune"].models) == 2
+    assert len(regimes["finetune [sfda2022]"].models) == 11
+
+
+def test_report_json_has_the_correlations_and_findings_as_plain_numbers(tmp_path: Path) -> None:
+    rows = study(8)
+    page(tmp_path, rows, speeds(8), command="featune study report a.yaml")
+    found = json.loads((tmp_path / "report.json").read_text())
+    mean = next(one for one in found["correlations"] if one["regime"] == "probe" and one["task"] is None)
+    (expected,) = [one for one in correlations(collect(rows), means_only=True) if one.regime == "probe"]
+    assert mean["r"] == expected.r
+    assert len(mean["without"]) >= 8
+    kinds = {one["kind"] for one in found["findings"]}
+    assert {"detectable", "regimes_compared", "slope", "regret", "variance_shares"} <= kinds
+    assert all(one["said"].endswith(".") for one in found["findings"])
+
+
+def test_a_study_without_numbers_or_with_one_model_finds_nothing_and_does_not_fail() -> None:
+    assert looked([]) == {}
+    assert looked([row("a", "t0", source_top1=0.5)]) == {}
+    broken = [dataclasses.replace(one, value=None, error="no") for one in study(6)]
+    assert looked(broken) == {}
+    assert not math.isnan(looked(study(6))["regret", "probe"].numbers["mean_points"])
