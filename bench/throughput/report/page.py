@@ -49,6 +49,7 @@ def page_html(
         how=how(rows, document),
         priced=document["asked"].get("price_per_hour") is not None,
         headspace=any(row.summary.get("headspace") for row in shown),
+        on_gpu="gpu" in document["environment"],
         energy=any(row.summary.get("joules_per_image") for row in shown),
         version=document["featune"],
     )

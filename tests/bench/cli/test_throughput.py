@@ -37,6 +37,13 @@ def test_a_wrong_option_is_said_before_anything_is_measured(
     assert not (tmp_path / "rows.jsonl").exists()
 
 
+def test_a_model_that_nobody_knows_is_no_row(tmp_path: Path) -> None:
+    found = featune("throughput", "resnet19", "--untrained", "--out", tmp_path, "-q")
+    assert found.exit_code == 2
+    assert "nearest: resnet18" in found.stderr
+    assert not (tmp_path / "rows.jsonl").exists()
+
+
 def test_compare_takes_two_reports(tmp_path: Path) -> None:
     found = featune("throughput", "compare", tmp_path / "a.json")
     assert found.exit_code == 2
