@@ -24,7 +24,7 @@ def featune(*words: object) -> Result:
         (("--batch", "1,x"), "auto, or numbers such as 1,8,64 expected"),
         (("--batch", "0"), "auto, or numbers"),
         (("--backend", "tensort"), "nearest: tensorrt"),
-        (("--backend", "torch", "--precision", "int8"), "run fp32 only"),
+        (("--backend", "torch", "--precision", "int8"), "compute none of int8"),
         (("--rounds", "3"), "an even number"),
     ],
 )

@@ -41,5 +41,5 @@ def test_files_are_read_through_the_path_of_extraction(image_folder: object, tmp
 
 def test_a_precision_that_a_backend_does_not_run_is_refused(tmp_path: Path) -> None:
     one = Bench(Source(untrained=True), Configuration(Setup("test_mambaout", "torch", "int8"), 2), tmp_path)
-    with pytest.raises(BadInput, match="runs fp32, int8 asked for"):
+    with pytest.raises(BadInput, match="torch on cpu computes bf16, fp32, precision int8 found"):
         one.open(most=0.5)
