@@ -1,6 +1,9 @@
 """torch-compile as a runner."""
 
+import contextlib
 import shutil
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,9 +11,8 @@ from torch import Tensor, nn
 
 from featune.engine.errors import Missing, ParityFailed
 from featune.engine.models import ModelSpec
-from featune.engine.runners import compiled_runner, torch_runner
-from featune.export.backends import compiled_gate
-from featune.export.backends.compiled_gate import compiled_and_judged
+from featune.engine.runners import Runner, compiled_runner, torch_runner
+from featune.export.backends import open_runner
 
 
 class Tiny(nn.Module):
@@ -52,15 +54,18 @@ def test_what_cannot_be_compiled_whole_is_missing_and_does_not_run_eagerly() -> 
         run(images(2))
 
 
-def test_compiled_rows_that_are_not_eager_torchs_are_refused(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
-    def wrong(model: nn.Module, device: str, threads: int | None) -> object:
-        import contextlib
-
+def test_compiled_rows_that_are_not_eager_torchs_are_refused(
+    spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextlib.contextmanager
+    def wrong(model: nn.Module, device: str, threads: int | None) -> Iterator[Runner]:
         with torch_runner(model, device) as run:
-            return contextlib.nullcontext(lambda batch: run(batch).flip(1))
+            yield lambda batch: run(batch).flip(1)
 
-    monkeypatch.setattr(compiled_gate, "compiled_runner", wrong)
+    monkeypatch.setattr("featune.export.backends.torch_backends.compiled_runner", wrong)
     sample = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    refused = pytest.raises(ParityFailed, match=r"torch-compile.*use --backend torch")
-    with refused, compiled_and_judged(spec, "cpu", lambda: sample, 1):
+    with (
+        pytest.raises(ParityFailed, match="by torch-compile in fp32 on cpu is not the model"),
+        open_runner(spec, "torch-compile", cache=tmp_path, sample=lambda: sample),
+    ):
         pass
