@@ -98,7 +98,8 @@ def main() -> None:
             left += [path.name for path in folder.rglob(".*.tmp*")]
             if any(values != alone for values in found) or count != cells or left:
                 wrong += 1
-                print(f"run {number}: {found}, {count} cells measured, left {left}; alone {alone}")
+                print(f"run {number}: {found}, {count} cells measured, left {left}; alone {alone}", flush=True)
+            print(f"{number + 1} of {given.runs} runs, {wrong} wrong", flush=True)
     print(f"{given.runs} runs of two processes, {cells} cells each: {wrong} wrong")
     raise SystemExit(bool(wrong))
 

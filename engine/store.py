@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import stat
 import tempfile
 import time
@@ -103,11 +104,33 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def made_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A path of the same name in a folder of its own beside `path`, for a file that takes several steps to make.
+
+    When the block ends well, all that is in the folder moves to beside `path`, that file last; otherwise what was
+    there before stays as it was. Raises BadInput where the folder cannot be written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.mkdtemp(".tmp", f".{cut(path.name, 80)}.{_place()}-{os.getpid()}.", path.parent)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    try:
+        made = Path(folder, path.name)
+        yield made
+        for part in sorted(Path(folder).iterdir(), key=lambda part: part == made):
+            os.replace(part, path.with_name(part.name))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def stale_files(folder: Path) -> list[Path]:
     """Files in the making below the folder whose process is dead, or that are a day old: a kill left them."""
     found = []
-    for place, _, names in os.walk(folder):
-        for name in names:
+    for place, folders, names in os.walk(folder):
+        for name in [*names, *folders]:
             known = TEMPORARY.fullmatch(name)
             if known and _is_stale(Path(place, name), known):
                 found.append(Path(place, name))
@@ -119,9 +142,13 @@ def remove_stale(folder: Path) -> tuple[int, int]:
     count = freed = 0
     for path in stale_files(folder):
         with contextlib.suppress(OSError):  # gone by now, or not ours to remove
-            size = path.stat().st_size
-            path.unlink()
-            count, freed = count + 1, freed + size
+            parts = [part for part in path.rglob("*") if part.is_file()] if path.is_dir() else [path]
+            sizes = [part.stat().st_size for part in parts]
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+            count, freed = count + len(sizes), freed + sum(sizes)
     return count, freed
 
 

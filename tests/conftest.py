@@ -1,5 +1,6 @@
 """Tiny images and models that tests share; all made here, nothing downloaded."""
 
+import errno
 import functools
 import os
 from collections.abc import Callable, Iterator
@@ -120,3 +121,18 @@ def unpacked(path: Path | str) -> dict[str, Any]:
     """The arrays of an .npz, its file closed."""
     with np.load(path) as held:
         return dict(held)
+
+
+@pytest.fixture
+def refuse_writing(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From its call on no file below is written or locked, as on a read-only disk or in another user's folder."""
+
+    def refused(*arguments: Any, **options: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    def refuse() -> None:
+        monkeypatch.setattr("filelock.FileLock.acquire", refused)
+        monkeypatch.setattr("tempfile.mkstemp", refused)
+        monkeypatch.setattr("tempfile.mkdtemp", refused)
+
+    return refuse

@@ -49,3 +49,7 @@ def main(
 ) -> None:
     """Options that stand before every command."""
     write_in_any_encoding()
+
+
+if __name__ == "__main__":
+    app()

@@ -5,6 +5,7 @@ or labels. The paths and labels of each lie once beside the rows, in `<content>.
 `<key>.<content>.data.json` says under which name a data set asked for the key, and when last.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -37,17 +38,21 @@ class Origin:
 
 
 def note_origin(root: Path, keys: Iterable[FeatureKey], data: Data) -> str:
-    """Record next to the rows, made already or not, which data set they belong to; gives the content's name."""
+    """Record next to the rows, made already or not, which data set they belong to; gives the content's name.
+
+    A store that cannot be written keeps the records that it has.
+    """
     items = data.items
     record = {"root": str(Path(items.root).absolute()), "paths": items.paths, "labels": items.labels}
     # On one line: an indented one takes Python's own encoder, 5 s and half a gigabyte for ImageNet.
     text = json.dumps(record | {"classes": data.classes}, ensure_ascii=False)
     content = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
-    for key in keys:
-        asked = {"data": data.name, "asked": datetime.now(UTC).isoformat()}
-        write_json(root / f"{key.name}.{content}.data.json", asked)
-    if not (root / f"{content}.items.json").exists():
-        write_text(root / f"{content}.items.json", text)
+    with contextlib.suppress(BadInput):
+        for key in keys:
+            asked = {"data": data.name, "asked": datetime.now(UTC).isoformat()}
+            write_json(root / f"{key.name}.{content}.data.json", asked)
+        if not (root / f"{content}.items.json").exists():
+            write_text(root / f"{content}.items.json", text)
     return content
 
 

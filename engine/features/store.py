@@ -103,14 +103,17 @@ class FeatureStore:
             raise BadInput("one pass has one decoder and one set of images; extract the others by themselves")
         views = _keeping(wanted) if options.keep_views else []
         account = Account(options, wanted[0].key.decoder, len(wanted))
-        with contextlib.ExitStack() as stack:
-            for name in sorted(each.key.name for each in [*wanted, *views]):  # one order, or two could wait for ever
-                stack.enter_context(locked(self.root / name))
-            found = {each.key.name: self._current(each.key, items) for each in [*wanted, *views]}
-            absent = [each for each in [*wanted, *views] if found[each.key.name] is None]
-            if absent:
-                self._compute(items, absent, options, account, progress)
-                found |= {each.key.name: self.load(each.key, len(items)) for each in absent}
+        every = [*wanted, *views]
+        found = {each.key.name: self._current(each.key, items) for each in every}
+        if any(stored is None for stored in found.values()):  # a store that cannot be written serves what it has
+            with contextlib.ExitStack() as stack:
+                for name in sorted(found):  # one order, or two could wait for ever
+                    stack.enter_context(self._locked(name))
+                found = {each.key.name: self._current(each.key, items) for each in every}
+                absent = [each for each in every if found[each.key.name] is None]
+                if absent:
+                    self._compute(items, absent, options, account, progress)
+                    found |= {each.key.name: self.load(each.key, len(items)) for each in absent}
         verdict = account.verdict(len(items))
         made = []
         for each in asked:
@@ -120,6 +123,15 @@ class FeatureStore:
             check_complete(skipped, items, len(stored.rows), options.on_error, each.label)
             made.append(Features(stored.rows, stored.kept, skipped, verdict))
         return made
+
+    @contextlib.contextmanager
+    def _locked(self, name: str) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(locked(self.root / name))
+            except BadInput as error:
+                raise BadInput(f"{self.root / name}.npy is not there whole, and cannot be made: {error}") from error
+            yield
 
     def load(self, key: FeatureKey, n: int) -> Stored | None:
         """The key's file, or None where there is no complete and undamaged one of n images."""

@@ -10,6 +10,9 @@ from .feature_rows import Stacked, refuse_unfinite
 from .matrix_products import bfloat16_is_fast
 
 DEFAULT_MEMORY = 4 << 30
+# Numbers of an array that the steps between two products keep in cache, and rows that make a product efficient. Of
+# 5,000 classes these steps took 16 ms with 256 rows at a time and 41 with 1,280, the products as long in both.
+CACHED, LEAST_ROWS = 1_500_000, 256
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,13 @@ class Design:
         self.penalised = free
 
     def chunk_for(self, room: int, columns: int) -> None:
-        """Read the rows in chunks such that they, and some arrays of so many columns, fit in `room` bytes."""
+        """Read the rows in chunks such that they, and some arrays of so many columns, fit in `room` bytes.
+
+        Rows that are in memory: so few that the arrays stay in the processor's cache between one step and the next.
+        """
         self.chunk = max(1, min(self.n, room // (self.size * (4 * self.raw_width + 6 * columns))))
+        if columns and self.kept is not None and self.kept.device.type == "cpu":
+            self.chunk = min(self.chunk, max(LEAST_ROWS, CACHED // columns))
 
     def _slices(self) -> Iterator[slice]:
         for begin in range(0, self.n, self.chunk):

@@ -15,7 +15,7 @@ from torch import Tensor
 from featune.engine.errors import BadInput, FeatuneError, ParityFailed
 from featune.engine.models import ModelSpec, View
 from featune.engine.runners import Runner, device_kind, onnxruntime_runner
-from featune.engine.store import cache_dir, digest, locked
+from featune.engine.store import cache_dir, digest, locked, made_beside
 
 from ..contract import Parity, check_versions, contract_of, parity_of, read_graph
 from ..gate import Sample, Verdict, halves, judge, own_sample, require_passing, varied
@@ -50,15 +50,19 @@ def artefact(
     if precision in ("int8", AUTO):
         suffix += f"-{digest(image_digests(sample().numpy()))}"
     path = cache / "graphs" / f"{graph_key(spec)}{suffix}.onnx"
-    with locked(path):
-        found = _passing(path, spec)
-        if found is None:
-            verdict = exported(spec, path, Sample(sample(), "the user's images"), precision=precision, target=target)
-            if not verdict.passed:
-                path.unlink()
-                raise ParityFailed(f"{spec.name} {verdict.precision}: {verdict.report}; do not use this artefact")
-            found = require_passing(path, spec)
+    found = _passing(path, spec)
+    if found is None:  # a cache that cannot be written serves what it has
+        with locked(path):
+            found = _passing(path, spec) or _added(spec, path, sample(), precision, target)
     return Artefact(path, found["content"], parity_of(found["parity"]))
+
+
+def _added(spec: ModelSpec, path: Path, images: Tensor, precision: str, target: str) -> dict[str, Any]:
+    verdict = exported(spec, path, Sample(images, "the user's images"), precision=precision, target=target)
+    if not verdict.passed:
+        path.unlink()
+        raise ParityFailed(f"{spec.name} {verdict.precision}: {verdict.report}; do not use this artefact")
+    return require_passing(path, spec)
 
 
 def exported(
@@ -72,12 +76,19 @@ def exported(
 ) -> Verdict:
     """Make one artefact at `path` and judge it; the verdict is in the file, whether it passed or not.
 
+    What was at `path` before is replaced by a judged file alone, so that a kill leaves the old one with its verdict.
+
     `auto` goes from the fastest precision of the target to the next safer one, until one passes and is no
     slower than fp32. int8 is calibrated on some of the images and judged on the others.
     Raises ParityFailed where the fp32 graph that they are made from fails itself.
     """
     check_precision(precision, target)
     sample = varied(sample, spec.view, precision)  # also for what int8 is calibrated on
+    with made_beside(path) as made:
+        return _made(spec, made, sample, precision, target, logits)
+
+
+def _made(spec: ModelSpec, path: Path, sample: Sample, precision: str, target: str, logits: bool) -> Verdict:
     if precision == "fp32":
         graph_from_spec(spec, path, logits=logits)
         return judge(spec, path, sample)

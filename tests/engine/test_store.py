@@ -16,6 +16,7 @@ from featune.engine.store import (
     file_digest,
     locked,
     locked_if_free,
+    made_beside,
     read_json,
     remove_stale,
     stale_files,
@@ -170,6 +171,34 @@ def test_what_a_killed_write_leaves_is_removed_by_the_next_run_and_what_is_being
         assert remove_stale(tmp_path) == (3, 4)
         assert mine.exists()
     assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"c.json", young.name, foreign.name}
+
+
+def test_a_file_of_several_steps_replaces_the_old_one_at_its_end_with_what_belongs_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_text("old")
+    with made_beside(path) as made:
+        made.write_text("new")
+        made.with_name("model.onnx.data").write_text("weights")
+        assert path.read_text() == "old"
+    assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {
+        "model.onnx": "new", "model.onnx.data": "weights",
+    }  # fmt: skip
+    with pytest.raises(KeyboardInterrupt), made_beside(path) as made:
+        made.write_text("half")
+        raise KeyboardInterrupt
+    assert path.read_text() == "new"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_a_kill_leaves_of_several_steps_is_removed_by_the_next_run(tmp_path: Path) -> None:
+    script = "import os, sys\nfrom featune.engine.store import made_beside\n"
+    script += "with made_beside(sys.argv[1]) as made: made.write_text('1234'); os._exit(9)\n"
+    subprocess.run([sys.executable, "-c", script, str(tmp_path / "model.onnx")], check=False)
+    with made_beside(tmp_path / "mine.onnx") as made:
+        made.write_text("mine")
+        assert len(list(tmp_path.iterdir())) == 2
+        assert remove_stale(tmp_path) == (1, 4)
+    assert [each.name for each in tmp_path.iterdir()] == ["mine.onnx"]
 
 
 @pytest.mark.parametrize("name", ["x" * 255, "\u00fc" * 127, "a." + "x" * 253])

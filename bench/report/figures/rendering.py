@@ -50,6 +50,7 @@ STYLE: dict[str, Any] = {
 NAMED = {"#ffffff": "page", INK: "ink", MUTED: "muted", RULE: "rule", TRACK: "track"} | {
     colour.lower(): f"c{at}" for at, colour in enumerate(COLOURS, 1)
 }
+DIGITS = re.compile(r"-?\d+\.\d{3,}")
 # What a browser shows; where it has none of these narrower faces, it falls back to the measured one.
 _FACES = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 
@@ -189,7 +190,10 @@ def _draw_key(figure: Any, rows: Sequence[Any], left: float, top: float, width: 
 
 
 def _detach(root: ElementTree.Element, prefix: str) -> None:
-    """Make the drawing fit to stand beside others in a page: own ids, no page-wide style, no namespaces."""
+    """Make the drawing fit to stand beside others in a page: own ids, no page-wide style, no namespaces.
+
+    And short, as a figure may have thousands of marks: hundredths of a px, and the style of like marks once.
+    """
     for parent in root.iter():
         for child in list(parent):
             if child.tag.endswith(("}metadata", "}style")):
@@ -204,5 +208,13 @@ def _detach(root: ElementTree.Element, prefix: str) -> None:
                 value = value.replace("#", f"#{prefix}", 1)
             else:
                 value = value.replace("url(#", f"url(#{prefix}").replace("'DejaVu Sans'", _FACES)
+            if plain in ("d", "x", "y"):
+                value = DIGITS.sub(lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), value)
             del element.attrib[name]
             element.set(plain, _named(value) if plain == "style" else value)
+    for parent in root.iter("g"):
+        styles = {child.get("style") for child in parent if child.tag == "use"}
+        if len(parent) > 1 and len(styles) == 1 and all(child.tag == "use" for child in parent):
+            parent.set("style", styles.pop() or "")
+            for child in parent:
+                child.attrib.pop("style", None)

@@ -1,5 +1,6 @@
 """Paths and labels beside stored rows: of the data set that asked for them, whoever else has the same images."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -98,3 +99,13 @@ def test_names_that_are_no_utf8_are_kept(tmp_path: Path) -> None:
     note_origin(tmp_path, [key], odd)
     export_features(tmp_path, name, tmp_path / "rows.npz")
     assert unpacked(tmp_path / "rows.npz")["path"].tolist() == ["/photos/caf\udce9.png", "/photos/b.png"]
+
+
+def test_a_store_that_cannot_be_written_keeps_the_records_that_it_has(
+    tmp_path: Path, refuse_writing: Callable[[], None]
+) -> None:
+    key = key_of("a")
+    note_origin(tmp_path, [key], data("ours", 0, 1))
+    refuse_writing()
+    note_origin(tmp_path, [key], data("theirs", 1, 0))
+    assert [origin.data for origin in origins_of(tmp_path, key.name)] == ["ours"]

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from featune.bench.data import Source, prepare
-from featune.bench.estimators import ESTIMATORS, estimator, leep, logme, softmax
+from featune.bench.estimators import ESTIMATORS, estimator, leep, logme
 from featune.bench.progress import Silent
 from featune.bench.regimes import Bench, ProbeSetting, stored_features
 from featune.bench.results import Estimate
@@ -20,6 +20,7 @@ from featune.bench.study.running import run
 from featune.engine.errors import BadInput
 from featune.engine.features import FeatureStore
 from featune.engine.images import batches
+from featune.engine.metrics import softmax
 from featune.engine.models import ModelSpec, classifier, feature_model, source_model, spec_from_entry
 
 

@@ -2,13 +2,24 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from featune.bench.study import Killed, processes
+from featune.bench.study import Killed, executors, processes
 from featune.bench.study.executors import in_process
+
+
+def start_light(threads: int, parent: int) -> None:
+    """A worker's start without torch, whose import takes longer than all else here."""
+    threading.Thread(target=executors._end_with, args=(parent,), daemon=True).start()
+
+
+@pytest.fixture
+def light(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executors, "_start_worker", start_light)
 
 
 def square(number: int) -> int:
@@ -25,6 +36,7 @@ def fail(number: int) -> int:
     raise ValueError(f"item {number}")
 
 
+@pytest.mark.usefixtures("light")
 def test_every_item_is_answered_once_wherever_it_runs() -> None:
     expected = {number: number * number for number in range(5)}
     assert dict(in_process(square, range(5))) == expected
@@ -42,6 +54,7 @@ def test_workers_keep_to_their_threads_and_are_not_this_process() -> None:
         assert pid != os.getpid()
 
 
+@pytest.mark.usefixtures("light")
 def test_an_error_in_a_worker_reaches_the_caller() -> None:
     with pytest.raises(ValueError, match="item 0"):
         list(processes(1)(fail, [0]))
@@ -53,6 +66,7 @@ def killed_at_three(number: int) -> int:
     return number
 
 
+@pytest.mark.usefixtures("light")
 def test_an_item_whose_process_is_killed_is_told_and_the_others_are_answered() -> None:
     found = dict(processes(2)(killed_at_three, range(6)))
     assert [number for number, result in found.items() if isinstance(result, Killed)] == [3]
@@ -67,6 +81,7 @@ def kill_when_first(path: Path) -> str:
     return path.name
 
 
+@pytest.mark.usefixtures("light")
 def test_an_item_that_is_killed_beside_others_and_not_alone_is_answered(tmp_path: Path) -> None:
     assert dict(processes(1)(kill_when_first, [tmp_path / "a"])) == {tmp_path / "a": "a"}
 
@@ -74,7 +89,9 @@ def test_an_item_that_is_killed_beside_others_and_not_alone_is_answered(tmp_path
 SCRIPT = """
 import os, signal, sys, time
 from pathlib import Path
+from featune.bench.study import executors
 from featune.bench.study.executors import processes
+executors.limit_threads = lambda threads: None  # in the worker too, without its import of torch
 signal.signal(signal.SIGINT, signal.default_int_handler)  # who was started in the background ignores it
 def work(path):
     Path(path).write_text(str(os.getpid()))

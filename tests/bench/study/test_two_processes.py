@@ -13,7 +13,7 @@ from featune.bench.regimes import ProbeSetting
 from featune.bench.results import Row, RunStore
 from featune.bench.study import Study
 from featune.bench.study.executors import in_process
-from featune.bench.study.measuring import measure, save_failed
+from featune.bench.study.measuring import export_graph, measure, save_failed
 from featune.bench.study.running import run
 from featune.engine.errors import BadInput
 from featune.engine.finetune import Recipe
@@ -49,6 +49,7 @@ def slowly(study: Study, seconds: float, told: "multiprocessing.Queue[object]") 
 
 
 def test_two_processes_measure_every_cell_once_and_lose_no_row(study: Study) -> None:
+    assert export_graph(study, study.graphs()[0]) is None  # slow, and locked by itself
     context = multiprocessing.get_context("spawn")
     told: multiprocessing.Queue[object] = context.Queue()
     workers = [context.Process(target=slowly, args=(study, 0.3, told)) for _ in range(2)]

@@ -2,7 +2,7 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -368,3 +368,15 @@ def test_names_that_are_no_utf8_are_read_and_listed(items: Labelled, tmp_path: P
 def test_options_that_nobody_knows_are_refused_where_they_are_given(options: dict[str, str], words: str) -> None:
     with pytest.raises(BadInput, match=words):
         Options(**options)  # type: ignore[arg-type]
+
+
+def test_a_store_that_cannot_be_written_serves_what_it_has_and_names_what_it_lacks(
+    items: Labelled, tmp_path: Path, refuse_writing: Callable[[], None]
+) -> None:
+    store, key = FeatureStore(tmp_path), key_of(items)
+    rows = np.array(store.rows(key, items, Opened()))
+    refuse_writing()
+    assert np.array_equal(store.rows(key, items, Opened()), rows)
+    other = dataclasses.replace(key, model="other")
+    with pytest.raises(BadInput, match=rf"{other.name}\.npy is not there whole, and cannot be made: cannot write"):
+        store.rows(other, items, Opened())
