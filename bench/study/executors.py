@@ -72,6 +72,14 @@ def jobs_of(execute: Executor) -> int:
     return int(getattr(execute, "jobs", 1))
 
 
+def one_at_a_time(execute: Executor, threads: int | None = None) -> Executor:
+    """For what is timed: one process of so many threads, all by default, where `execute` has processes of its own.
+
+    What the system kills there does not take this process with it.
+    """
+    return processes(1, threads or processors()) if hasattr(execute, "jobs") else execute
+
+
 def _pooled(
     function: Callable[[Item], Result],
     items: collections.deque[Item],

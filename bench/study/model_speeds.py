@@ -1,7 +1,9 @@
 """The throughput of a study's models, measured once on each machine and kept; again where the machine was busy."""
 
-import contextlib
+import functools
+import logging
 import platform
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,32 +18,52 @@ from ..results import Speed, read_speed, speed_path
 from ..throughput import LoadWatch, speed
 from ..throughput import measure as measure_speed
 from .definition import Study
-from .measuring import _sampler, environment
+from .executors import Executor, Killed, in_process
+from .measuring import _sampler, brief, environment
 
 SPEED_BATCH = 32
+Pair = tuple[ModelSpec, str]  # model, backend
+log = logging.getLogger("featune")
 
 
-def speeds(study: Study, *, on_speed: Callable[[int, int], None] | None = None, remeasure: bool = False) -> list[Speed]:
+def speeds(
+    study: Study,
+    execute: Executor = in_process,
+    *,
+    on_speed: Callable[[int, int], None] | None = None,
+    on_failure: Callable[[str], None] = log.info,
+    remeasure: bool = False,
+) -> list[Speed]:
     """Each model's throughput on each backend, on the first task's train images and channels; measured once, kept.
 
     To be run while nothing else does. One that was measured under load is measured again by every run, and the faster
     of the two is kept while the machine is still busy. remeasure: measure all again, whatever is kept.
-    A backend that fails is left out here and reported by its cells.
+    execute: where they are measured, one at a time. A backend that fails, or whose process is killed, is left out here,
+    told to on_failure, and reported by its cells.
     """
     pairs = _pairs(study)
-    sample = study.tasks[0].load("train")
-    for done, (spec, backend) in enumerate(pairs, 1):
-        path = speed_path(Path(study.out), _key(study, spec, backend))
-        kept = read_speed(path, spec.name)
-        if remeasure or kept is None or kept.loaded:
-            with contextlib.suppress(FeatuneError):
-                found = _speed(study, spec, backend, sample)
-                slower = found.loaded and kept and found.images_per_second <= kept.images_per_second
-                if remeasure or not slower:
-                    write_json(path, found)
+    kept = {pair: read_speed(_path(study, pair), pair[0].name) for pair in pairs}
+    wanted = [pair for pair, one in kept.items() if remeasure or one is None or one.loaded]
+    work = functools.partial(_speed_or_error, study, study.tasks[0].load("train"))
+    for done, (pair, found) in enumerate(execute(work, wanted), 1 + len(pairs) - len(wanted)):
+        known = kept[pair]
+        if isinstance(found, (Killed, str)):
+            reason = found.reason if isinstance(found, Killed) else found
+            on_failure(f"failed: throughput of {pair[0].name} on {pair[1]}: {brief(reason)}")
+        elif remeasure or not (found.loaded and known and found.images_per_second <= known.images_per_second):
+            write_json(_path(study, pair), found)
         if on_speed:
             on_speed(done, len(pairs))
     return known_speeds(study)
+
+
+def _speed_or_error(study: Study, sample: Labelled, pair: Pair) -> Speed | str:
+    try:
+        return _speed(study, *pair, sample)
+    except FeatuneError as error:
+        return str(error)
+    except Exception as error:  # a library's; the cells say the same at more length
+        return "".join(traceback.format_exception(error))
 
 
 def known_speeds(study: Study) -> list[Speed]:
@@ -59,9 +81,13 @@ def speed_keys(study: Study) -> list[tuple[str, str]]:
     return [(spec.name, _key(study, spec, backend)) for spec, backend in _pairs(study)]
 
 
-def _pairs(study: Study) -> list[tuple[ModelSpec, str]]:
+def _pairs(study: Study) -> list[Pair]:
     backends = dict.fromkeys(("torch", study.backend))
     return [(with_channels(spec, study.tasks[0].channels), backend) for spec in study.models for backend in backends]
+
+
+def _path(study: Study, pair: Pair) -> Path:
+    return speed_path(Path(study.out), _key(study, *pair))
 
 
 def _key(study: Study, spec: ModelSpec, backend: str) -> str:

@@ -11,7 +11,7 @@ from ..progress import Progress
 from ..results import Cell, Labels, Plan, Row, Speed, plan_path, save_plan
 from .definition import Study
 from .estimates import asked_estimates
-from .executors import Executor, Killed, jobs_of, limit_threads
+from .executors import Executor, Killed, jobs_of, limit_threads, one_at_a_time
 from .measuring import brief, export_graph, measure, save_failed
 from .model_speeds import speed_keys, speeds
 
@@ -50,7 +50,7 @@ def run_whole(
 ) -> tuple[list[Row], list[Speed]]:
     """Checked exports, throughput, and every cell, with progress; a failed export fails its cells, not the study."""
     if study.threads:
-        limit_threads(study.threads)  # throughput is measured in this process
+        limit_threads(study.threads)  # throughput is measured in this process where the cells are
     for folder in (study.out, study.cache):
         remove_stale(Path(folder))
     with progress.stage("export and parity") as advance:
@@ -61,7 +61,8 @@ def run_whole(
                 progress.say(f"failed: export of {spec.name}: {brief(reason)}")
             advance(done, len(graphs))
     with progress.stage("throughput") as advance:
-        found = speeds(study, on_speed=advance, remeasure=remeasure_speed)
+        alone = one_at_a_time(execute, study.threads)
+        found = speeds(study, alone, on_speed=advance, on_failure=progress.say, remeasure=remeasure_speed)
     outlook = Outlook(study, jobs_of(execute))
     with progress.stage("cells") as advance:
         if outlook.waiting:

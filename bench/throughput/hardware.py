@@ -6,7 +6,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ import torch
 
 from featune.engine.machine import instruction_sets, processors
 
+from .load import LoadWatch
+
 VERSIONS = ("featune", "torch", "timm", "onnxruntime-gpu", "onnxruntime", "tensorrt", "numpy", "nvidia-ml-py")
 ROOT = Path("/")
-GEMM, COPIED = 2048, 64 << 20  # side of the matrices; bytes that are copied
+SIDES, COPIED = (512, 1024, 2048), 64 << 20  # of the matrices; bytes that are copied
 JOULES_WRAP = "max_energy_range_uj"
 
 
@@ -89,20 +91,33 @@ def megahertz(root: Path = ROOT) -> float | None:
     return statistics.fmean(found) if found else None
 
 
-def peak(threads: int, device: str = "cpu", *, seconds: float = 0.5, side: int = GEMM) -> dict[str, float]:
+def peak(
+    threads: int, device: str = "cpu", *, seconds: float = 0.3, sides: Sequence[int] = SIDES
+) -> dict[str, float | bool]:
     """What this machine can do at best, measured now: fp32 multiply-adds and bytes copied per second.
 
-    With TF32 off, as the rows are. Of a few repetitions the fastest counts.
+    With TF32 off, as the rows are. Of a few sizes and repetitions the fastest counts. loaded: whether other work took
+    the machine's time meanwhile, so that both are too low.
     """
     torch.set_num_threads(threads)
+    on_cpu = torch.device(device).type == "cpu"
+    wait = (lambda: None) if on_cpu else (lambda: torch.cuda.synchronize(device))
+    with LoadWatch() as load:
+        multiplied = max(side**3 / _multiply(side, device, wait, seconds) for side in sides)
+        source = torch.empty(COPIED // 4, device=device).fill_(1.0)
+        target = torch.empty_like(source)
+        copied = _fastest(lambda: target.copy_(source), wait, seconds)
+    return {
+        "gmacs_per_second": multiplied / 1e9,
+        "gigabytes_per_second": 2 * COPIED / copied / 1e9,
+        "loaded": load.loaded(on_cpu),
+    }
+
+
+def _multiply(side: int, device: str, wait: Callable[[], None], seconds: float) -> float:
     left, right = torch.rand(side, side, device=device), torch.rand(side, side, device=device)
     out = torch.empty(side, side, device=device)
-    source = torch.empty(COPIED // 4, device=device).fill_(1.0)
-    target = torch.empty_like(source)
-    wait = (lambda: torch.cuda.synchronize(device)) if torch.device(device).type == "cuda" else (lambda: None)
-    multiply = _fastest(lambda: torch.matmul(left, right, out=out), wait, seconds)
-    copied = _fastest(lambda: target.copy_(source), wait, seconds)
-    return {"gmacs_per_second": side**3 / multiply / 1e9, "gigabytes_per_second": 2 * COPIED / copied / 1e9}
+    return _fastest(lambda: torch.matmul(left, right, out=out), wait, seconds)
 
 
 def _fastest(

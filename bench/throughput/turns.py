@@ -104,8 +104,11 @@ def _session(
     progress: Callable[[int, int], None],
 ) -> None:
     try:
+        for turn in turns:  # all of them first: processes import their libraries side by side
+            _attempt(turn, session, lambda turn=turn: _start(turn, start))  # type: ignore[misc]
         for turn in turns:
-            _attempt(turn, session, lambda turn=turn: _open(turn, start, effort))  # type: ignore[misc]
+            if turn.worker is not None:
+                _attempt(turn, session, lambda turn=turn: _open(turn, effort))  # type: ignore[misc]
         alive = [turn for turn in turns if turn.worker]
         done, total = 0, effort.rounds * len(alive)
         for number, order in enumerate(balanced_order(alive, effort.rounds, rng)):
@@ -137,8 +140,12 @@ def _attempt(turn: _Turn, session: int, step: Callable[[], None]) -> None:
             turn.worker = None
 
 
-def _open(turn: _Turn, start: Start, effort: Effort) -> None:
+def _start(turn: _Turn, start: Start) -> None:
     turn.worker = start(turn.configuration)
+
+
+def _open(turn: _Turn, effort: Effort) -> None:
+    assert turn.worker is not None
     found = dict(turn.worker.open(effort.warm_up))
     turn.warm = found.pop("warm", {})
     turn.opened = found

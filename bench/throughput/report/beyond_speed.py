@@ -125,6 +125,8 @@ def _recommended(
     images = derived(best, rows, document).break_even
     if images is not None and math.isfinite(images):
         words.append(f"its build is earned back after {images:,.0f} images" if images else "it builds no longer")
+    if best.marks:
+        words.append(f"to be doubted: {best.marks[0]}")
     return Recommendation(model, mode, scope, name, "; ".join(words))
 
 

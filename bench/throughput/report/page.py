@@ -49,6 +49,7 @@ def page_html(
         how=how(rows, document),
         priced=document["asked"].get("price_per_hour") is not None,
         headspace=any(row.summary.get("headspace") for row in shown),
+        on_gpu="gpu" in document["environment"],
         energy=any(row.summary.get("joules_per_image") for row in shown),
         version=document["featune"],
     )
@@ -129,7 +130,8 @@ def facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         found.append(("GPU", f"{here['gpu']}, driver {here.get('driver', 'not told')}, CUDA {here['cuda']}"))
     if "error" not in peak:
         copied = f"{peak['gigabytes_per_second']:,.1f} GB/s read and written by a copy"
-        found.append(("Measured peak", f"{peak['gmacs_per_second']:,.0f} G fp32 multiply-adds/s; {copied}"))
+        busy = "; other work was there, so that both are too low" if peak["loaded"] else ""
+        found.append(("Measured peak", f"{peak['gmacs_per_second']:,.0f} G fp32 multiply-adds/s; {copied}{busy}"))
     found.append(("TF32", f"{here['tf32']} in every fp32 row, but where a row says otherwise"))
     found.append(("Versions", ", ".join(f"{name} {number}" for name, number in here["versions"].items())))
     return found

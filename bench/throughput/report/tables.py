@@ -144,7 +144,12 @@ def terminal_table(rows: Sequence[Row], document: Mapping[str, Any], published: 
 
 
 def number(value: float | None) -> str:
-    return "" if value is None else f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"
+    """Three digits; nothing for None."""
+    if value is None:
+        return ""
+    if 0 < value < 0.01:
+        return "<0.01"
+    return f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def images(value: float | None) -> str:

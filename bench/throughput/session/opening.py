@@ -59,6 +59,8 @@ def opened(
 ) -> Iterator[Opened]:
     """The setup's runner, its artefact made in `cache` where it is absent. threads: of one call, the setup's unless
     given. Raises as `open_runner`."""
+    import timm  # noqa: F401  # both torch and exports need it; its seconds would be the model's
+
     check_precision_of(setup)
     seconds: dict[str, float] = {}
     began = clock()

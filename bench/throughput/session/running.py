@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from featune.engine.store import digest, plain
-from featune.export.commands import model_cost
+from featune.export.commands import model_cost, spec_of_model
 
 from ...progress import Progress
 from .. import Configuration, Refused, Row, Setup, WorkerDied, environment, measured_in_turns, row_of
@@ -64,6 +64,8 @@ def run(
     for model in asked.models:  # before minutes of work
         for setup in asked.setups(model):
             check_precision_of(setup)
+        if start is None:  # a name that nobody knows is no row
+            spec_of_model(model, asked.source.checkpoint, asked.source.untrained, say=progress.say)
     here = dict(around) if around is not None else environment(asked.device)
     journal = Journal(asked.out / "rows.jsonl")
     same = {name: here.get(name) for name in SAME}

@@ -166,7 +166,7 @@ class Bench:
             found |= {"device_by_torch": torch.cuda.max_memory_allocated(device), "device_by_all": total - free}
         return found
 
-    def peak(self) -> dict[str, float]:
+    def peak(self) -> dict[str, Any]:
         """Of this machine, with the configuration's threads; opens nothing."""
         setup = self.configuration.setup
         return peak(setup.threads, setup.device)

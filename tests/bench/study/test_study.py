@@ -1,7 +1,8 @@
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from featune.bench.progress import Silent
 from featune.bench.regimes import ProbeSetting, Setting
 from featune.bench.results import Cell, Row, RunStore, Speed
 from featune.bench.study import Study, finished, known_speeds, known_tasks, processes, rights, run_whole, save_plan_of
-from featune.bench.study.executors import in_process
+from featune.bench.study.executors import Killed, in_process
 from featune.bench.study.measuring import brief, export_graph, measure
 from featune.bench.study.model_speeds import speeds
 from featune.bench.study.running import Outlook, run
@@ -291,6 +292,29 @@ def test_speeds_under_load_are_measured_again_and_quiet_ones_kept(
     assert [found.images_per_second for found in speeds(one)] == [134.0, 50.0]
     assert measured == ["torch", "onnxruntime", "torch", "torch"]
     assert [found.images_per_second for found in speeds(one, remeasure=True)] == [99.0, 98.0]
+
+
+def test_a_speed_whose_process_is_killed_is_left_out_and_said_and_the_others_are_measured(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fake(study: Study, spec: ModelSpec, backend: str, sample: object) -> Speed:
+        if spec.name == "net1":
+            raise RuntimeError("out of memory")
+        return Speed(spec.name, backend, "fp32", "cpu", 32, 1, "a", 10.0, 1.0, 1.0, 5)
+
+    def execute(function: Callable[..., Any], items: Iterable[Any]) -> Iterator[Any]:
+        for item in items:
+            yield item, Killed("killed") if item[1] == "torch" else function(item)
+
+    monkeypatch.setattr("featune.bench.study.model_speeds._speed", fake)
+    said: list[str] = []
+    found = speeds(study, execute, on_failure=said.append)
+    assert [(one.model, one.backend) for one in found] == [("net0", "onnxruntime")]
+    assert said == [
+        "failed: throughput of net0 on torch: killed",
+        "failed: throughput of net1 on torch: killed",
+        "failed: throughput of net1 on onnxruntime: RuntimeError: out of memory",
+    ]
 
 
 def test_speeds_of_before_load_was_watched_are_still_read(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,132 @@
+"""Our medians beside those of torch.utils.benchmark and MLPerf's LoadGen, and ONNX Runtime beside OpenVINO.
+
+    python benchmarks/throughput_rivals.py OUT.jsonl [--models resnet18,...] [--rounds 6] [--seconds 0.4]
+
+Needs mlcommons-loadgen and openvino, which are no dependencies of Featune. One thread each, batch 1, the graphs that
+`featune export` makes of random weights, fp32. In each round all four are measured in turn, every second round in the
+opposite order. Of the first three the same ONNX Runtime session runs.
+"""
+
+import argparse
+import itertools
+import json
+import re
+import statistics
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from featune.bench.throughput import Rotation, timed_block, warm_up
+from featune.engine.runners import onnxruntime_runner
+from featune.export.commands import spec_of_model
+from featune.export.gate import own_sample
+from featune.export.graph import graph_from_spec
+
+MODELS = "test_resnet,test_vit,test_convnext,test_efficientnet,mobilenetv3_small_050,resnet18"
+CORES = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+MEDIAN = re.compile(r"50\.00 percentile latency \(ns\)\s*:\s*(\d+)")
+
+
+def by_ours(call: Callable[[Any], Any], inputs: Rotation, seconds: float) -> float:
+    return statistics.median(timed_block(call, inputs, seconds=seconds, least=5).samples)
+
+
+def by_torch(call: Callable[[Any], Any], inputs: Rotation, seconds: float) -> float:
+    from torch.utils.benchmark import Timer
+
+    turns = itertools.cycle(inputs.batches)
+    timer = Timer("call(next(turns))", globals={"call": call, "turns": turns}, num_threads=1)
+    return float(timer.blocked_autorange(min_run_time=seconds).median)
+
+
+def by_loadgen(call: Callable[[Any], Any], inputs: Rotation, seconds: float) -> float:
+    """The median latency of a single stream, as LoadGen's own summary has it."""
+    import mlperf_loadgen as loadgen
+
+    def issue(queries: Any) -> None:
+        for query in queries:
+            call(inputs.batches[query.index])
+            loadgen.QuerySamplesComplete([loadgen.QuerySampleResponse(query.id, 0, 0)])
+
+    settings = loadgen.TestSettings()
+    settings.scenario, settings.mode = loadgen.TestScenario.SingleStream, loadgen.TestMode.PerformanceOnly
+    settings.min_duration_ms, settings.min_query_count = int(1000 * seconds), 10
+    system = loadgen.ConstructSUT(issue, lambda: None)
+    count = len(inputs.batches)
+    samples = loadgen.ConstructQSL(count, count, lambda found: None, lambda found: None)
+    with tempfile.TemporaryDirectory() as folder:
+        logs = loadgen.LogSettings()
+        logs.enable_trace = False
+        output = loadgen.LogOutputSettings()
+        output.outdir, output.copy_summary_to_stdout = folder, False
+        logs.log_output = output
+        loadgen.StartTestWithLogSettings(system, samples, settings, logs)
+        found = MEDIAN.search(Path(folder, "mlperf_log_summary.txt").read_text())
+    loadgen.DestroyQSL(samples)
+    loadgen.DestroySUT(system)
+    assert found, "LoadGen's summary has no median"
+    return int(found[1]) / 1e9
+
+
+def measured(model: str, rounds: int, seconds: float) -> dict[str, Any]:
+    import openvino
+
+    spec = spec_of_model(model, untrained=True)
+    inputs = Rotation(own_sample(spec.view).images, 1)
+    with tempfile.TemporaryDirectory() as folder:
+        path = graph_from_spec(spec, Path(folder, "model.onnx"))
+        compiled = openvino.Core().compile_model(path, "CPU", CORES)
+        ask = compiled.create_infer_request()
+
+        def vino(images: torch.Tensor) -> torch.Tensor:
+            return torch.from_numpy(ask.infer([images.numpy()])[compiled.output(0)].copy())
+
+        with onnxruntime_runner(path, threads=1) as runner:
+            worst = max(float((vino(each) - runner(each)).abs().max()) for each in inputs.batches)
+            ways: dict[str, Callable[[], float]] = {
+                "ours": lambda: by_ours(runner, inputs, seconds),
+                "torch.utils.benchmark": lambda: by_torch(runner, inputs, seconds),
+                "loadgen": lambda: by_loadgen(runner, inputs, seconds),
+                "openvino": lambda: by_ours(vino, inputs, seconds),
+            }
+            for call in (runner, vino):
+                warm_up(call, inputs)
+            found: dict[str, list[float]] = {name: [] for name in ways}
+            for number in range(rounds):
+                for name in list(ways)[:: -1 if number % 2 else 1]:
+                    found[name].append(ways[name]())
+    logs = {name: np.log(found[name]) - np.log(found["ours"]) for name in ways}
+    return {
+        "model": model,
+        "milliseconds": {name: 1000 * statistics.median(each) for name, each in found.items()},
+        "by_ours": {name: float(np.exp(np.median(each))) for name, each in logs.items() if name != "ours"},
+        "range": {name: [float(np.exp(x)) for x in (min(each), max(each))] for name, each in logs.items()},
+        "largest difference of rows": worst,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--models", default=MODELS)
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--seconds", type=float, default=0.4)
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    known = [json.loads(line)["model"] for line in asked.out.read_text().splitlines()] if asked.out.exists() else []
+    for model in asked.models.split(","):
+        if model in known:
+            continue
+        found = measured(model, asked.rounds, asked.seconds)
+        with open(asked.out, "a") as file:
+            file.write(json.dumps(found) + "\n")
+        ratios = ", ".join(f"{name} {ratio:.3f}" for name, ratio in found["by_ours"].items())
+        print(f"{model}: ours {found['milliseconds']['ours']:.3f} ms; by ours: {ratios}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
