@@ -58,27 +58,42 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     if given.one:
         found = attempted(PARTS[given.one], given)
-        (given.out / f"{given.one}.json").write_text(json.dumps(found, indent=1))
+        file = given.out / f"{given.one}.json"
+        there = json.loads(file.read_text()) if file.exists() else {}
+        file.write_text(json.dumps({**there, **found}, indent=1))
         return
     for part in given.parts.split(","):
         if not (given.out / f"{part}.json").exists():
             print(f"{time.strftime('%H:%M:%S')} {part}", flush=True)
-            alone(part)
+            alone(part, given)
         (given.out / "gpu.md").write_text(page(given))
     print((given.out / "gpu.md").read_text())
 
 
-def alone(part: str) -> None:
-    """The part in a process of its own; one that is killed or out of time leaves that as its result."""
+class Saved(dict[str, Any]):
+    """A part's results, written after each: a part that runs out of time leaves what it has."""
+
+    def __init__(self, given: Given):
+        super().__init__()
+        self.path = given.out / f"{given.one}.json"
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        super().__setitem__(name, value)
+        self.path.write_text(json.dumps(self, indent=1))
+
+
+def alone(part: str, given: Given) -> None:
+    """The part in a process of its own; one that is killed or out of time leaves that beside what it has."""
     command = [sys.executable, __file__, *sys.argv[1:], "--one", part]
-    out = Path(command[command.index("--out") + 1], f"{part}.json")
+    out = given.out / f"{part}.json"
     try:
         code = subprocess.run(command, timeout=LIMIT).returncode
         why = f"ended with exit code {code}"
     except subprocess.TimeoutExpired:
-        why = f"no end within {LIMIT} s"
-    if not out.exists():
-        out.write_text(json.dumps({"error": why}))
+        code, why = 1, f"no end within {LIMIT} s"
+    if code or not out.exists():
+        found = json.loads(out.read_text()) if out.exists() else {}
+        out.write_text(json.dumps({**found, "error": found.get("error", why)}, indent=1))
 
 
 def attempted(part: Callable[[Given], Any], given: Given) -> Any:
@@ -112,13 +127,14 @@ def tests(given: Given) -> dict[str, Any]:
     mark = "gpu" if given.device != "cpu" else "not gpu"
     where = "tests" if given.device != "cpu" else "tests/engine/runners"
     command = [sys.executable, "-m", "pytest", "-q", "-m", mark, where, "-p", "no:cacheprovider"]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT - 10)
+    root = Path(__file__).parents[1]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT - 10, cwd=root)
     return {"exit": ran.returncode, "tail": ran.stdout[-3000:]}
 
 
 def speeds(given: Given) -> dict[str, Any]:
     """Part c: images per second of each model, resident batch, scope (a)."""
-    found: dict[str, Any] = {}
+    found = Saved(given)
     for spec in specs(given):
         images = pictures(spec, given.batch).to(given.device)
         for name, opened in ways(spec, given):
@@ -142,7 +158,7 @@ def ways(spec: ModelSpec, given: Given) -> Iterator[tuple[str, Callable[[], Any]
 @contextmanager
 def in_tf32(spec: ModelSpec, device: str) -> Iterator[Runner]:
     """Torch with TF32 on, which no runner of ours is: the yardstick for what fp32 costs."""
-    model = feature_model(spec).to(device)
+    model = feature_model(spec).to(device).to(memory_format=torch.channels_last)
     torch.backends.cuda.matmul.fp32_precision = torch.backends.cudnn.conv.fp32_precision = "tf32"
 
     @torch.inference_mode()
@@ -154,7 +170,7 @@ def in_tf32(spec: ModelSpec, device: str) -> Iterator[Runner]:
 
 @contextmanager
 def compiled(spec: ModelSpec, device: str) -> Iterator[Runner]:
-    model = torch.compile(feature_model(spec).to(device))
+    model = torch.compile(feature_model(spec).to(device).to(memory_format=torch.channels_last))
 
     @torch.inference_mode()
     def run(images: Tensor, /) -> Tensor:
@@ -168,7 +184,7 @@ def decoding(given: Given) -> dict[str, Any]:
     """Part d: JPEG files to squares of 224 pixels, by threads of one process; nvJPEG where torchvision has it."""
     from featune.engine.features.squares import Seconds, decoded_squares
 
-    found: dict[str, Any] = {}
+    found = Saved(given)
     with jpegs(given.images) as items:
         squares, view = decoded_squares(items, "fast"), specs(given)[0].view
         for threads in (1, 4, 8, 16):
@@ -179,22 +195,28 @@ def decoding(given: Given) -> dict[str, Any]:
                 list(pool.map(lambda index: squares(index, [view], Seconds()), range(len(items))))
                 found[f"{threads} threads"] = len(items) / (time.perf_counter() - began)
         if given.device != "cpu":
-            from torchvision.io import decode_jpeg, read_file
-
-            files = [read_file(str(items.file(index))) for index in range(len(items))]
-            decode_jpeg(files[:64], device=given.device)
-            torch.cuda.synchronize()
-            began = time.perf_counter()
-            for start in range(0, len(files), 64):
-                decode_jpeg(files[start : start + 64], device=given.device)
-            torch.cuda.synchronize()
-            found["nvJPEG, batches of 64, decoding alone"] = len(files) / (time.perf_counter() - began)
+            with trying(found, "nvJPEG, batches of 64, decoding alone") as put:
+                put(by_nvjpeg(items, given.device))
     return found
+
+
+def by_nvjpeg(items: Labelled, device: str) -> float:
+    """Images per second."""
+    from torchvision.io import decode_jpeg, read_file
+
+    files = [read_file(str(items.file(index))) for index in range(len(items))]
+    decode_jpeg(files[:64], device=device)
+    torch.cuda.synchronize()
+    began = time.perf_counter()
+    for start in range(0, len(files), 64):
+        decode_jpeg(files[start : start + 64], device=device)
+    torch.cuda.synchronize()
+    return len(files) / (time.perf_counter() - began)
 
 
 def end_to_end(given: Given) -> dict[str, Any]:
     """Part e: from JPEG files to rows in memory, scope (c), with what limited it."""
-    found: dict[str, Any] = {}
+    found = Saved(given)
     with jpegs(given.images) as items:
         for spec in specs(given):
             with trying(found, spec.name) as put:
@@ -209,6 +231,10 @@ def memory(given: Given) -> dict[str, Any]:
     if given.device == "cpu":
         return {"skipped": "no GPU"}
     spec = specs(given)[0]
+    with torch_runner(feature_model(spec), given.device) as runner:  # what the libraries keep for good
+        runner(pictures(spec, 8).to(given.device))
+    del runner
+    torch.cuda.empty_cache()
     before = torch.cuda.mem_get_info()[0]
     for _ in range(6):
         with torch_runner(feature_model(spec), given.device) as runner:
@@ -225,7 +251,7 @@ def memory(given: Given) -> dict[str, Any]:
 
 def arithmetic(given: Given) -> dict[str, Any]:
     """Part g: worst cosine and noise of each way's rows against float64 on the CPU: which arithmetic ran."""
-    found: dict[str, Any] = {}
+    found = Saved(given)
     for spec in specs(given):
         images = pictures(spec, 16)
         normalise, body = feature_model(spec)
@@ -244,13 +270,14 @@ def streams(given: Given) -> dict[str, Any]:
     """Part h: 300 batches from changing streams, with memory that is poisoned between them, give the same rows."""
     if given.device == "cpu":
         return {"skipped": "no GPU"}
-    found: dict[str, Any] = {}
+    found = Saved(given)
     spec = specs(given)[0]
     images = pictures(spec, 8).to(given.device)
     three = [torch.cuda.Stream() for _ in range(3)]
     for name, opened in ways(spec, given):
         with trying(found, name) as put, opened() as runner:
             wanted, wrong = runner(images).clone(), 0
+            torch.cuda.synchronize()
             for number in range(300):
                 with torch.cuda.stream(three[number % 3]):
                     torch.full((8, wanted.shape[1]), float("nan"), device=given.device)  # freed, and found again

@@ -39,8 +39,8 @@ def finetune_command(
     epochs: Annotated[int | None, _of_search("--epochs", min=1, help="Passes of one training over the data.")] = None,
     minutes: Annotated[float | None, _of_search("--minutes", help="Of the whole, search included.")] = None,
     search: Annotated[
-        str, _of_search("--search", help="halving (a quarter of the grid's steps) or grid, of several recipes.")
-    ] = "halving",
+        str, _of_search("--search", help="grid, or halving (a quarter of its steps; see docs), of several recipes.")
+    ] = "grid",
     refit: Annotated[
         bool | None, _of_search("--refit/--no-refit", help="Train the chosen on train + val. (default: the recipe's)")
     ] = None,

@@ -45,7 +45,7 @@ class Asked:
     recipe: str | Recipe = "default"
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     sets: tuple[str, ...] = ()
-    search: str = "halving"
+    search: str = "grid"
     minutes: float | None = None
     refit: bool | None = None
     scratch: bool = False

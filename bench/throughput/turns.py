@@ -191,4 +191,6 @@ def _row(turn: _Turn) -> Row:
         marks.append("no gate verdict: nothing says that it computes what the model does")
     elif gate.get("stand_in"):
         marks.append(f"its gate judged a stand-in ({gate['stand_in']})")
+    if gate and gate.get("told"):
+        marks.append(gate["told"])
     return Row(asked, turn.blocks, summarise(turn.blocks, asked.batch), turn.opened, turn.warm, turn.memory, marks)

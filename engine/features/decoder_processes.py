@@ -6,6 +6,8 @@ is decoded by one process into a block of shared memory, from which a thread of 
 """
 
 import contextlib
+import os
+import shutil
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -61,7 +63,9 @@ class DecoderProcesses:
     def together(self, start: int, stop: int, places: Mapping[View, NDArray[np.uint8]], seconds: Seconds) -> Run:
         """As `squares_of_run`. Raises FeatuneError where a process was killed."""
         views = list(places)
-        block = SharedMemory(create=True, size=max(1, sum(_bytes(view, stop - start) for view in views)))
+        size = max(1, sum(_bytes(view, stop - start) for view in views))
+        _require_room(size)
+        block = SharedMemory(create=True, size=size)
         try:
             kept, bad, spent = self.pool.submit(_decode, block.name, start, stop, views).result()
             for place, pixels in zip(places.values(), _parts(block, views, stop - start), strict=True):
@@ -69,13 +73,23 @@ class DecoderProcesses:
                 del pixels  # or the block could not be closed
         except BrokenProcessPool as error:
             raise FeatuneError(
-                "a process that decodes was killed (short of memory?); take fewer --workers, or --decode-in threads"
+                "a process that decodes was killed (short of memory?), or a script has no `if __name__ == '__main__'`; "
+                "take fewer --workers, or --decode-in threads"
             ) from error
         finally:
             block.close()
             block.unlink()
         seconds.add(spent)
         return kept, bad
+
+
+def _require_room(size: int, place: str = "/dev/shm") -> None:
+    """Raises FeatuneError before a process would be killed for writing where there is no room."""
+    if os.path.isdir(place) and (free := shutil.disk_usage(place).free) < size:
+        raise FeatuneError(
+            f"{place} has {free / 1e6:.0f} MB free, {size / 1e6:.0f} MB expected for a batch; start the container with "
+            "--shm-size=2g, take a smaller --batch, or --decode-in threads"
+        )
 
 
 def _bytes(view: View, count: int) -> int:
@@ -107,10 +121,10 @@ def _begin(items: Labelled, decoder: Decoder, most_pixels: int | None) -> None:
 def _decode(name: str, start: int, stop: int, views: list[View]) -> tuple[*Run, Seconds]:
     assert _squares is not None
     block, seconds = SharedMemory(name), Seconds()
+    places = dict(zip(views, _parts(block, views, stop - start), strict=True))
     try:
-        places = dict(zip(views, _parts(block, views, stop - start), strict=True))
         kept, bad = squares_of_run(_squares, start, stop, places, seconds)
-        places.clear()
     finally:
+        places.clear()  # or the block could not be closed
         block.close()
     return kept, bad, seconds

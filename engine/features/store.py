@@ -230,7 +230,10 @@ class FeatureStore:
         """Where the best setting is remembered; None where the user has set it."""
         if options.batch is not None or options.workers is not None:
             return None
-        models = [each.key.model + each.key.artefact for each in absent]
+        models = [
+            f"{each.key.model}{each.key.artefact} {each.key.backend} {each.key.precision} {options.decode_in}"
+            for each in absent
+        ]
         return setting_file(self.root / "settings", models, options.device)
 
     def _stored_views(self, items: Labelled, keys: Sequence[FeatureKey]) -> dict[View, Stored]:

@@ -1,5 +1,6 @@
 """The one training loop, in the order things happen; it resumes to the bit."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -26,6 +27,7 @@ from ..recipe import (
     set_learning,
     set_norm_momentum,
 )
+from ..runners import true_fp32
 from ..store import digest, plain
 from . import checkpoints, processes
 from .checkpoints import State
@@ -175,7 +177,8 @@ def _train(
             health.before(step, images, target)
 
             # Forward and backward, then the step.
-            loss = backward(forward, images, target, aim, scaler, recipe, state.parts)
+            with contextlib.nullcontext() if recipe.amp else true_fp32():
+                loss = backward(forward, images, target, aim, scaler, recipe, state.parts)
             scaler.unscale_(optimizer)
             norm = torch.nn.utils.get_total_norm([p.grad for p in learning if p.grad is not None])
             if recipe.clip_norm is not None:
@@ -253,7 +256,8 @@ def _scores(
 ) -> NDArray[np.float32]:
     rank, world = processes.place()
     own = items.take(range(rank, len(items), world)) if world > 1 else items
-    rows = [model(images.to(device)).float().cpu() for images in eval_batches(own, view, batch, decoded)]
+    with true_fp32():
+        rows = [model(images.to(device)).float().cpu() for images in eval_batches(own, view, batch, decoded)]
     scores: NDArray[np.float32] = processes.gathered(torch.cat(rows), len(items)).numpy()
     return scores
 

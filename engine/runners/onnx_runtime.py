@@ -45,7 +45,7 @@ def onnxruntime_runner(
     require_device(device)
     kind = torch.device(device).type
     if provider == "tensorrt":
-        _switch_off_tf32()
+        switch_off_tf32()
     # Of our own: torch's default stream is number 0, which ONNX Runtime takes for none.
     stream = torch.cuda.Stream(device) if kind == "cuda" else None
     if stream is not None:
@@ -170,8 +170,13 @@ def _session(
     if session.get_providers()[0] != wanted:
         log.warning("%s cannot run here; %s runs %s", wanted, session.get_providers()[0], graph)
     session.disable_fallback()
-    if provider != "cpu" and not allow_fallback:
-        _require_placed(placement(session), provider)
+    if provider != "cpu":
+        try:
+            _require_placed(placement(session), provider)
+        except Missing as error:
+            if not allow_fallback:
+                raise
+            log.warning("%s: %s", graph, error)
     return session
 
 
@@ -200,7 +205,8 @@ def _providers(provider: str, device: str, settings: dict[str, str]) -> list[tup
     """The providers of a session with their settings, best first; CPU is implied by ONNX Runtime."""
     if provider == "cpu":
         return [(PROVIDERS["cpu"], settings)]
-    index = str(torch.device(device).index or 0)
+    given = torch.device(device).index
+    index = str(given if given is not None else torch.cuda.current_device() if torch.cuda.is_initialized() else 0)
     cuda = {
         "device_id": index,
         "use_tf32": "0",
@@ -213,7 +219,7 @@ def _providers(provider: str, device: str, settings: dict[str, str]) -> list[tup
     return [(PROVIDERS["tensorrt"], {"device_id": index} | settings), (PROVIDERS["cuda"], cuda | stream)]
 
 
-def _switch_off_tf32() -> None:
+def switch_off_tf32() -> None:
     """TensorRT's own default is TF32, and ONNX Runtime's provider has no switch for it; this variable is one.
 
     NVIDIA's libraries read it once. Raises BadInput where CUDA was used before it was set.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from ..errors import BadInput
+from ..errors import BadInput, first_line
 from .contract import Runner, check_images, device_kind, require_device
 
 # What eager torch computes on each kind of device, the fastest first. A CPU has few fp16 kernels.
@@ -33,7 +33,7 @@ def torch_runner(model: nn.Module, device: str = "cpu", precision: str = "fp32")
     @torch.inference_mode()
     def run(images: Tensor, /) -> Tensor:
         check_images(images)
-        with true_fp32():
+        with true_fp32(), _in_words(precision):
             return model(images).float()
 
     yield run
@@ -50,6 +50,19 @@ def in_precision(model: nn.Module, precision: str, device: str = "cpu") -> nn.Mo
     if normalise is None:
         raise BadInput(f"a model of normalised images cannot run in {precision}; give one of `feature_model`")
     return nn.Sequential(normalise, _Cast(DTYPES[precision]), *(part.to(DTYPES[precision]) for part in others))
+
+
+@contextlib.contextmanager
+def _in_words(precision: str) -> Iterator[None]:
+    """A model that makes float32 of its values by itself cannot be run in another type."""
+    try:
+        yield
+    except RuntimeError as error:
+        if precision == "fp32" or "dtype" not in str(error):
+            raise
+        raise BadInput(
+            f"this model does not run in {precision}, since it casts values itself ({first_line(error)}); use fp32"
+        ) from error
 
 
 class _Cast(nn.Module):
@@ -90,5 +103,7 @@ def true_fp32() -> Iterator[None]:
         with _LOCK:
             _depth -= 1
             if _depth == 0:
+                general = getattr(torch.backends, "fp32_precision")  # noqa: B009  (unknown to type checkers)
                 for place, precision in zip(places, _inside, strict=True):
-                    place.fp32_precision = precision
+                    # What a part has from the general setting it shall go on to have from there.
+                    place.fp32_precision = "none" if precision == general else precision

@@ -12,7 +12,7 @@ from ..errors import Missing, first_line
 from .contract import Runner, check_images, device_kind, require_device
 from .pytorch import true_fp32
 
-COMPILERS = ("g++", "clang++", "c++")
+COMPILERS = {"cpu": ("g++", "clang++", "c++"), "cuda": ("gcc", "clang", "cc")}  # of inductor, of Triton
 
 
 @contextlib.contextmanager
@@ -24,10 +24,11 @@ def compiled_runner(model: nn.Module, device: str = "cpu", threads: int | None =
     Raises Missing where no C++ compiler is found, or the model cannot be compiled whole.
     """
     require_device(device)
-    if device_kind(device) == "cpu" and not any(map(shutil.which, COMPILERS)):
+    compilers = COMPILERS[device_kind(device)]
+    if not any(map(shutil.which, compilers)):
         raise Missing(
-            f"torch-compile needs a C++ compiler, none of {', '.join(COMPILERS)} found; install one (apt install g++), "
-            "or use --backend torch"
+            f"torch-compile needs a compiler, none of {', '.join(compilers)} found; install one (apt install g++), or "
+            "use --backend torch"
         )
     model = model.eval().to(torch.device(device))
     options: dict[str, Any] = {"cpp.threads": threads or torch.get_num_threads()}

@@ -46,13 +46,14 @@ def default(facts: Facts) -> tuple[Recipe, ...]:
         return (
             Recipe(
                 epochs=60, batch=32, optimizer="adamw", learning_rates=(2e-3,), weight_decay=0.05, label_smoothing=0.1,
-                augmentation=Augmentation(scale=(0.35, 1.0)), clip_norm=1.0,
+                augmentation=Augmentation(scale=(0.35, 1.0)), clip_norm=1.0, channels_last=False,
             ),
         )  # fmt: skip
     return (
         Recipe(
             epochs=15, batch=32, optimizer="adamw", learning_rates=(3e-3,), weight_decay=0.05, label_smoothing=0.1,
             augmentation=Augmentation(scale=(0.35, 1.0)), clip_norm=1.0, start="probe",
+            channels_last=False,
         ),
     )  # fmt: skip
 
@@ -61,7 +62,7 @@ def kornblith2019(facts: Facts) -> tuple[Recipe, ...]:
     """7 rates x 8 weight decays, 56 trainings. Weight decay is divided by the rate, as the source says."""
     low, high, steps = (-3, 0, 40_000) if facts.scratch else (-4, -1, 20_000)
     decays = list(np.logspace(-5, -1.5, 8)) if facts.scratch else [*np.logspace(-6, -3, 7), 0.0]
-    usual = Recipe(steps=steps, batch=256, warmup=0.0, batch_norm="kornblith2019")
+    usual = Recipe(steps=steps, batch=256, warmup=0.0, batch_norm="kornblith2019", channels_last=False)
     return tuple(
         dataclasses.replace(usual, learning_rates=(_short(rate),), weight_decay=_short(decay / rate))
         for rate in np.logspace(low, high, 7)
@@ -73,7 +74,7 @@ def fang2023(facts: Facts) -> tuple[Recipe, ...]:
     """4 rates x 5 weight decays of SGD and of AdamW, 40 trainings. AdamW's decay is divided by the rate."""
     usual = Recipe(
         epochs=50 if facts.scratch else 30, batch=128, warmup=0.0, schedule_by="epoch",
-        image_size=256, augmentation=Augmentation(scale=(0.65, 1.0)),
+        image_size=256, augmentation=Augmentation(scale=(0.65, 1.0)), channels_last=False,
     )  # fmt: skip
     grids = {"sgd": (1e-1, 1e-2, 1e-3, 1e-4), "adamw": (1e-2, 1e-3, 1e-4, 1e-5)}
     return tuple(
@@ -106,7 +107,7 @@ def bit_hyperrule(facts: Facts) -> tuple[Recipe, ...]:
             steps=steps, batch=512, learning_rates=(0.003,), weight_decay=0.0, momentum=0.9, warmup=warmup / steps,
             schedule="step", milestones=tuple(each / steps for each in milestones), mixup=mixup,
             augmentation=Augmentation(scale=((side / resized) ** 2, 1.0)),
-            image_size=side,
+            image_size=side, channels_last=False,
         ),
     )  # fmt: skip
 
@@ -115,7 +116,14 @@ def lp_ft(facts: Facts) -> tuple[Recipe, ...]:
     """From the converged probe, all weights, six rates."""
     if facts.scratch:
         raise BadInput("lp-ft starts from the probe of pre-trained features, none are asked for; choose another recipe")
-    usual = Recipe(epochs=20, batch=64, weight_decay=0.0, start="probe", augmentation=Augmentation(scale=(0.35, 1.0)))
+    usual = Recipe(
+        epochs=20,
+        batch=64,
+        weight_decay=0.0,
+        start="probe",
+        augmentation=Augmentation(scale=(0.35, 1.0)),
+        channels_last=False,
+    )
     rates = (3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
     return tuple(dataclasses.replace(usual, learning_rates=(rate,)) for rate in rates)
 

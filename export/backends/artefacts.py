@@ -95,6 +95,10 @@ def _made(spec: ModelSpec, path: Path, sample: Sample, precision: str, target: s
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "fp32.onnx")
         graph_from_spec(spec, source, logits=logits)
+        if len(sample.images) < 4:
+            raise BadInput(
+                f"{len(sample.images)} images found; {precision} needs at least 4, half of them to calibrate on"
+            )
         first = judge(spec, source, sample)
         if not first.passed:
             raise ParityFailed(f"{spec.name} fp32: {first.report}; no other precision is made of a wrong graph")
@@ -102,7 +106,13 @@ def _made(spec: ModelSpec, path: Path, sample: Sample, precision: str, target: s
             if name == "fp32":
                 graph_from_spec(spec, path, logits=logits)
                 return judge(spec, path, sample)
-            verdict = _variant_judged(spec, source, path, sample, name, target)
+            try:
+                verdict = _variant_judged(spec, source, path, sample, name, target)
+            except FeatuneError as error:  # a precision that cannot be made of this graph
+                if precision != AUTO:
+                    raise
+                log.warning("%s %s: %s; the next safer precision is tried", spec.name, name, error)
+                continue
             slower = target == "cpu" and verdict.speed is not None and verdict.speed < 1
             if precision != AUTO or (verdict.passed and not slower):
                 return verdict
@@ -112,8 +122,6 @@ def _made(spec: ModelSpec, path: Path, sample: Sample, precision: str, target: s
 
 
 def _variant_judged(spec: ModelSpec, source: Path, path: Path, sample: Sample, precision: str, target: str) -> Verdict:
-    if len(sample.images) < 4:
-        raise BadInput(f"{len(sample.images)} images found; {precision} needs at least 4, half of them to calibrate on")
     calibration, judged_on = halves(sample)
     variant(source, path, precision, target, calibration.images.numpy())
     speed = speed_against(path, source, judged_on.images) if (precision, target) == ("int8", "cpu") else None

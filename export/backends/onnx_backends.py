@@ -7,7 +7,7 @@ from pathlib import Path
 
 from featune.engine.errors import Missing
 from featune.engine.models import ModelSpec
-from featune.engine.runners import Runner, device_kind, onnxruntime_runner, require_device
+from featune.engine.runners import Runner, device_kind, onnxruntime_runner, require_device, switch_off_tf32
 from featune.engine.store import digest
 from featune.engine.tensorrt import library, within
 
@@ -30,7 +30,7 @@ def _provider_settings(spec: ModelSpec, graph: str, cache: Path, device: str) ->
         f"trt_profile_{name}_shapes": f"images:{batch}x{channels}x{side}x{side}"
         for name, batch in zip(("min", "opt", "max"), PLAN_BATCHES, strict=True)
     }
-    key = digest([graph, library().__version__, *machine(device)])
+    key = digest([graph, library().__version__, *machine(device), PLAN_BATCHES, "no TF32"])
     engines = cache / "provider" / key
     engines.mkdir(parents=True, exist_ok=True)  # ONNX Runtime makes the last folder of a path, not those above it
     return shapes | {
@@ -70,6 +70,7 @@ def _opened(asked: Asked, ready: Ready) -> Iterator[Runner]:
 @contextlib.contextmanager
 def _opened_in_tensorrt(asked: Asked, ready: Ready) -> Iterator[Runner]:
     assert ready.path is not None
+    switch_off_tf32()  # before anything below uses CUDA
     with onnxruntime_runner(
         ready.path, asked.device, threads=asked.threads, provider="tensorrt", allow_fallback=asked.allow_fallback,
         settings=_provider_settings(asked.spec, ready.artefact, asked.cache, asked.device),
@@ -85,6 +86,7 @@ def _require(device: str) -> None:
 
 
 def _require_tensorrt(device: str) -> None:
+    switch_off_tf32()
     require_device(device)
     library()
     _require_provider("TensorrtExecutionProvider")

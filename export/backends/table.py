@@ -11,7 +11,7 @@ from featune.engine.models import ModelSpec, feature_model
 from featune.engine.runners import Runner, torch_runner
 from featune.engine.store import digest
 
-from ..gate import Sample, varied
+from ..gate import Sample, held_out, varied
 from .contract import Asked, Backend
 from .judged_here import Identity, require_agreement
 from .onnx_backends import ONNXRUNTIME, ONNXRUNTIME_TENSORRT
@@ -59,6 +59,7 @@ def open_runner(
     """
     found = backend_named(backend)
     found.check(backend, device, precision)
+    found.require(device)
     asked = Asked(spec, device, cache, sample, threads, precision, allow_fallback)
     ready = found.ready(asked)
     with found.open(asked, ready) as runner:
@@ -68,7 +69,11 @@ def open_runner(
                 Identity(spec.name, digest([spec.digest, spec.view, ready.artefact]), backend, ready.precision),
                 device=device,
                 cache=cache,
-                images=lambda: varied(Sample(sample(), "the user's images"), spec.view, ready.precision).images,
+                images=lambda: (
+                    varied(
+                        held_out(Sample(sample(), "the user's images"), ready.precision), spec.view, ready.precision
+                    ).images
+                ),
                 reference=lambda: torch_runner(feature_model(spec), device),
             )
         yield runner

@@ -19,7 +19,7 @@ from .contract import Asked, Backend, Ready
 from .tensorrt_gate import gate_of_plan, plan_down
 from .tensorrt_plan import machine, open_plan, plan_from_graph, read_plan
 
-RTX_CAPABILITIES = ("7.5", "8.6", "8.9")
+RTX_CAPABILITIES = ("8.6", "8.9")  # 7.5 needs a build for itself, which is not made
 PLAN_BATCHES = (1, 128, 256)  # least, usual (what extraction sends to a GPU), most
 
 

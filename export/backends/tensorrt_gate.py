@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from featune.engine.errors import ParityFailed
+from featune.engine.errors import FeatuneError, Missing
 from featune.engine.models import ModelSpec, feature_model, source_model
 from featune.engine.runners import torch_runner
 from featune.engine.store import plain
@@ -69,7 +69,7 @@ def plan_down(precision: str, graph: Callable[[str], str], plan: Callable[[str],
                 rungs = LADDER["tensorrt"]
                 left = list(rungs[rungs.index(made) + 1 :])
             return plan(made)
-        except ParityFailed as error:
-            if not left:
+        except FeatuneError as error:  # a builder that refuses a precision's graph too
+            if not left or isinstance(error, Missing):
                 raise
             log.warning("%s; the next safer precision is tried", error)

@@ -11,7 +11,6 @@ TensorRT and ONNX Runtime: the wheel of onnxruntime-gpu links TensorRT 10, so it
 import contextlib
 import dataclasses
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,55 +20,12 @@ import torch
 
 from featune.engine.errors import BadInput, ParityFailed
 from featune.engine.runners import Runner, require_device
-from featune.engine.store import digest, locked, plain, written_whole
+from featune.engine.store import digest, locked, written_whole
 from featune.engine.tensorrt import BuildSettings, Engine, build, library, tensorrt_runner
 
-from ..contract import CONTRACT, ESSENTIAL, check_versions, content_digest, entry_of, read_graph
-
-MAGIC = "featune-plan-2"
-
-
-@dataclasses.dataclass(frozen=True)
-class PlanKey:
-    """All that a plan depends on. graph: `content_digest` of the artefact. capability: such as `9.0`.
-
-    tensorrt: the version of TensorRT; `tensorrt-rtx 1.7.1` and the like for TensorRT for RTX.
-    """
-
-    graph: str
-    tensorrt: str
-    gpu: str
-    capability: str
-    settings: BuildSettings
-
-    @property
-    def name(self) -> str:
-        return digest(self)
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """A plan file's header. sha256: of TensorRT's bytes. contract: of the graph that it was built from, see
-    `export/contract/metadata.py`. verdict: empty until the plan was judged; it names the `content` judged.
-    """
-
-    key: PlanKey
-    sha256: str
-    contract: dict[str, Any]
-    verdict: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-    @property
-    def content(self) -> str:
-        """Names all of the plan but its verdict."""
-        return digest([self.key, self.sha256, self.contract])
-
-    @property
-    def model(self) -> str:
-        return str(self.contract["model"])
-
-    @property
-    def precision(self) -> str:
-        return str(self.contract["precision"])
+from ..contract import CONTRACT, check_versions, content_digest, entry_of, read_graph
+from .judged_here import place_of
+from .plan_file import Plan, PlanKey, read_plan, write_plan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +94,7 @@ def plan_from_graph(
             found = Plan(key, hashlib.sha256(blob).hexdigest(), contract), blob
             write_plan(path, *found)
         header, blob = found
-        if not _passed(header):
+        if not _passed(header) or header.verdict.get("place") != place_of(device):
             header = judged(header, blob, gate, device)
             write_plan(path, header, blob)
     require_plan(header, path, f"to have it built again, remove {path}; or ")
@@ -167,7 +123,7 @@ def judged(header: Plan, blob: bytes, gate: Gate, device: str = "cuda") -> Plan:
         has_logits = bool(header.contract.get("classes"))
         logits = stack.enter_context(tensorrt_runner(engine, device, output="logits")) if has_logits else None
         verdict = gate(Running(features, logits, engine.batches, header.precision))
-    return dataclasses.replace(header, verdict=verdict | {"content": header.content})
+    return dataclasses.replace(header, verdict=verdict | {"content": header.content, "place": place_of(device)})
 
 
 def refitted(path: Path, graph: Path, out: Path, gate: Gate, device: str = "cuda") -> Path:
@@ -202,37 +158,19 @@ def open_plan(
     header, blob = read_plan(path)
     check_machine(header.key, path, device)
     require_plan(header, path)
+    _require_judged_here(header, path, device)
     engine = _loaded(header, blob, str(path), device)
     with tensorrt_runner(engine, device, output=output, cuda_graph=cuda_graph) as runner:
         yield runner
 
 
-def write_plan(path: Path, header: Plan, blob: bytes) -> None:
-    line = json.dumps({"format": MAGIC, **plain(header)}, sort_keys=True).encode()
-    with written_whole(path) as temporary:
-        temporary.write_bytes(line + b"\n" + blob)
-
-
-def read_plan(path: Path) -> tuple[Plan, bytes]:
-    """A plan file's header and TensorRT's bytes. Raises BadInput for another file, or a damaged one."""
-    try:
-        line, _, blob = path.read_bytes().partition(b"\n")
-        value = json.loads(line)
-        if value.pop("format") != MAGIC:
-            raise ValueError("another format")
-        settings = value["key"].pop("settings")
-        settings["batches"] = tuple(settings["batches"])
-        value["key"] = PlanKey(**value["key"], settings=BuildSettings(**settings))
-        header = Plan(**value)
-        if lacking := [name for name in ESSENTIAL if name not in header.contract]:
-            raise KeyError(*lacking)
-    except FileNotFoundError as error:
-        raise BadInput(f"{path}: no such plan; make it with `featune export --to tensorrt`") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadInput(f"{path} is not a plan that Featune wrote; make it with `featune export`") from error
-    if hashlib.sha256(blob).hexdigest() != header.sha256:
-        raise BadInput(f"{path} is damaged: its bytes are not those that were written; build it again")
-    return header, blob
+def _require_judged_here(header: Plan, path: Path, device: str) -> None:
+    """Raises ParityFailed for a plan that was judged on another GPU, driver or version, where it may run as well."""
+    if header.verdict.get("place") != (here := place_of(device)):
+        raise ParityFailed(
+            f"{path} was judged on {', '.join(header.verdict.get('place') or ['an unknown machine'])}; here is "
+            f"{', '.join(here)}; judge it here with `featune verify {path} --data FOLDER`"
+        )
 
 
 def require_plan(header: Plan, path: Path, remedy: str = "") -> None:
@@ -264,7 +202,7 @@ def check_machine(key: PlanKey, path: Path, device: str) -> None:
     if not version_fits or not gpu_fits:
         raise BadInput(
             f"{path} was built by TensorRT {key.tensorrt} for {key.gpu} ({key.capability}); here are TensorRT {here} "
-            f"and {gpu} ({capability}); build it again here with `featune export --to tensorrt`"
+            f"and {gpu} ({capability}); build it again here with `featune export --to {library_of(key)}`"
         )
 
 

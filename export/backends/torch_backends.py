@@ -36,5 +36,5 @@ TORCH_COMPILE = Backend(
     _compiled,
     require_device,
     lambda asked, ready: False,
-    install="a C++ compiler for CPUs (apt install g++)",
+    install="a compiler (apt install g++)",
 )

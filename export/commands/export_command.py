@@ -42,7 +42,7 @@ class Product:
 
     logits: the source task's too. batches: least, usual and most of a plan; refittable: its weights can be replaced;
     refit: a refittable plan of the same architecture, which gets this model's weights in place of a build.
-    hardware, version_compatible: where else the plan runs, see `featune.engine.runners.BuildSettings`.
+    hardware, version_compatible: where else the plan runs, see `featune.engine.tensorrt.BuildSettings`.
     """
 
     precision: str = "fp32"

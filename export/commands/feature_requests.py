@@ -58,6 +58,7 @@ def request_of_spec(spec: ModelSpec, items: Labelled, how: RunSettings, cache: P
     """
     backend = backend_named(how.backend)
     backend.check(how.backend, how.device, how.precision)
+    backend.require(how.device)
     spec = with_channels(spec, items.channels)
 
     @functools.cache
@@ -66,7 +67,13 @@ def request_of_spec(spec: ModelSpec, items: Labelled, how: RunSettings, cache: P
 
     ready = backend.ready(Asked(spec, how.device, cache, images, precision=how.precision))
     key = FeatureKey(
-        spec.digest, spec.view, items.content_digest, how.place(how.backend), how.precision, ready.artefact, how.decoder
+        spec.digest,
+        spec.view,
+        items.content_digest,
+        how.place(how.backend),
+        ready.precision,
+        ready.artefact,
+        how.decoder,
     )
 
     def opened(threads: int) -> Any:

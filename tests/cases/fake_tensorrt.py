@@ -187,6 +187,7 @@ def installed(
     ):
         monkeypatch.setattr(f"featune.{place}.library", lambda by="tensorrt": fake.module)
     monkeypatch.setattr("featune.export.backends.tensorrt_plan.machine", lambda device: (gpu, capability))
+    monkeypatch.setattr("featune.export.backends.tensorrt_plan.place_of", lambda device: [gpu, version])
     monkeypatch.setattr("featune.export.backends.tensorrt_plan.tensorrt_runner", on_this_machine)
     monkeypatch.setattr("torch.cuda.device", fake.current)
     return fake

@@ -52,9 +52,7 @@ def derived(row: Row, rows: Sequence[Row], document: Mapping[str, Any]) -> Deriv
 
 
 def tf32_of(setup: Setup) -> str:
-    if setup.device == "cpu":
-        return "none on a CPU"
-    return "left to its provider" if setup.backend == "onnxruntime-tensorrt" else "off"
+    return "none on a CPU" if setup.device == "cpu" else "off"
 
 
 def same_group(one: Row, other: Row) -> bool:

@@ -83,7 +83,8 @@ def opened(
     ) as runner:  # fmt: skip
         seconds["open"] = clock() - began
         if verdict := getattr(runner, "judged_here", None):
-            gate = {**(gate or {}), "passed": True, "parity": verdict["parity"], "told": verdict["told"]}
+            judged = {"passed": True, "parity": verdict["parity"], "told": verdict["told"], "stand_in": ""}
+            gate = {**(gate or {}), **judged}
         began = clock()
         runner(images()[:1].to(setup.device)).cpu()
         seconds["first_call"] = clock() - began

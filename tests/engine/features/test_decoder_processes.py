@@ -41,7 +41,7 @@ def test_processes_give_the_squares_of_threads_to_the_bit_and_name_bad_files_and
         assert process.pid is not None
         os.kill(process.pid, signal.SIGKILL)
         place = {SMALL: np.empty((2, 3, 16, 16), np.uint8)}
-        with pytest.raises(FeatuneError, match=r"a process that decodes was killed .*fewer --workers"):
+        with pytest.raises(FeatuneError, match=r"a process that decodes was killed .*take fewer --workers"):
             squares.together(0, 2, place, Seconds())
 
 

@@ -3,8 +3,11 @@
 import contextlib
 import dataclasses
 import logging
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,11 +17,13 @@ from featune.engine.errors import BadInput, FeatuneError, Missing, ParityFailed
 from featune.engine.features import FeatureStore
 from featune.engine.images import Labelled
 from featune.engine.models import ModelSpec, feature_model
-from featune.engine.runners import Runner, torch_runner
+from featune.engine.runners import Runner, onnxruntime_runner, torch_runner
 from featune.engine.store import read_json
-from featune.export.backends import BACKENDS, Asked, Backend, Ready, backend_named, open_runner
+from featune.export.backends import BACKENDS, Asked, Backend, Ready, backend_named, open_artefact, open_runner
+from featune.export.backends.judged_here import ran_by
 from featune.export.backends.onnx_backends import _provider_settings
 from featune.export.commands import RunSettings, request_of_spec
+from featune.export.gate import Sample, judge
 from featune.export.precision import LADDER
 
 HERE = [
@@ -59,7 +64,7 @@ def test_a_backend_is_one_row_of_the_table(
 
 @pytest.mark.parametrize(("name", "precision"), HERE)
 def test_every_backend_of_this_machine_gives_the_models_rows_in_each_of_its_precisions(
-    name: str, precision: str, lively: ModelSpec, sample: Tensor, tmp_path: Path
+    name: str, precision: str, lively: ModelSpec, tmp_path: Path
 ) -> None:
     try:
         backend_named(name).require("cpu")
@@ -221,3 +226,71 @@ def test_what_a_backend_lacks_on_this_machine_is_missing_with_a_remedy() -> None
     for row in BACKENDS.values():
         with pytest.raises(FeatuneError, match="no CUDA device is usable"):
             row.require("cuda")
+
+
+def test_the_tensorrt_provider_has_tf32_switched_off_before_anything_uses_cuda(
+    spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asking for the GPU's name starts CUDA, after which NVIDIA's libraries do not read the variable again."""
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "")
+    seen: list[str | None] = []
+
+    def machine(device: str) -> tuple[str, str]:
+        seen.append(os.environ.get("NVIDIA_TF32_OVERRIDE"))
+        return "T4", "7.5"
+
+    place = "featune.export.backends.onnx_backends"
+    monkeypatch.setattr(f"{place}.library", lambda: type("TensorRT", (), {"__version__": "10.16.1.11"}))
+    monkeypatch.setattr(f"{place}.machine", machine)
+    row, asked = BACKENDS["onnxruntime-tensorrt"], Asked(spec, "cuda", tmp_path, images)
+    with pytest.raises(FeatuneError), row.open(asked, Ready("digest", "fp32", tmp_path / "m.onnx")):
+        pass
+    assert seen == ["0"]
+    monkeypatch.setattr("torch.cuda.is_initialized", lambda: True)
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "")
+    with pytest.raises(BadInput, match=r"CUDA is in use already.*set NVIDIA_TF32_OVERRIDE=0 before you start Python"):
+        row.require("cuda")
+
+
+def test_tensorrt_for_rtx_is_refused_on_a_card_that_it_does_not_run_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = "featune.export.backends.tensorrt_backends"
+    monkeypatch.setattr(f"{place}.library", lambda by: None)
+    monkeypatch.setattr(f"{place}.require_device", lambda device: None)
+    for card, runs in (("9.0", False), ("7.5", False), ("8.9", True), ("12.0", True)):
+        monkeypatch.setattr(f"{place}.machine", lambda device, c=card: ("a card", c))
+        with contextlib.nullcontext() if runs else pytest.raises(Missing, match=f"this GPU has {card}; use --backend"):
+            BACKENDS["tensorrt-rtx"].require("cuda")
+
+
+def test_what_a_fallback_ran_is_part_of_the_verdicts_name() -> None:
+    def run(images: Tensor, /) -> Tensor:
+        raise AssertionError
+
+    assert ran_by(run) == []
+    run.ran = {"CPUExecutionProvider": 9}  # type: ignore[attr-defined]
+    assert ran_by(run) == ["CPUExecutionProvider"]
+
+
+def test_an_exported_file_on_a_gpu_is_compared_with_itself_on_the_cpu(
+    right: Path, lively: ModelSpec, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model that it was made of may not be at hand. Here the GPU is pretended: its session's rows are scaled."""
+    monkeypatch.setenv("FEATUNE_CACHE_DIR", str(tmp_path))
+    path = Path(shutil.copy(right, tmp_path / "model.onnx"))
+    assert judge(lively, path, sample).passed
+    place, factors = "featune.export.backends.artefacts", [1.0]
+
+    @contextlib.contextmanager
+    def session(path: Path, device: str = "cpu", **options: Any) -> Iterator[Runner]:
+        on_gpu = "threads" in options
+        with onnxruntime_runner(path, output=options.get("output")) as runner:
+            yield lambda images: runner(images) * (factors[0] if on_gpu else 1.0)
+
+    monkeypatch.setattr(f"{place}.device_kind", lambda device: "cuda")
+    monkeypatch.setattr(f"{place}.onnxruntime_runner", session)
+    with open_artefact(path) as run:
+        assert len(run(images())) == 8
+    shutil.rmtree(tmp_path / "judged")
+    factors[0] = 1.01
+    with pytest.raises(ParityFailed, match=r"by onnxruntime in fp32 .* is not the model"), open_artefact(path):
+        pass

@@ -160,7 +160,13 @@ def test_features_of_auto_are_named_by_the_graph_whose_plan_runs(
     made: Path, lively: ModelSpec, items: Labelled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The plan may have come to a safer precision than `auto` made of the graph."""
-    monkeypatch.setattr("featune.export.backends.tensorrt_backends.checked_plan", lambda *_, **__: made)
+    place = "featune.export.backends.tensorrt_backends"
+    for name, fake in {
+        "checked_plan": lambda *_, **__: made,
+        "require_device": lambda _: None,
+        "library": lambda _: None,
+    }.items():
+        monkeypatch.setattr(f"{place}.{name}", fake)
     how = RunSettings("tensorrt", "cuda", "auto")
     assert request_of_spec(lively, items, how, made.parent).key.artefact == read_plan(made)[0].key.graph
 

@@ -20,7 +20,7 @@ import featune.engine.tensorrt.engine as surface
 import featune.engine.tensorrt.libraries as libraries
 from featune.engine.errors import BadInput, FeatuneError, Missing, ParityFailed
 from featune.engine.tensorrt import BuildSettings, Engine, build, library, tensorrt_runner
-from featune.export.backends import gate_of_plan, open_plan, plan_from_graph, read_plan, refitted, write_plan
+from featune.export.backends import gate_of_plan, judged, open_plan, plan_from_graph, read_plan, refitted, write_plan
 from featune.export.backends.tensorrt_plan import Plan, PlanKey, Running, key_of, machine
 from featune.export.commands import Product, checked_target, export_model
 from featune.export.contract import CONTRACT, ESSENTIAL, contract_of, entry_of, read_graph, set_entry
@@ -468,6 +468,10 @@ def test_compatible_plans_open_where_they_were_built_for(trt: Callable[..., Fake
     wide = dataclasses.replace(SETTINGS, hardware="ampere_plus", version_compatible=True)
     path = plan_from_graph(graph, tmp_path, wide, passes)
     fake = trt(gpu="A100", capability="8.0", version="11.5.0")
+    with pytest.raises(ParityFailed, match=r"judged on H200.*; here is A100, 11\.5\.0; judge it here"), open_plan(path):
+        pass  # its rows there were never compared with the model's
+    write_plan(path, judged(*read_plan(path), passes), read_plan(path)[1])
+    fake.calls.clear()
     with open_plan(path):
         assert fake.called("Runtime.engine_host_code_allowed") == [(True,)]
     trt(gpu="T4", capability="7.5")
