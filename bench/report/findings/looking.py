@@ -50,7 +50,7 @@ def closer_look(
         recipe_control(own),
         regimes_compared(means, results),
         variance(own, measured),
-        runners_up(results, ahead, right or {}),
+        runners_up(results, ahead, {} if right is None else right),  # its truth value would read all scores
         *among_published(results),
     ]
     return [one for one in [*whole, *of_regimes] if one is not None]

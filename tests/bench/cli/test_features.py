@@ -143,7 +143,7 @@ def test_a_wrong_artefact_is_refused(own_cache: Path, photographs: Path, tmp_pat
         ([MODEL, "DATA", "--on-error", "ignore"], "expected stop or skip"),
         ([MODEL, "DATA", "--backend", "tensort"], "no backend named 'tensort'"),
         ([MODEL, "DATA", "--precision", "fp8"], "fp8"),
-        ([MODEL, "DATA", "--backend", "torch", "--precision", "int8"], "runs fp32"),
+        ([MODEL, "DATA", "--backend", "torch", "--precision", "int8"], "on cpu computes bf16, fp32"),
         ([MODEL, "DATA", "--out", "rows.csv"], "no format 'csv'"),
     ],
 )

@@ -92,6 +92,7 @@ def test_an_interrupt_finishes_the_step_and_saves_it(vit: ModelSpec, items: Labe
         if step == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # who was started in the background ignores it
     with pytest.raises(KeyboardInterrupt):
         fitted(vit, items, work=tmp_path, progress=interrupt)
     assert torch.load(tmp_path / "model.pt", weights_only=True)["step"] == 3

@@ -110,7 +110,7 @@ def test_a_plan_without_tensorrt_says_what_is_missing_before_any_work() -> None:
         (("export", "resnet19"), "no timm model named 'resnet19'"),
         (("export", "test_vit", "--precision", "fp8"), "no precision named 'fp8'"),
         (("export", "test_vit", "--to", "coreml"), "no format named 'coreml'"),
-        (("export", "test_vit", "--batches", "8"), "three numbers such as 1,64,256"),
+        (("export", "test_vit", "--batches", "8"), "three numbers such as 1,128,256"),
         (("export", "test_vit", "--out", "vit.int8"), "--out vit.int8: a file named *.onnx expected"),
         (("export", "test_vit", "--refit", "old.plan"), "--refit: for plans only; give --to tensorrt too"),
         (("export", "test_vit", "--refittable", "--batches", "1,2,4"), "--batches, --refittable: for plans only"),
