@@ -108,6 +108,8 @@ def choose(
     row = scored(winner, task, place, folder.path, asked.seed)
     journal.note("test", key, row.seconds)
     written = journal.once("files", key, lambda: files(winner, task, place, folder.path, asked.seed, images))
+    if written.get("error"):
+        journal.forget("files", key)
     document = document_of(
         asked, task, found, absent, [*opened, *slow.values()], out, probes, tuned, choice, row, written, journal
     )  # fmt: skip

@@ -45,6 +45,10 @@ class Journal:
             write_json(path, known)
         self.pieces[path.stem] = known["seconds"]
 
+    def forget(self, name: str, inputs: object) -> None:
+        """So that it is made anew by the next run, as what failed may not fail again; its seconds count."""
+        self._path(name, inputs).unlink(missing_ok=True)
+
     def add(self, name: str, seconds: float) -> None:
         """Seconds of work that keeps its own files."""
         self.pieces[name] = seconds

@@ -1,7 +1,8 @@
 """report.html, choose.json and the picture: which model to take, in words first."""
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,14 @@ def picture(document: Mapping[str, Any]) -> Figure | None:
     if not metric.higher_is_better or metric.lowest < 0 or metric.highest > 1:
         return None
     lines = [line for line in document["candidates"] if line["comparable"] and line["ms"]]
+    labels = short_names(line["model"] for line in lines)
     kinds = {
         "chosen": (COLOURS[1], "D", lambda line: line["fate"] == "chosen"),
         FROZEN: (COLOURS[0], "o", lambda line: line["fate"] != "chosen" and line["regime"] == FROZEN),
         FINETUNED: (COLOURS[2], "^", lambda line: line["fate"] != "chosen" and line["regime"] == FINETUNED),
     }
     series = [
-        Series(name, colour, tuple(_mark(line, shape) for line in lines if chosen(line)))
+        Series(name, colour, tuple(_mark(line, shape, labels[line["model"]]) for line in lines if chosen(line)))
         for name, (colour, shape, chosen) in kinds.items()
     ]
     series = [one for one in series if one.marks]
@@ -68,7 +70,15 @@ def picture(document: Mapping[str, Any]) -> Figure | None:
     return Figure("choose", caption, (panel,), (key,))
 
 
-def _mark(line: Mapping[str, Any], shape: str) -> Mark:
+def short_names(models: Iterable[str]) -> dict[str, str]:
+    """The part of each name that tells the models apart in a picture: no tag, no folder."""
+    names = list(dict.fromkeys(models))
+    short = {name: name.rpartition(":")[2] if ":" in name else name.partition(".")[0] for name in names}
+    alike = Counter(short.values())
+    return {name: printable(name if alike[short[name]] > 1 else short[name]) for name in names}
+
+
+def _mark(line: Mapping[str, Any], shape: str, label: str) -> Mark:
     val = line["val"]
     edge = 0.5 / max(1, val["n"])  # half an image: 0 and 1 stay on the axis
 
@@ -76,8 +86,7 @@ def _mark(line: Mapping[str, Any], shape: str) -> Mark:
         share = min(max(share, edge), 1 - edge)
         return math.log(share / (1 - share))
 
-    name = printable(line["model"].partition(".")[0] if line["model"].count(".") == 1 else line["model"])
-    return Mark(name, shape, math.log10(line["ms"]), *(odds(val[key]) for key in ("value", "low", "high")))
+    return Mark(label, shape, math.log10(line["ms"]), *(odds(val[key]) for key in ("value", "low", "high")))
 
 
 def page_html(document: Mapping[str, Any], figure: Figure | None, panels: list[str]) -> str:

@@ -93,6 +93,7 @@ def open_all(
         value = journal.once(f"open {backbone.name}", inputs, opened)
         if "error" in value:
             out[backbone.name] = f"failed: {value['error']}"
+            journal.forget(f"open {backbone.name}", inputs)
             told(f"{backbone.name}: {out[backbone.name]}")
             continue
         one = Opened(

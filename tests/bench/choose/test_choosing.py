@@ -1,5 +1,6 @@
 """The whole of `featune choose` on tiny images and tiny networks without pre-training."""
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable
@@ -11,19 +12,26 @@ import pytest
 
 from featune.bench.choose import Asked, choose, summary_lines
 from featune.bench.choose import command as command_module
-from featune.bench.choose.candidates import DEFAULTS, backbones
+from featune.bench.choose.candidates import DEFAULTS, Backbone, backbones
 from featune.bench.choose.journal import Journal
+from featune.bench.choose.page import short_names
+from featune.bench.choose.probing import _drawn
 from featune.bench.choose.screening import Opened, Place, open_all
 from featune.bench.data import Request
 from featune.bench.study import source_of
 from featune.engine.errors import BadInput, Missing
 from featune.engine.images import Labelled
+from featune.engine.models import ModelSpec
 
 MODELS = ("test_resnet.r160_in1k", "test_efficientnet.r160_in1k")
 
 
-@pytest.fixture(autouse=True)
-def no_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch, spec: ModelSpec) -> None:
+    """Candidates of 32 x 32 pixels: `test_resnet` of two draws, and timings that are short."""
+    other = dataclasses.replace(spec.with_random_weights(1), name="other")
+    both = [Backbone(spec, "the first"), Backbone(other)]
+    monkeypatch.setattr(command_module, "backbones", lambda names, *_: (both[: len(names)], {}))
     monkeypatch.setattr("featune.bench.choose.screening.SECONDS", 0.01)
 
 
@@ -36,13 +44,14 @@ def chosen_in(folder: Path, out: Path, **options: Any) -> tuple[Path, dict[str, 
     return choose(source_of(Request(str(folder)), "top1", 0, {}), asked(out, **options))
 
 
+@pytest.mark.usefixtures("tiny")
 def test_the_winner_is_scored_exported_with_class_names_and_reported(
     image_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
     import onnxruntime
 
     out, said = chosen_in(image_folder(), tmp_path / "out")
-    assert said["chosen"]["model"] in MODELS
+    assert said["chosen"]["model"] in ("test_resnet.r160_in1k", "other")
     assert said["test"]["n"] == 15
     assert said["test"]["low"] <= said["test"]["value"] <= said["test"]["high"]
     session = onnxruntime.InferenceSession(str(out / "model.onnx"))
@@ -60,49 +69,49 @@ def test_the_winner_is_scored_exported_with_class_names_and_reported(
     assert summary_lines(told)[: len(told["sentences"])] == told["sentences"]
 
 
-def test_a_run_that_has_ended_is_given_again_and_one_of_other_options_refused(
+@pytest.mark.usefixtures("tiny")
+def test_fine_tuning_takes_part_and_a_run_that_has_ended_is_given_again(
     image_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = image_folder()
-    _, said = chosen_in(folder, tmp_path / "out", models=MODELS[:1])
-
-    def never(*arguments: object) -> None:
-        raise AssertionError
-
-    monkeypatch.setattr(command_module, "files", never)
-    monkeypatch.setattr("featune.bench.choose.screening.speed_of", never)
-    _, again = chosen_in(folder, tmp_path / "out", models=MODELS[:1])
-    assert {**again, "made": ""} == {**said, "made": ""}
-    with pytest.raises(BadInput, match="another minutes"):
-        chosen_in(folder, tmp_path / "out", models=MODELS[:1], minutes=5.0)
-
-
-def test_fine_tuning_takes_part_and_the_better_one_on_val_is_chosen(
-    image_folder: Callable[..., Path], tmp_path: Path
-) -> None:
-    out, said = chosen_in(image_folder(), tmp_path / "out", models=MODELS[:1], regimes=("frozen", "finetune"))
+    folder, options = image_folder(), {"models": MODELS[:1], "regimes": ("frozen", "finetune")}
+    out, said = chosen_in(folder, tmp_path / "out", **options)
     compared = [line for line in said["candidates"] if line["comparable"]]
     assert {line["regime"] for line in compared} == {"frozen", "fine-tuned"}
     assert max(line["good"] for line in compared) == compared[0]["good"]
     assert compared[0]["fate"] == "chosen"
-    assert said["files"]["gives"] == "logits"
     assert not list((out / "work").rglob("*.pt")), "checkpoints of a run that has ended are not needed"
 
+    def never(*arguments: object) -> None:
+        raise AssertionError
 
-def test_a_factorys_model_leaves_features_and_a_head_that_gives_the_same_scores(
-    image_folder: Callable[..., Path], tmp_path: Path
+    for slow in ("command.files", "command.timed", "screening.speed_of", "probing.probe", "finishing.measured"):
+        monkeypatch.setattr(f"featune.bench.choose.{slow}", never)
+    _, again = chosen_in(folder, tmp_path / "out", **options)
+    assert {**again, "made": ""} == {**said, "made": ""}
+    with pytest.raises(BadInput, match="another minutes"):
+        chosen_in(folder, tmp_path / "out", **options, minutes=5.0)
+
+
+def test_a_factorys_model_leaves_features_and_the_head_on_them(
+    image_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import onnxruntime
 
     code = tmp_path / "mine.py"
-    code.write_text("import timm\n\n\ndef net():\n    return timm.create_model('test_resnet', pretrained=False)\n")
+    code.write_text(
+        "import timm\n\n\ndef net():\n    model = timm.create_model('test_resnet', pretrained=False)\n"
+        "    model.pretrained_cfg['input_size'] = (3, 32, 32)\n    return model\n"
+    )
+    monkeypatch.setattr("featune.bench.choose.screening.SECONDS", 0.01)
     out, said = chosen_in(image_folder(), tmp_path / "out", models=(f"{code}:net",), untrained=False)
     assert (said["files"]["gives"], said["files"]["head"]) == ("features", "head.npz")
     with np.load(out / "head.npz") as head:
-        weights, classes = head["weights"], head["classes"].tolist()
+        weights, bias, classes = head["weights"], head["bias"], head["classes"].tolist()
     assert classes == ["blue", "green", "red"]
-    (width,) = {shape.shape[1] for shape in onnxruntime.InferenceSession(str(out / "model.onnx")).get_outputs()}
-    assert weights.shape == (3, width)
+    session = onnxruntime.InferenceSession(str(out / "model.onnx"))
+    images = np.stack([np.full((3, 32, 32), value, np.uint8) for value in (10, 200)])
+    (features,) = session.run(["features"], {"images": images})
+    assert (features @ weights.T + bias).shape == (2, 3)
 
 
 def screened(
@@ -177,3 +186,19 @@ def test_names_patterns_and_files_are_candidates(tmp_path: Path) -> None:
     assert all(each.name.startswith("test_vit") for each in named)
     with pytest.raises(BadInput, match="NAME=FILE"):
         backbones(("test_resnet=own.txt",))
+
+
+def test_a_draw_of_the_images_has_every_class_and_lies_within_a_larger_draw() -> None:
+    labels = [(0,)] * 900 + [(1,)] * 90 + [(2,)] * 10
+    items = Labelled("", tuple(f"{at}.png" for at in range(1000)), tuple(labels))
+    small, large = (_drawn(items, count, seed=3) for count in (20, 100))
+    assert set(small.paths) < set(large.paths)
+    counts = [large.labels.count((each,)) for each in range(3)]
+    assert counts[2] >= 1
+    assert counts[0] == pytest.approx(90, abs=3)
+    assert [int(path[:-4]) for path in small.paths] == sorted(int(path[:-4]) for path in small.paths)
+
+
+def test_a_picture_names_models_without_their_tags_unless_two_would_be_alike() -> None:
+    names = ["resnet50.a1_in1k", "resnet50.tv_in1k", "vit_tiny.augreg", "a/mine.py:net"]
+    assert list(short_names(names).values()) == ["resnet50.a1_in1k", "resnet50.tv_in1k", "vit_tiny", "net"]
