@@ -31,6 +31,8 @@ from .screening import Opened, Place, open_all
 from .tuning import Tuned, Tuning, Work, tune
 
 REGIME_NAMES = ("frozen", "finetune")
+FILES_FROM = 10  # minutes
+EXPORT_SECONDS = 15  # of making and checking one file, at least
 MARGIN = 0.95  # of the budget, which is planned by what was timed before
 
 
@@ -38,19 +40,27 @@ MARGIN = 0.95  # of the budget, which is planned by what was timed before
 class Asked:
     """What a user asks for. models: none for the default list. minutes: of the whole. regimes: of REGIME_NAMES.
 
-    max_latency_ms: of one image, at most. out: None for a folder of runs/choose. command: as it was given.
+    max_latency_ms: of one image, at most. backend: what times the models and takes their features; auto for ONNX
+    Runtime from FILES_FROM minutes on, below which making a file of each model would take most of the time, and torch.
+    out: None for a folder of runs/choose. command: as it was given.
     """
 
     models: tuple[str, ...] = ()
     minutes: float = 30.0
     max_latency_ms: float | None = None
     regimes: tuple[str, ...] = REGIME_NAMES
-    backend: str = "onnxruntime"
+    backend: str = "auto"
     device: str = "cpu"
     untrained: bool = False
     seed: int = 0
     out: Path | None = None
     command: str = ""
+
+    @property
+    def runs_on(self) -> str:
+        """The backend, by its own name."""
+        usual = "onnxruntime" if self.minutes >= FILES_FROM else "torch"
+        return usual if self.backend == "auto" else self.backend
 
     def __post_init__(self) -> None:
         if wrong := [name for name in self.regimes if name not in REGIME_NAMES] or not self.regimes:
@@ -70,8 +80,8 @@ def choose(
     where the folder is another run's or every model is too slow, Missing where no candidate has its weights here.
     """
     progress, began = progress or Silent(), time.perf_counter() if began is None else began
-    check_place(asked.backend, asked.device)
-    place = Place(asked.backend, asked.device, cache_dir())
+    check_place(asked.runs_on, asked.device)
+    place = Place(asked.runs_on, asked.device, cache_dir())
     task = prepare(source, cache_dir() / "choose", progress)
     if task.counts["val"] < 2:
         raise BadInput(f"{task.name}: {task.counts['val']} val images found, 2 or more expected; give a val")
@@ -123,7 +133,7 @@ def _folder(task: Task, found: list[Backbone], asked: Asked) -> Folder:
     fields = {
         "data": {"name": task.name, "digest": task.digest}, "metric": task.metric,
         "models": {each.name: each.spec.digest for each in found}, "minutes": asked.minutes,
-        "max_latency_ms": asked.max_latency_ms, "regimes": list(asked.regimes), "backend": asked.backend,
+        "max_latency_ms": asked.max_latency_ms, "regimes": list(asked.regimes), "backend": asked.runs_on,
         "device": asked.device, "seed": asked.seed, "untrained": asked.untrained,
     }  # fmt: skip
     return Folder(asked.out or Path("runs", "choose", f"{task.name}-{digest(fields)[:8]}"), fields)
@@ -131,7 +141,7 @@ def _folder(task: Task, found: list[Backbone], asked: Asked) -> Folder:
 
 def _reserve(opened: list[Opened], task: Task) -> float:
     """Seconds that the last steps take: test images by the slowest candidate, and its file made anew."""
-    return max(2 * task.counts["test"] / one.images_per_second + one.seconds for one in opened)
+    return max(2 * task.counts["test"] / one.images_per_second + max(EXPORT_SECONDS, one.seconds) for one in opened)
 
 
 def _tuned(

@@ -10,7 +10,7 @@ from featune.engine.metrics import METRICS
 from featune.engine.paths import as_name
 from featune.engine.store import plain
 
-from ..results import Row, counted, faults, metric_name
+from ..results import Row, faults, metric_name
 from ..stats import interval
 from ..tasks import Task
 from .candidates import Backbone
@@ -54,7 +54,7 @@ def document_of(
         "metric": task.metric,
         "asked": {
             "minutes": asked.minutes, "max_latency_ms": asked.max_latency_ms, "regimes": list(asked.regimes),
-            "models": list(asked.models), "seed": asked.seed, "backend": asked.backend, "device": asked.device,
+            "models": list(asked.models), "seed": asked.seed, "backend": asked.runs_on, "device": asked.device,
         },
         "chosen": {
             "model": choice.chosen.model, "regime": choice.chosen.regime,
@@ -204,9 +204,12 @@ def _bound(document: Mapping[str, Any]) -> str:
     if not others:
         return "Nothing else could be compared with it."
     bound = points(metric, document["not_better_by"])
+    who = "The other one" if others == 1 else f"None of the {others} others"
+    verb = "is not" if others == 1 else "is"
+    sure = "95 %" if others == 1 else "95 % for all of them together"
     return (
-        f"None of the {counted(others, 'other')} compared with it to the end is likely to be better by more than "
-        f"{bound} (on the same {document['chosen']['val']['n']:,} val images, 95 % for all of them together)."
+        f"{who} compared with it to the end {verb} likely to be better by more than {bound} (on the same "
+        f"{document['chosen']['val']['n']:,} val images, {sure})."
     )
 
 

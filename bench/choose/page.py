@@ -158,8 +158,8 @@ def rules(document: Mapping[str, Any]) -> list[str]:
     """How the choice was made, in sentences."""
     bound = points(document["metric"], document["not_better_by"])
     return [
-        "Every model is opened and timed here; its file is made and compared with torch. A model that is slower than "
-        "the limit is dropped.",
+        f"Every model is opened and timed here, by {document['asked']['backend']}. A model that is slower than the "
+        "limit is dropped.",
         f"Probes are logistic regressions on frozen features, fitted on train and judged on val: on {FIRST_IMAGES:,} "
         f"train images first where there are more than twice as many, then on {GROWTH} times as many, up to all. A "
         "model that a paired test on the same val images calls worse than the leader (McNemar, 5 % for all together "

@@ -24,7 +24,9 @@ def choose_command(
     ] = None,
     regime: Annotated[str, typer.Option("--regime", help="frozen, finetune or both, by a comma.")] = "frozen,finetune",
     metric: Annotated[str, typer.Option(help="Of a folder or table; a prepared task has its own.")] = "top1",
-    backend: Annotated[str, typer.Option(help="onnxruntime or torch: what times the models.")] = "onnxruntime",
+    backend: Annotated[
+        str, typer.Option(help="What times the models: onnxruntime, torch, or auto: torch below 10 minutes.")
+    ] = "auto",
     device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")] = "cpu",
     untrained: Annotated[
         bool, typer.Option("--untrained", help="Random weights, to try the command; the choice means nothing.")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 from featune.bench.choose import Asked, choose, summary_lines
 from featune.bench.choose import command as command_module
@@ -16,27 +17,35 @@ from featune.bench.choose.candidates import DEFAULTS, Backbone, backbones
 from featune.bench.choose.journal import Journal
 from featune.bench.choose.page import short_names
 from featune.bench.choose.probing import _drawn
-from featune.bench.choose.screening import Opened, Place, open_all
-from featune.bench.data import Request
+from featune.bench.choose.screening import Opened, Place, open_all, speed_of
+from featune.bench.data import Request, prepare
 from featune.bench.study import source_of
 from featune.engine.errors import BadInput, Missing
 from featune.engine.images import Labelled
 from featune.engine.models import ModelSpec
 
+SPEED = {"ms": 2.0, "images_per_second": 1000.0, "batch": 8}
 MODELS = ("test_resnet.r160_in1k", "test_efficientnet.r160_in1k")
 
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch, spec: ModelSpec) -> None:
-    """Candidates of 32 x 32 pixels: `test_resnet` of two draws, and timings that are short."""
+    """Candidates of 32 x 32 pixels: `test_resnet` of two draws, whose speed is given."""
     other = dataclasses.replace(spec.with_random_weights(1), name="other")
     both = [Backbone(spec, "the first"), Backbone(other)]
     monkeypatch.setattr(command_module, "backbones", lambda names, *_: (both[: len(names)], {}))
-    monkeypatch.setattr("featune.bench.choose.screening.SECONDS", 0.01)
+    monkeypatch.setattr("featune.bench.choose.screening.speed_of", lambda *_: SPEED)
 
 
 def asked(out: Path, **options: Any) -> Asked:
-    usual = {"models": MODELS, "untrained": True, "out": out, "minutes": 60.0, "regimes": ("frozen",)}
+    usual = {
+        "models": MODELS,
+        "untrained": True,
+        "out": out,
+        "minutes": 60.0,
+        "regimes": ("frozen",),
+        "backend": "torch",
+    }
     return Asked(**{**usual, **options})
 
 
@@ -102,7 +111,7 @@ def test_a_factorys_model_leaves_features_and_the_head_on_them(
         "import timm\n\n\ndef net():\n    model = timm.create_model('test_resnet', pretrained=False)\n"
         "    model.pretrained_cfg['input_size'] = (3, 32, 32)\n    return model\n"
     )
-    monkeypatch.setattr("featune.bench.choose.screening.SECONDS", 0.01)
+    monkeypatch.setattr("featune.bench.choose.screening.speed_of", lambda *_: SPEED)
     out, said = chosen_in(image_folder(), tmp_path / "out", models=(f"{code}:net",), untrained=False)
     assert (said["files"]["gives"], said["files"]["head"]) == ("features", "head.npz")
     with np.load(out / "head.npz") as head:
@@ -202,3 +211,26 @@ def test_a_draw_of_the_images_has_every_class_and_lies_within_a_larger_draw() ->
 def test_a_picture_names_models_without_their_tags_unless_two_would_be_alike() -> None:
     names = ["resnet50.a1_in1k", "resnet50.tv_in1k", "vit_tiny.augreg", "a/mine.py:net"]
     assert list(short_names(names).values()) == ["resnet50.a1_in1k", "resnet50.tv_in1k", "vit_tiny", "net"]
+
+
+def test_a_short_run_times_models_by_torch_and_a_longer_one_by_their_files(tmp_path: Path) -> None:
+    assert asked(tmp_path, minutes=5.0, backend="auto").runs_on == "torch"
+    assert asked(tmp_path, minutes=30.0, backend="auto").runs_on == "onnxruntime"
+    assert asked(tmp_path, minutes=5.0, backend="onnxruntime").runs_on == "onnxruntime"
+
+
+def test_speed_is_of_one_image_and_of_a_batch_and_a_disturbed_measurement_is_made_again(
+    image_folder: Callable[..., Path], tmp_path: Path, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disturbed = [True]
+
+    def measured(runner: object, images: Tensor, **_: object) -> list[float]:
+        if disturbed.pop() if disturbed else False:
+            raise BadInput("the clock did not wait for the device")
+        return [0.002 * len(images)]
+
+    monkeypatch.setattr("featune.bench.choose.screening.measure", measured)
+    items = source_of(Request(str(image_folder())), "top1", 0, {})
+    train = prepare(items, tmp_path).load("train")
+    found = speed_of(Backbone(spec), train, Place("torch", "cpu", tmp_path))
+    assert (found["ms"], found["images_per_second"], found["batch"]) == (2.0, pytest.approx(500), 8)
