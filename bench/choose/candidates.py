@@ -60,7 +60,7 @@ def backbones(
     A name is a timm name, a pattern of such with * or ?, hf-hub:owner/name, file.py:function, a fine-tuned folder,
     or NAME=FILE for a local weight file. Raises BadInput for a name that is none, Missing where no weights are here.
     """
-    wanted = dict(DEFAULTS) if not names else {each: "named by the user" for name in names for each in _named(name)}
+    wanted = dict(DEFAULTS) if not names else {each: "" for name in names for each in _named(name)}
     found: list[Backbone] = []
     absent: dict[str, str] = {}
     for name, reason in wanted.items():

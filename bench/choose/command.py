@@ -175,16 +175,12 @@ def _tuned(
             share = took.look / recipe.steps_per_epoch(len(data.train))
             return Cost(took.start, took.step + share, took.look)
 
-        def forget(one: Tuning) -> None:
-            candidate(one).forget()
-            candidate(one).state.unlink(missing_ok=True)  # of weights that are no more, should it be trained anew
-
         def train(one: Tuning, until: int) -> float:
             return candidate(one).train(until)
 
         tuned = tune(
             names, {one.name: one.images_per_second for one in opened}, recipe, len(data.train),
-            Work(cost, train, forget), journal, folder.work,
+            Work(cost, train), journal, folder.work,
             deadline=deadline, told=progress.say,
         )  # fmt: skip
         for one in tuned.finished:  # a run that goes on has not trained them in this process

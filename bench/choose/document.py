@@ -23,6 +23,8 @@ from .tuning import Tuned, Tuning
 if TYPE_CHECKING:
     from .command import Asked
 
+NOTHING = 0.0005  # of a bound: it would be printed as 0.0 points
+
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
@@ -206,9 +208,10 @@ def _bound(document: Mapping[str, Any]) -> str:
     bound = points(metric, document["not_better_by"])
     who = "The other one" if others == 1 else f"None of the {others} others"
     verb = "is not" if others == 1 else "is"
+    more = f"better by more than {bound}" if document["not_better_by"] >= NOTHING else "better"
     sure = "95 %" if others == 1 else "95 % for all of them together"
     return (
-        f"{who} compared with it to the end {verb} likely to be better by more than {bound} (on the same "
+        f"{who} compared with it to the end {verb} likely to be {more} (on the same "
         f"{document['chosen']['val']['n']:,} val images, {sure})."
     )
 

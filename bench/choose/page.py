@@ -1,10 +1,11 @@
 """report.html, choose.json and the picture: which model to take, in words first."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from featune.engine.metrics import METRICS
 from featune.engine.store import write_json, write_text
@@ -13,6 +14,9 @@ from ..report.figures import COLOURS, Figure, Mark, Panel, Series, draw, ends, k
 from ..results import metric_name, printable
 from .document import minutes, number, points
 from .rules import FINETUNED, FIRST_IMAGES, FROZEN, GROWTH, LEAST_PASSES, LEAST_STEPS, MOST_TUNED
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 PAGE, RESULT, PICTURE = "report.html", "choose.json", "accuracy.png"
 STAGES = {
@@ -70,6 +74,13 @@ def picture(document: Mapping[str, Any]) -> Figure | None:
     return Figure("choose", caption, (panel,), (key,))
 
 
+def breakable(name: str) -> "Markup":
+    """The name, escaped, with places to break a line after its separators."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"([_./:\\-])(?=[^_./:\\-])", r"\1<wbr>", str(escape(printable(name)))))
+
+
 def short_names(models: Iterable[str]) -> dict[str, str]:
     """The part of each name that tells the models apart in a picture: no tag, no folder."""
     names = list(dict.fromkeys(models))
@@ -96,6 +107,7 @@ def page_html(document: Mapping[str, Any], figure: Figure | None, panels: list[s
 
     environment = Environment(loader=PackageLoader("featune.bench.choose", ""), autoescape=True,
                               undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # fmt: skip
+    environment.filters["breakable"] = breakable
     environment.finalize = lambda value: value if isinstance(value, Markup) else printable(value)
     metric = document["metric"]
     return environment.get_template("choose.html.j2").render(

@@ -83,7 +83,7 @@ def open_all(
     slow: dict[str, Opened] = {}
     for backbone in backbones:
         if len(found) >= FEWEST and journal.seconds > OPENING_SHARE * seconds:
-            out[backbone.name] = f"not tried: opening the models before it took {OPENING_SHARE:.0%} of the time"
+            out[backbone.name] = f"not tried: opening the models before it took {100 * OPENING_SHARE:.0f} % of the time"
             continue
         inputs = [backbone.spec.digest, items.channels, place.backend, place.device]
 

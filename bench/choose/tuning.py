@@ -44,12 +44,10 @@ class Work:
     """How fine-tuning is done, so that a test may do it otherwise.
 
     cost: seconds of a model's parts, measured. train: takes a model on to a step, and gives its best value on val.
-    forget: what one that went out needs no more.
     """
 
     cost: Callable[[str], Cost]
     train: Callable[[Tuning, int], float]
-    forget: Callable[[Tuning], None]
 
 
 def tune(
@@ -114,7 +112,7 @@ def tune(
 
         return hear
 
-    found = search(made, rounds, work.train, folder / "trials", told=heard(made), dropped=work.forget)
+    found = search(made, rounds, work.train, folder / "trials", told=heard(made))
     ended = {one for one, trial in trials if trial.steps == steps and trial.value is not None}
     finished = [one for one in made if one in ended]
     for one in made:
@@ -127,7 +125,11 @@ def tune(
         few = WORTH * (deadline - spent_before)
         for extra in _extras(found.best, made, finished):
             left = deadline - journal.seconds
-            fits = steps_within([_seen(costs[extra.model], extra.model, trials)], left, full) if left > few else 0
+            cost = _seen(costs[extra.model], extra.model, trials)
+            fits = steps_within([cost], left, full) if left > few else 0
+            done = max((trial.steps for one, trial in trials if one == extra), default=0)
+            if done and seconds_of([dataclasses.replace(cost, start=0.0)], halving_rounds(1, steps - done)) <= left:
+                fits = steps  # it goes on from where it went out
             fits = _kept(journal, "further", [extra, steps], fits)
             if fits < least:
                 continue

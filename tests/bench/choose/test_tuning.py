@@ -44,7 +44,7 @@ class Lab:
             self.now += 10 * self.seconds
             return Cost(start=0.0, step=self.seconds)
 
-        work = Work(cost, train, forget=lambda one: None)
+        work = Work(cost, train)
         found = tune(
             list(rates), rates, RECIPE, IMAGES, work, journal, self.folder, deadline=deadline,
         )  # fmt: skip
@@ -88,6 +88,13 @@ def test_with_time_left_the_best_is_trained_at_other_rates(tmp_path: Path) -> No
     found, _ = lab(tmp_path).tune(deadline=1500)
     rates = {one.recipe.learning_rates[0] for one in found.finished if one.model == "good"}
     assert rates == {0.00333, 0.01, 0.03}
+
+
+def test_a_model_that_went_out_goes_on_from_where_it_was_where_time_is_left(tmp_path: Path) -> None:
+    at = lab(tmp_path)
+    found, journal = at.tune(deadline=100_000)
+    assert {one.recipe.steps for one in found.finished if one.model == "poor"} == {400}
+    assert journal.seconds == 3 * 10 + 5 * 400, "three models, and two further rates of the best"
 
 
 def test_more_time_than_there_is_work_for_is_not_spent(tmp_path: Path) -> None:
