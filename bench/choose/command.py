@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from featune.engine.errors import BadInput
-from featune.engine.finetune import Decoded, TrainVal
+from featune.engine.finetune import Decoded, Recipe, TrainVal
 from featune.engine.search import Facts
 from featune.engine.store import cache_dir, digest
 
@@ -28,7 +28,7 @@ from .page import write_report
 from .probing import Probes, Splits, probe_all
 from .rules import FINETUNED, Cost, Tried, best, most_better
 from .screening import Opened, Place, open_all
-from .tuning import Tuned, Tuning, Work, tune
+from .tuning import Tuned, Tuning, Work, least_seconds, tune
 
 REGIME_NAMES = ("frozen", "finetune")
 FILES_FROM = 10  # minutes
@@ -104,7 +104,9 @@ def choose(
         reasons = "; ".join(f"{name}: {reason}" for name, reason in out.items())
         raise BadInput(f"no candidate is left: {reasons}; allow more milliseconds, or name other models")
     deadline = MARGIN * budget - _reserve(opened, task)
-    probes = probe_all(opened, splits, place, journal, deadline=deadline, progress=progress)
+    rates = [one.images_per_second for one in opened]
+    tuning = least_seconds(rates, _recipe(splits), len(splits.train)) if "finetune" in asked.regimes else math.inf
+    probes = probe_all(opened, splits, place, journal, deadline=deadline, tuning=tuning, progress=progress)
     out |= probes.out
     tuned, candidates = _tuned(asked, opened, probes, place, journal, folder, deadline, progress)
     choice = _choose(asked, probes, tuned, candidates)
@@ -139,6 +141,11 @@ def _folder(task: Task, found: list[Backbone], asked: Asked) -> Folder:
     return Folder(asked.out or Path("runs", "choose", f"{task.name}-{digest(fields)[:8]}"), fields)
 
 
+def _recipe(splits: Splits) -> Recipe:
+    (recipe,) = chosen_recipes("default", Facts(len(splits.train)), {}).candidates
+    return recipe
+
+
 def _reserve(opened: list[Opened], task: Task) -> float:
     """Seconds that the last steps take: test images by the slowest candidate, and its file made anew."""
     return max(2 * task.counts["test"] / one.images_per_second + max(EXPORT_SECONDS, one.seconds) for one in opened)
@@ -155,7 +162,7 @@ def _tuned(
     data = TrainVal(splits.train, splits.val, splits.classes, task.multilabel)
     good = Goodness(task.metric, splits.truth(splits.val))
     decoded, specs = Decoded(), {one.name: one.backbone.spec for one in opened}
-    (recipe,) = chosen_recipes("default", Facts(len(splits.train)), {}).candidates
+    recipe = _recipe(splits)
     names = [one.model for one in probes.tried if one.model not in probes.out]
     known: dict[Tuning, Candidate] = {}
     with progress.stage("fine-tuning") as advance:

@@ -90,6 +90,11 @@ class Probes:
         return self.whole.drawn(images)
 
 
+def room(left: float, tuning: float) -> float:
+    """Seconds that a round of probes may take: PROBE_SHARE of those left, or all where the rest is none for tuning."""
+    return PROBE_SHARE * left if tuning <= (1 - PROBE_SHARE) * left else left
+
+
 def probe_all(
     opened: Sequence[Opened],
     splits: Splits,
@@ -97,15 +102,19 @@ def probe_all(
     journal: Journal,
     *,
     deadline: float,
+    tuning: float,
     progress: Progress,
 ) -> Probes:
-    """Rounds of probes. deadline: seconds of the journal by which all work is to end, but for the last scoring."""
+    """Rounds of probes. deadline: seconds of the journal by which all work is to end, but for the last scoring.
+
+    tuning: seconds of the shortest fine-tuning that is worth starting, infinite where none is asked for.
+    """
     alive, out, every = list(opened), {}, dict[str, tuple[Tried, int]]()
     tried: tuple[Tried, ...] = ()
     used, short, fitting = splits, "", 0.0
     ladder = rounds_of(len(splits.train))
     for at, images in enumerate(ladder):
-        left = PROBE_SHARE * (deadline - journal.seconds)
+        left = room(deadline - journal.seconds, tuning)
         each = math.fsum(1 / one.images_per_second for one in alive)
         val = min(images, len(splits.val)) if images < len(splits.train) else len(splits.val)
         growth = images / len(used.train) if tried else 0.0

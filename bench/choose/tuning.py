@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from featune.engine.finetune import Recipe
@@ -50,6 +50,16 @@ class Work:
     train: Callable[[Tuning, int], float]
 
 
+def least_seconds(rates: Iterable[float], recipe: Recipe, train_images: int) -> float:
+    """Of the shortest fine-tuning that is worth starting, by the fastest model's forward passes."""
+    steps = _least(recipe, train_images)
+    return min((FORWARD * recipe.batch / rate * steps for rate in rates), default=math.inf)
+
+
+def _least(recipe: Recipe, train_images: int) -> int:
+    return least_steps(recipe.total_steps(train_images), recipe.steps_per_epoch(train_images))
+
+
 def tune(
     models: Sequence[str],
     rates: Mapping[str, float],
@@ -66,13 +76,12 @@ def tune(
 
     Fine-tuning is started where the fastest of them can make `least_steps` in the time that is left.
     """
-    full, per_pass = recipe.total_steps(train_images), recipe.steps_per_epoch(train_images)
-    least = least_steps(full, per_pass)
+    full, least = recipe.total_steps(train_images), _least(recipe, train_images)
     left = deadline - journal.seconds
     models = models[:MOST_TUNED]
-    quickest = min((FORWARD * recipe.batch / rates[model] for model in models), default=math.inf)
-    if not models or quickest * least > left:
-        need = f"about {quickest * least:.0f} s for {least} steps of the fastest model" if models else "a model"
+    seconds = least_seconds([rates[model] for model in models], recipe, train_images)
+    if seconds > left:
+        need = f"about {seconds:.0f} s for {least} steps of the fastest model" if models else "a model"
         return Tuned((), (), {}, f"fine-tuning was not started: it needs {need}, {max(0.0, left):.0f} s were left")
     costs, out = dict[str, Cost](), dict[str, str]()
     for model in models:

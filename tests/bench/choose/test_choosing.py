@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from featune.bench.choose import command as command_module
 from featune.bench.choose.candidates import DEFAULTS, Backbone, backbones
 from featune.bench.choose.journal import Journal
 from featune.bench.choose.page import short_names
-from featune.bench.choose.probing import _drawn
+from featune.bench.choose.probing import _drawn, room
 from featune.bench.choose.screening import Opened, Place, open_all, speed_of
 from featune.bench.data import Request, prepare
 from featune.bench.study import source_of
@@ -234,3 +235,9 @@ def test_speed_is_of_one_image_and_of_a_batch_and_a_disturbed_measurement_is_mad
     train = prepare(items, tmp_path).load("train")
     found = speed_of(Backbone(spec), train, Place("torch", "cpu", tmp_path))
     assert (found["ms"], found["images_per_second"], found["batch"]) == (2.0, pytest.approx(500), 8)
+
+
+def test_probes_leave_half_of_the_time_to_fine_tuning_unless_that_would_not_do() -> None:
+    assert room(100, tuning=50) == 50
+    assert room(100, tuning=51) == 100
+    assert room(100, tuning=math.inf) == 100
