@@ -75,8 +75,8 @@ bench.report: engine.errors engine.store engine.metrics bench.stats bench.result
     bench.report.findings bench.stats.slopes
 bench.choose: engine.accuracies engine.errors engine.paths engine.store engine.machine engine.models engine.images
     engine.runners engine.metrics engine.features engine.logistic_regression engine.probe engine.finetune engine.search
-    export.commands bench.progress bench.stats bench.stats.studies bench.results bench.tasks bench.data bench.features
-    bench.regimes bench.throughput bench.study bench.finetune bench.report.figures
+    export.backends export.commands export.gate bench.progress bench.stats bench.stats.studies bench.results bench.tasks
+    bench.data bench.features bench.regimes bench.throughput bench.study bench.finetune bench.report.figures
 bench.throughput.report: engine.accuracies engine.errors engine.store bench.results bench.report.figures
     bench.throughput
 bench.pretrain: engine.store engine.models engine.images engine.metrics engine.finetune

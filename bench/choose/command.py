@@ -115,11 +115,10 @@ def choose(
         probes.splits, candidates.get(choice.tuning) if choice.tuning else None,
     )  # fmt: skip
     progress.say(f"chosen on val: {choice.chosen.model}, {choice.chosen.regime}")
-    images = source.folder if source.folder is not None and task.channels == 3 else None
     key = [choice.chosen.model, choice.chosen.regime, choice.tuning, task.digest]
     row = scored(winner, task, place, folder.path, asked.seed)
     journal.note("test", key, row.seconds)
-    written = journal.once("files", key, lambda: files(winner, task, place, folder.path, asked.seed, images))
+    written = journal.once("files", key, lambda: files(winner, task, place, folder.path, asked.seed))
     if written.get("error"):
         journal.forget("files", key)
     document = document_of(

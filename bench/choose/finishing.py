@@ -9,12 +9,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from featune.engine.errors import FeatuneError
+from featune.engine.errors import FeatuneError, ParityFailed
 from featune.engine.finetune import Finetuned, Recipe
 from featune.engine.images import Labelled
 from featune.engine.models import ModelSpec, fresh_classifier, spec_from_module, with_channels
 from featune.engine.store import written_whole
-from featune.export.commands import Product, export_model, spec_of_model
+from featune.export.backends import exported
+from featune.export.commands import SAMPLE, sample_images, spec_of_model
+from featune.export.gate import Sample
 
 from ..finetune import Candidate, write_model, write_recipe
 from ..regimes import REGIMES, Bench, Scorer
@@ -80,10 +82,10 @@ def scored(winner: Winner, task: Task, place: Place, out: Path, seed: int) -> Ro
     return store.save(row, scores)
 
 
-def files(winner: Winner, task: Task, place: Place, out: Path, seed: int, images: Path | None) -> dict[str, Any]:
+def files(winner: Winner, task: Task, place: Place, out: Path, seed: int) -> dict[str, Any]:
     """Writes the folder, the ONNX file and, where that gives features alone, the head; what is to be known of them.
 
-    images: a folder of the user's, on which the file is compared with torch.
+    The file is compared with torch on SAMPLE images of train: on all of a folder it would take minutes.
     """
     model = classifier_of(winner, task, place, out, seed)
     spec = winner.candidate.spec if winner.candidate else with_channels(winner.spec, task.channels)
@@ -96,10 +98,10 @@ def files(winner: Winner, task: Task, place: Place, out: Path, seed: int, images
     whole = (folder / "config.json").exists()
     found: dict[str, Any] = {"timm": FOLDER if whole else None, "timm_said": loads, "onnx": ONNX, "head": None}
     if whole:
-        exported = spec_of_model(str(folder.resolve()), say=lambda text: None)
+        exported_as = spec_of_model(str(folder.resolve()), say=lambda text: None)
         found["gives"] = "logits"
     else:
-        exported = spec if winner.candidate is None else _in_memory(spec, model)
+        exported_as = spec if winner.candidate is None else _in_memory(spec, model)
         found |= {"gives": "features", "head": HEAD}
         head = model[2]  # type: ignore[index]
         with written_whole(out / HEAD) as temporary:
@@ -107,11 +109,14 @@ def files(winner: Winner, task: Task, place: Place, out: Path, seed: int, images
                 temporary, weights=head.weight.detach().numpy(), bias=head.bias.detach().numpy(),
                 classes=np.array(task.classes),
             )  # fmt: skip
+    images = Sample(sample_images(winner.splits.train, exported_as.view, SAMPLE), f"{SAMPLE} images of {task.name}")
     try:
-        made = export_model(exported, Product(), data=images, out=out / ONNX)
+        verdict = exported(exported_as, out / ONNX, images, logits=whole)
+        if not verdict.passed:
+            raise ParityFailed(f"{exported_as.name}: {verdict.report}; {ONNX} is kept and refused")
     except FeatuneError as error:
         return {**found, "onnx": None, "error": str(error), "exit_code": error.exit_code}
-    return {**found, "bytes": made.bytes, "verdict": _short(made.verdict)}
+    return {**found, "bytes": (out / ONNX).stat().st_size, "verdict": _short(dataclasses.asdict(verdict))}
 
 
 def classifier_of(winner: Winner, task: Task, place: Place, out: Path, seed: int) -> nn.Module:
