@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from .finishing import Winner, files, scored
 from .journal import Journal
 from .page import write_report
 from .probing import Probes, Splits, probe_all
-from .rules import FINETUNED, Cost, Tried, best, most_better
+from .rules import FINETUNED, MOST_TUNED, Cost, Tried, best, most_better
 from .screening import Opened, Place, open_all
 from .tuning import Tuned, Tuning, Work, least_seconds, tune
 
@@ -104,8 +104,12 @@ def choose(
         reasons = "; ".join(f"{name}: {reason}" for name, reason in out.items())
         raise BadInput(f"no candidate is left: {reasons}; allow more milliseconds, or name other models")
     deadline = MARGIN * budget - _reserve(opened, task)
-    rates = [one.images_per_second for one in opened]
-    tuning = least_seconds(rates, _recipe(splits), len(splits.train)) if "finetune" in asked.regimes else math.inf
+    rates, recipe = {one.name: one.images_per_second for one in opened}, _recipe(splits)
+
+    def tuning(models: Sequence[str]) -> float:
+        wanted = models[:MOST_TUNED] if "finetune" in asked.regimes else ()
+        return least_seconds([rates[name] for name in wanted], recipe, len(splits.train))
+
     probes = probe_all(opened, splits, place, journal, deadline=deadline, tuning=tuning, progress=progress)
     out |= probes.out
     tuned, candidates = _tuned(asked, opened, probes, place, journal, folder, deadline, progress)

@@ -26,6 +26,7 @@ from .screening import Opened, Place
 
 PROBE_SHARE = 0.5  # of the time that is left, which a round of probes may take
 FEWEST_IMAGES = 200  # of train in the first round, whatever the budget
+LEAST_GROWTH = 1.3  # of the images of a further round
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,52 +103,67 @@ def probe_all(
     journal: Journal,
     *,
     deadline: float,
-    tuning: float,
+    tuning: Callable[[Sequence[str]], float],
     progress: Progress,
 ) -> Probes:
     """Rounds of probes. deadline: seconds of the journal by which all work is to end, but for the last scoring.
 
-    tuning: seconds of the shortest fine-tuning that is worth starting, infinite where none is asked for.
+    tuning: of models, best first, the seconds of the shortest fine-tuning that is worth starting; infinite where none
+    is asked for.
     """
     alive, out, every = list(opened), {}, dict[str, tuple[Tried, int]]()
     tried: tuple[Tried, ...] = ()
-    used, short, fitting = splits, "", 0.0
-    ladder = rounds_of(len(splits.train))
-    for at, images in enumerate(ladder):
-        left = room(deadline - journal.seconds, tuning)
+    used, fitting, whole = splits, 0.0, len(splits.train)
+    ladder = rounds_of(whole)
+    while ladder:
+        wanted = ladder.pop(0)
+        left = room(deadline - journal.seconds, tuning([one.name for one in alive]))
         each = math.fsum(1 / one.images_per_second for one in alive)
-        val = min(images, len(splits.val)) if images < len(splits.train) else len(splits.val)
-        growth = images / len(used.train) if tried else 0.0
-        needed = (images + val) * each + growth * fitting
-        if needed > left:
-            if tried:
-                short = f"probes saw {len(used.train):,} of {len(splits.train):,} train images, for lack of time"
-                break
-            fits = max(FEWEST_IMAGES, int(images * max(0.0, left) / needed))
-            if fits < images:
-                images = fits
-                short = f"probes saw {images:,} of {len(splits.train):,} train images, for lack of time"
-        used = splits.drawn(images)
-        before = journal.seconds
+        fit = fitting / len(used.train) if tried else 0.0
+        images = images_within(left, wanted, (whole, len(splits.val)), each, fit)
+        if not tried:
+            images = min(wanted, max(images, FEWEST_IMAGES))
+        elif images < LEAST_GROWTH * len(used.train):
+            break
+        used, before = splits.drawn(images), journal.seconds
         rows = _rows(alive, used, place, journal, progress)
-        after_pass = journal.seconds
+        passed = journal.seconds
         tried = tuple(_probed(one, used, rows, place, journal) for one in alive)
-        fitting = journal.seconds - after_pass
+        fitting = journal.seconds - passed
         progress.say(
             f"probes of {len(alive)} models on {len(used.train):,} train and {len(used.val):,} val images: "
             f"{journal.seconds - before:.0f} s"
         )
         tried = tuple(sorted(tried, key=lambda one: (-one.good, one.ms, one.model)))
-        every |= {one.model: (one, len(used.train)) for one in tried}
+        every |= {one.model: (one, images) for one in tried}
         leader = best(tried)
         worse = clearly_worse(used.task.metric, used.truth(used.val), tried, leader, used.seed)
         for name, p in worse.items():
-            out[name] = f"dropped: its probe on {len(used.train):,} images is worse than {leader.model}'s (p = {p:.2g})"
-        if at + 1 < len(ladder) and not short:
-            alive = [one for one in alive if one.name not in worse]
-        if short or len(alive) == 0:
-            break
-    return Probes(tried, used, out, every, splits, short)
+            out[name] = f"dropped: its probe on {images:,} images is worse than {leader.model}'s (p = {p:.2g})"
+        by_name = {one.name: one for one in alive}
+        alive = [by_name[one.model] for one in tried if one.model not in worse]
+        if not ladder and images < whole:
+            ladder.append(whole)  # what time may be left for
+    short = f"probes saw {len(used.train):,} of {whole:,} train images, for lack of time"
+    return Probes(tried, used, out, every, splits, short if len(used.train) < whole else "")
+
+
+def images_within(seconds: float, wanted: int, sizes: tuple[int, int], each: float, fit: float) -> int:
+    """Train images, `wanted` at most, of a round of probes that takes so many seconds; 0 where none do.
+
+    sizes: of the whole train and val. each: seconds of an image by all models. fit: of the fits, by train image. A draw
+    takes as many images of val as of train, where there are more; all of train go with all of val.
+    """
+    train, val = sizes
+
+    def takes(images: int) -> float:
+        return (images + (val if images >= train else min(images, val))) * each + images * fit
+
+    low, high = 0, wanted
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if takes(middle) <= seconds else (low, middle - 1)
+    return low
 
 
 Rows = Callable[[Opened, Labelled], NDArray[np.float32]]

@@ -17,7 +17,7 @@ from featune.bench.choose import command as command_module
 from featune.bench.choose.candidates import DEFAULTS, Backbone, backbones
 from featune.bench.choose.journal import Journal
 from featune.bench.choose.page import short_names
-from featune.bench.choose.probing import _drawn, room
+from featune.bench.choose.probing import _drawn, images_within, room
 from featune.bench.choose.screening import Opened, Place, open_all, speed_of
 from featune.bench.data import Request, prepare
 from featune.bench.study import source_of
@@ -241,3 +241,12 @@ def test_probes_leave_half_of_the_time_to_fine_tuning_unless_that_would_not_do()
     assert room(100, tuning=50) == 50
     assert room(100, tuning=51) == 100
     assert room(100, tuning=math.inf) == 100
+
+
+def test_a_round_of_probes_takes_as_many_images_as_fit_its_seconds() -> None:
+    sizes = (1000, 300)
+    assert images_within(1300, 1000, sizes, each=1.0, fit=0.0) == 1000
+    assert images_within(900, 1000, sizes, each=1.0, fit=0.0) == 600, "and 300 of val"
+    assert images_within(100, 1000, sizes, each=1.0, fit=0.0) == 50, "and 50 of val"
+    assert images_within(100, 1000, sizes, each=1.0, fit=2.0) == 25
+    assert images_within(-5, 1000, sizes, each=1.0, fit=0.0) == 0
