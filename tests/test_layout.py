@@ -74,6 +74,10 @@ bench.report.figures: engine.store bench.stats bench.results
 bench.report.findings: bench.stats bench.stats.slopes bench.stats.studies bench.results
 bench.report: engine.errors engine.store engine.metrics bench.stats bench.results bench.estimators bench.report.figures
     bench.report.findings bench.stats.slopes
+bench.choose: engine.accuracies engine.errors engine.paths engine.store engine.machine engine.models engine.images
+    engine.runners engine.metrics engine.features engine.logistic_regression engine.probe engine.finetune engine.search
+    export.backends export.commands export.gate bench.progress bench.stats bench.stats.studies bench.results bench.tasks
+    bench.data bench.features bench.regimes bench.throughput bench.study bench.finetune bench.report.figures
 bench.throughput.report: engine.accuracies engine.errors engine.store bench.results bench.report.figures
     bench.throughput
 bench.comparison: engine.metrics bench.stats bench.results
@@ -85,7 +89,7 @@ bench.api: engine.errors engine.store engine.models engine.images engine.runners
 bench.cli: engine.errors engine.store engine.models engine.images engine.runners engine.features engine.finetune
     export.commands bench.comparison bench.progress bench.published bench.results bench.catalogue bench.data
     bench.datasets bench.features bench.regimes bench.study bench.finetune bench.throughput bench.throughput.session
-    bench.throughput.report bench.report bench.demo
+    bench.throughput.report bench.report bench.demo bench.choose
 """
 MAY_USE = {
     room.strip(): set(used.split())

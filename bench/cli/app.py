@@ -5,11 +5,11 @@ from typing import Annotated
 import typer
 
 from . import (
-    data_commands,
+    choose_commands,
     export_commands,
     feature_commands,
     finetune_commands,
-    published_commands,
+    public_commands,
     study_commands,
     throughput_commands,
 )
@@ -25,7 +25,7 @@ app = typer.Typer(
     "4 something is missing on this machine; 130 interrupted after saving.",
 )
 PARTS = (
-    study_commands, published_commands, feature_commands, finetune_commands, throughput_commands, data_commands,
+    study_commands, public_commands, feature_commands, finetune_commands, choose_commands, throughput_commands,
     export_commands,
 )  # fmt: skip
 for part in PARTS:

@@ -4,11 +4,27 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .command import Asked, finetune_model, finetuned_model, result_lines
-    from .recipes import chosen_recipes, read_recipe
+    from .folder import Folder
+    from .recipes import chosen_recipes, read_recipe, write_recipe
     from .timm_folder import write_model
+    from .training import Candidate, Job, Timing, timed
 else:
     from featune.engine.doors import lazy_exports
 
     __getattr__, __dir__ = lazy_exports(__name__)
 
-__all__ = ["Asked", "chosen_recipes", "finetune_model", "finetuned_model", "read_recipe", "result_lines", "write_model"]
+__all__ = [
+    "Asked",
+    "Candidate",
+    "Folder",
+    "Job",
+    "Timing",
+    "chosen_recipes",
+    "finetune_model",
+    "finetuned_model",
+    "read_recipe",
+    "result_lines",
+    "timed",
+    "write_model",
+    "write_recipe",
+]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -84,6 +85,7 @@ class Candidate:
         self.log = job.work / f"{self.name}.jsonl"
         self.kept = job.work / f"{self.name}.best.pt"
         self.state = job.work / f"{self.name}.best.json"
+        self.scores = job.work / f"{self.name}.best.npy"  # [n_val, classes] of that state
 
     def train(self, until: int) -> float:
         """Goes on to a step, and gives the best value on val so far. Raises TrialFailed where it diverges."""
@@ -132,7 +134,8 @@ class Candidate:
         """The value on val; the state is kept where it is the best so far, the earlier of equals."""
         job = self.job
         calls = len(job.goodness.thresholds)
-        value = job.goodness(predict(model, job.data.val, self.spec.view, job.device, decoded=job.decoded))
+        scores = predict(model, job.data.val, self.spec.view, job.device, decoded=job.decoded)
+        value = job.goodness(scores)
         known = read_json(self.state)
         known = known if isinstance(known, dict) else {"value": None, "steps": []}
         steps = sorted({*known["steps"], step})
@@ -141,6 +144,8 @@ class Candidate:
             torch.save({name: each.cpu() for name, each in model.state_dict().items()}, held)
             with written_whole(self.kept) as temporary:
                 temporary.write_bytes(held.getbuffer())
+            with written_whole(self.scores) as temporary:
+                np.save(temporary, scores, allow_pickle=False)
             known = {"value": value, "step": step, "details": job.goodness.details(calls)}
         write_json(self.state, {**known, "steps": steps})
         return value
@@ -221,24 +226,9 @@ def within_minutes(
     known = read_json(path)
     if isinstance(known, dict) and known.get("minutes") == minutes:
         return int(known["steps"])
-    recipe, place, since = recipes[0], job.work / "timing", clock()
-    spec = job.at(recipe)
-    run = Run(job.device, place, "timing", 1e9, None, job.decoded)
-
-    def seconds(until: int) -> tuple[float, Trained]:
-        began = clock()
-        at = dataclasses.replace(run, until=until)
-        done = fit_once(spec, job.data, job.data.train, job.goodness, recipe, job.seed, at)
-        return clock() - began, done
-
-    start, model = seconds(0)  # the probe, where that is the start
-    began = clock()
-    predict(model.model, job.data.val, spec.view, job.device, decoded=job.decoded)
-    look = (clock() - began) / recipe.steps_per_epoch(len(job.data.train))  # at val, after each epoch
-    seconds(2)  # with whatever is done once
-    each = max(seconds(2 + TIMED)[0] / TIMED, 1e-6)
-    for file in place.glob("*"):
-        file.unlink()
+    recipe, since = recipes[0], clock()
+    took = timed(job, recipe, clock)
+    start, each, look = took.start, took.step, took.look / recipe.steps_per_epoch(len(job.data.train))
     left = minutes * 60 * MARGIN - (clock() - since) - start * (1 + refit)
     budget = int(left / (each + look))
     if budget < len(recipes):
@@ -254,3 +244,34 @@ def within_minutes(
     steps = longest_within(len(recipes), budget, rounds)
     write_json(path, {"minutes": minutes, "steps": steps, "seconds_per_step": each, "seconds_of_start": start})
     return steps
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """Seconds of a training's parts: before its first step, of a step, of one look at val."""
+
+    start: float
+    step: float
+    look: float
+
+
+def timed(job: Job, recipe: Recipe, clock: Callable[[], float] = time.perf_counter) -> Timing:
+    """Measured on a few steps, of which nothing is left."""
+    place, spec = job.work / "timing", job.at(recipe)
+    run = Run(job.device, place, "timing", 1e9, None, job.decoded)
+
+    def seconds(until: int) -> tuple[float, Trained]:
+        began = clock()
+        at = dataclasses.replace(run, until=until)
+        done = fit_once(spec, job.data, job.data.train, job.goodness, recipe, job.seed, at)
+        return clock() - began, done
+
+    start, model = seconds(0)  # the probe, where that is the start
+    began = clock()
+    predict(model.model, job.data.val, spec.view, job.device, decoded=job.decoded)
+    look = clock() - began
+    seconds(2)  # with whatever is done once
+    each = max(seconds(2 + TIMED)[0] / TIMED, 1e-6)
+    for file in place.glob("*"):
+        file.unlink()
+    return Timing(start, each, look)

@@ -1,0 +1,79 @@
+"""`featune choose`: parse, call one function, print."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .terminal import InChans, Json, Quiet, Seed, command_line, errors, json_text, progress_of
+
+app = typer.Typer()
+
+
+@app.command("choose", rich_help_panel="Features")
+def choose_command(
+    data: Annotated[str, typer.Argument(help="Folder, CSV, prepared task or data string.")],
+    models: Annotated[
+        str | None,
+        typer.Option("--models", help="Names, patterns with *, NAME=FILE, by commas. (default: a list of twelve)"),
+    ] = None,
+    minutes: Annotated[float, typer.Option("--minutes", help="Of the whole.")] = 30.0,
+    max_latency_ms: Annotated[
+        float | None, typer.Option("--max-latency-ms", help="Milliseconds that one image may take here.")
+    ] = None,
+    regime: Annotated[str, typer.Option("--regime", help="frozen, finetune or both, by a comma.")] = "frozen,finetune",
+    metric: Annotated[str, typer.Option(help="Of a folder or table; a prepared task has its own.")] = "top1",
+    backend: Annotated[
+        str, typer.Option(help="What times the models: onnxruntime, torch, or auto: torch below 10 minutes.")
+    ] = "auto",
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")] = "cpu",
+    untrained: Annotated[
+        bool, typer.Option("--untrained", help="Random weights, to try the command; the choice means nothing.")
+    ] = False,
+    seed: Seed = 0,
+    splits: Annotated[str, typer.Option(help="As test=validation; of a data string.")] = "",
+    input_key: Annotated[str | None, typer.Option(help="Column or extension of the image, of a data string.")] = None,
+    target_key: Annotated[str | None, typer.Option(help="Column or field of the label, of a data string.")] = None,
+    root: Annotated[Path | None, typer.Option(help="The folder of named data. (default: data)")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Download named data that are missing.")] = False,
+    in_chans: InChans = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The folder that is left. (default: below runs/choose)")
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Which backbone for your images: try candidates within minutes, choose on val, score once on test, export.
+
+    Leaves report.html, choose.json and model.onnx. A run that is stopped goes on when it is started again.
+
+    Example: featune choose photos/ --minutes 60 --max-latency-ms 50
+    """
+    began = time.perf_counter()
+    with errors():
+        from featune.engine.runners import require_device
+
+        from ..choose import Asked, choose, summary_lines
+        from ..data import Request, parsed_splits
+        from ..study import source_of
+
+        require_device(device)
+        request = Request(data, None, input_key, target_key, root=root, download=download, channels=in_chans)
+        source = source_of(request, metric, seed, parsed_splits(splits))
+        names = tuple(name for name in (models or "").split(",") if name)
+        said = command_line(
+            "featune", "choose", data, models=models, minutes=minutes, max_latency_ms=max_latency_ms, regime=regime,
+            metric=metric, backend=backend, device=device, untrained=untrained, seed=seed, splits=splits or None,
+            input_key=input_key, target_key=target_key, root=root, in_chans=in_chans, out=out,
+        )  # fmt: skip
+        asked = Asked(
+            names, minutes, max_latency_ms, tuple(regime.split(",")), backend, device, untrained, seed, out, said
+        )
+        folder, document = choose(source, asked, progress_of(quiet), began)
+        if as_json:
+            print(json_text({"folder": str(folder), **document}))
+        else:
+            print("\n".join([*summary_lines(document), f"report: {folder / 'report.html'}"]))
+        if document["files"].get("error"):
+            raise typer.Exit(int(document["files"]["exit_code"]))
