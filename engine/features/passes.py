@@ -3,7 +3,7 @@
 On a CPU each worker takes the next few images and does all of it, decoding and models, so that no processor waits
 for another; it decodes more than the models see at a time, since each of the two must fetch its code and tables again
 after the other. On a GPU the workers decode into pinned memory and the models run on a stream of their own, with
-copies in both directions beside them. The chunks come in the images' order either way.
+the copies of images beside them. The chunks come in the images' order either way.
 """
 
 import collections
