@@ -71,7 +71,7 @@ bench.study: engine.errors engine.paths engine.store engine.machine engine.model
 bench.finetune: engine.errors engine.paths engine.store engine.models engine.images engine.finetune engine.search
     bench.progress bench.results bench.tasks bench.data bench.regimes bench.study.schema bench.study
 bench.report.figures: engine.store bench.stats bench.results
-bench.report.findings: bench.stats bench.stats.slopes bench.stats.studies bench.results
+bench.report.findings: engine.metrics bench.stats bench.stats.slopes bench.stats.studies bench.results
 bench.report: engine.errors engine.store engine.metrics bench.stats bench.results bench.estimators bench.report.figures
     bench.report.findings bench.stats.slopes
 bench.choose: engine.accuracies engine.errors engine.paths engine.store engine.machine engine.models engine.images

@@ -129,8 +129,9 @@ def choose(
         asked, task, found, absent, [*opened, *slow.values()], out, probes, tuned, choice, row, written, journal
     )  # fmt: skip
     write_report(folder.path, document)
-    for path in folder.work.rglob("*.pt"):
-        path.unlink()
+    if not written.get("error"):  # else the next run writes the files
+        for path in folder.work.rglob("*.pt"):
+            path.unlink()
     return folder.path, document
 
 

@@ -109,7 +109,8 @@ def files(winner: Winner, task: Task, place: Place, out: Path, seed: int) -> dic
                 temporary, weights=head.weight.detach().numpy(), bias=head.bias.detach().numpy(),
                 classes=np.array(task.classes),
             )  # fmt: skip
-    images = Sample(sample_images(winner.splits.train, exported_as.view, SAMPLE), f"{SAMPLE} images of {task.name}")
+    pictures = sample_images(winner.splits.train, exported_as.view, SAMPLE)
+    images = Sample(pictures, f"{len(pictures)} images of {task.name}")
     try:
         verdict = exported(exported_as, out / ONNX, images, logits=whole)
         if not verdict.passed:

@@ -46,17 +46,17 @@ def best(tried: Sequence[Tried]) -> Tried:
 def clearly_worse(
     metric: str, truth: NDArray[Any], tried: Sequence[Tried], leader: Tried, seed: int = 0
 ) -> dict[str, float]:
-    """{model: p} of those that a paired test on the same images calls worse than the leader, at 5 % for all together.
+    """{model: p} of those that a paired test on the same images calls worse than the leader, at 5 % for all of a round.
 
-    McNemar's exact test of a proportion, else the bootstrap of the difference; Holm's adjustment.
+    McNemar's exact test of a proportion, else the bootstrap of the difference; Holm's adjustment, for all pairs.
     """
     others = [one for one in tried if one is not leader]
     if not others:
         return {}
     raw = [_p(metric, truth, leader, one, seed) for one in others]
-    return {
-        one.model: float(p) for one, p in zip(others, holm(raw), strict=True) if p <= ERROR and one.good < leader.good
-    }
+    # Any of them could have come out as the leader, so that all pairs count: k / 2 times as many as those tested.
+    adjusted = [min(1.0, float(p) * len(tried) / 2) for p in holm(raw)]
+    return {one.model: p for one, p in zip(others, adjusted, strict=True) if p <= ERROR and one.good < leader.good}
 
 
 def most_better(metric: str, truth: NDArray[Any], tried: Sequence[Tried], winner: Tried, seed: int = 0) -> float:

@@ -61,14 +61,24 @@ def choose_command(
         require_device(device)
         request = Request(data, None, input_key, target_key, root=root, download=download, channels=in_chans)
         source = source_of(request, metric, seed, parsed_splits(splits))
-        names = tuple(name for name in (models or "").split(",") if name)
+        names = tuple(name.strip() for name in (models or "").split(",") if name.strip())
+        regimes = tuple(each.strip() for each in regime.split(","))
         said = command_line(
             "featune", "choose", data, models=models, minutes=minutes, max_latency_ms=max_latency_ms, regime=regime,
             metric=metric, backend=backend, device=device, untrained=untrained, seed=seed, splits=splits or None,
             input_key=input_key, target_key=target_key, root=root, in_chans=in_chans, out=out,
         )  # fmt: skip
         asked = Asked(
-            names, minutes, max_latency_ms, tuple(regime.split(",")), backend, device, untrained, seed, out, said
+            names,
+            minutes,
+            max_latency_ms,
+            tuple(each.strip() for each in regime.split(",")),
+            backend,
+            device,
+            untrained,
+            seed,
+            out,
+            said,
         )
         folder, document = choose(source, asked, progress_of(quiet), began)
         if as_json:

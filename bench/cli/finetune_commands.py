@@ -1,5 +1,6 @@
 """`featune finetune`: parse, call one function, print."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -114,6 +115,13 @@ def finetune_command(
         given = sum(each is not None for each in (steps, epochs, minutes))
         if given > 1:
             raise BadInput("--steps, --epochs and --minutes say how long; give one of them")
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise BadInput(
+                "several processes found (torchrun); this command is one process: start it without torchrun, or train "
+                "with featune.engine.finetune in Python (docs/finetune.md)"
+            )
+        if minutes is not None and warmup_epochs is not None:
+            raise BadInput("--warmup-epochs with --minutes: the epochs are not known; give --set warmup=SHARE")
         if search not in ("halving", "grid"):
             raise BadInput(f"--search {search!r} found, halving or grid expected")
         require_device(device)

@@ -99,7 +99,8 @@ def _print_measure(found: Mapping[str, Any], as_json: bool) -> None:
         f"{found['y']} on top1, {found['rows']:,} rows of {found['source']}: r = {found['r']:.3f}\n"
         f"slope below the median of {100 * found['median']:.3f}: {found['slope_below']:.3f}; at or above it: "
         f"{found['slope_above']:.3f}; change {found['change']:.3f}, 95 % interval {found['change_interval'][0]:.3f} to "
-        f"{found['change_interval'][1]:.3f}"
+        f"{found['change_interval'][1]:.3f} as if the rows were independent; they share weights and architectures, so "
+        "it is too narrow"
     )
 
 

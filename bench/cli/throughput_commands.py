@@ -34,7 +34,7 @@ def throughput(
         float | None, typer.Option(help="Milliseconds that a call may take, where the batch is searched.")
     ] = None,
     price_per_hour: Annotated[float | None, typer.Option(min=0, help="Of this machine: gives the cost.")] = None,
-    rounds: Annotated[int, typer.Option(min=2, help="Turns of each worker, an even number.")] = 10,
+    rounds: Annotated[int, typer.Option(min=2, help="Turns of each worker, an even number; below 6 no verdict.")] = 10,
     seconds: Annotated[float, typer.Option(min=0.01, help="Of one turn, at least.")] = 0.4,
     published: Annotated[
         Path | None, typer.Option(help="A benchmark-infer-*.csv of timm's, to be shown beside.")

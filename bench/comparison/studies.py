@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,8 @@ class Pair:
     """A cell of both studies: means over seeds, and in what it was measured otherwise.
 
     differs: what differs and makes the two incomparable (metric, test images, split, recipe); other: what differs
-    besides (seeds, weights or settings by their digest, versions, device).
+    besides (seeds, weights or settings by their digest, versions, device). points: whether more is better, so that
+    differences can be averaged.
     """
 
     task: str
@@ -42,6 +43,7 @@ class Pair:
     second: float
     differs: tuple[str, ...]
     other: tuple[str, ...]
+    points: bool = True
 
     @property
     def comparable(self) -> bool:
@@ -53,7 +55,8 @@ class Comparison:
     """pairs: cells of both. only_first, only_second: (task, model, regime) of cells that one study has.
 
     mean, low, high, p: second less first over comparable cells, in the metric's own units, paired t over tasks of
-    the mean over models; by regime. r: of the mean over tasks in each study, by regime.
+    the mean over models; by regime. r: of the mean over tasks of the
+    compared cells in each study, by regime.
     """
 
     pairs: tuple[Pair, ...]
@@ -69,10 +72,10 @@ def compare(first: Sequence[Row], second: Sequence[Row]) -> Comparison:
     pairs = tuple(_pair(key, of_first[key], of_second[key]) for key in of_first if key in of_second)
     alike = [pair for pair in pairs if pair.comparable]
     change = {}
-    for regime in dict.fromkeys(pair.regime for pair in alike):
+    for regime in dict.fromkeys(pair.regime for pair in alike if pair.points):
         by_task: dict[str, list[float]] = {}
         for pair in alike:
-            if pair.regime == regime:
+            if pair.regime == regime and pair.points:
                 by_task.setdefault(pair.task, []).append(pair.second - pair.first)
         apart = [math.fsum(values) / len(values) for values in by_task.values()]
         test = across_tasks(apart, np.zeros(len(apart)))
@@ -80,7 +83,10 @@ def compare(first: Sequence[Row], second: Sequence[Row]) -> Comparison:
             "cells": sum(map(len, by_task.values())), "tasks": len(apart), "mean": test.difference,
             "low": _finite(test.low), "high": _finite(test.high), "p": _finite(test.p),
         }  # fmt: skip
-    found = [{one.regime: one for one in correlations(_collected(rows), means_only=True)} for rows in (first, second)]
+    both = {(pair.task, pair.model, pair.regime) for pair in alike}
+    found = [
+        {one.regime: one for one in correlations(_collected(rows, both), means_only=True)} for rows in (first, second)
+    ]
     r = {regime: (_r(found[0], regime), _r(found[1], regime)) for regime in {**found[0], **found[1]}}
     return Comparison(
         pairs,
@@ -111,8 +117,8 @@ def comparison_lines(found: Comparison) -> list[str]:
     for pair in moved:
         if pair.first != pair.second:
             also = f" ({', '.join(pair.other)})" if pair.other else ""
-            lines.append(f"{pair.task} {pair.model} {short_label(pair.regime)}: {100 * pair.first:.2f} -> "
-                         f"{100 * pair.second:.2f}{also}")  # fmt: skip
+            shown = [f"{100 * each:.2f}" if pair.points else f"{each:.4g}" for each in (pair.first, pair.second)]
+            lines.append(f"{pair.task} {pair.model} {short_label(pair.regime)}: {' -> '.join(shown)}{also}")
     reasons: dict[tuple[str, ...], int] = {}
     for pair in found.pairs:
         if pair.differs:
@@ -141,9 +147,11 @@ def _pair(key: Key, first: Sequence[Row], second: Sequence[Row]) -> Pair:
     differs = [name for name, of in COMPARED.items() if _values(first, of) != _values(second, of)]
     other = [name for name, of in BESIDES.items() if _values(first, of) != _values(second, of)]
     a, b = (math.fsum(float(row.value or 0) for row in rows) / len(rows) for rows in (first, second))
-    if first[0].metric in METRICS and not METRICS[first[0].metric].higher_is_better:
+    known = METRICS.get(first[0].metric)
+    points = known is None or known.higher_is_better
+    if not points:
         other.append(f"{first[0].metric}, of which less is better,")
-    return Pair(*key, a, b, tuple(differs), tuple(other))
+    return Pair(*key, a, b, tuple(differs), tuple(other), points)
 
 
 def _values(rows: Sequence[Row], of: Any) -> set[Any]:
@@ -165,8 +173,10 @@ BESIDES = {
 }
 
 
-def _collected(rows: Sequence[Row]) -> Results:
-    return collect(row for row in rows if row.source == "measured")
+def _collected(rows: Sequence[Row], cells: Collection[Key]) -> Results:
+    """Of the cells that are compared, so that r is of the same models and tasks on both sides."""
+    found = (row for row in rows if row.source == "measured")
+    return collect(row for row in found if (row.cell.task, row.cell.model, row.cell.regime) in cells)
 
 
 def _r(found: Mapping[str, Transfer], regime: str) -> float | None:

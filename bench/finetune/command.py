@@ -90,6 +90,7 @@ def finetune_model(
     folder.claim()
     if (known := folder.result) is not None:
         progress.say(f"{folder.path}: this run has ended before; its result is given")
+        folder.clean()  # it may have been killed between the two
         return folder.path, known, None
     for note in (task.source, *task.notes):
         if note:
@@ -111,7 +112,7 @@ def finetuned_model(spec: ModelSpec, source: Source, asked: Asked, progress: Pro
     """As `finetune_model`, as a classifier with the result as its details; of a run that has ended, from its folder."""
     folder, result, outcome = finetune_model(spec, source, asked, progress)
     if outcome is not None:
-        return Finetuned(outcome.model, outcome.spec.view, result, asked.device, outcome.spec)
+        return Finetuned(outcome.model.to(asked.device), outcome.spec.view, result, asked.device, outcome.spec)
     if not is_model_folder(folder):
         raise BadInput(f"{folder}: this run has ended, and {result['files']['timm']}; give another `out`")
     kept = spec_from_string(f"{LOCAL}{folder}")
@@ -208,7 +209,9 @@ def _leave(
         },
         "cost": {
             "seconds": seconds, "training_seconds": trained_seconds,
-            "images_per_second": len(steps) * recipe.batch / trained_seconds if trained_seconds else None,
+            "images_per_second": len(steps) * min(recipe.batch, task.counts["train"]) / trained_seconds
+            if trained_seconds
+            else None,
             "kwh": None, "kwh_said": "not measured: this machine was not asked for its power",
         },
         "files": {"timm": loads},
@@ -222,8 +225,8 @@ def _leave(
         write_text(path / MISTAKES, judged.mistakes_csv())
     title = f"{outcome.spec.name} on {task.name}"
     write_text(path / PAGE, page_html(title, _facts_of_page(result), lines, judged, scorer.items))
-    folder.clean()
     write_json(path / RESULT, result)
+    folder.clean()
     return result
 
 

@@ -56,7 +56,7 @@ def chosen_recipes(text: str | Recipe, facts: Facts, options: Mapping[str, Any],
     changes = {OPTIONS[name]: value for name, value in given.items() if name in OPTIONS}
     for each in sets:
         field, value = _parsed(each)
-        if field in changes:
+        if field in changes or any(field in OWNED.get(option, ()) for option in given):
             raise BadInput(f"--set {each}: {field} is given by an option too; give it once")
         changes[field] = value
     if "epochs" in changes and "steps" not in changes:
@@ -66,6 +66,13 @@ def chosen_recipes(text: str | Recipe, facts: Facts, options: Mapping[str, Any],
     changed = (_changed(recipe, changes, given, facts) for recipe in base)
     made = dict.fromkeys(one for recipe in changed for one in _of_one_rate(recipe))  # a given rate makes some equal
     return Chosen(name, tuple(made), refit)
+
+
+# Fields that follow from options which are no fields themselves.
+OWNED = {
+    "lr": ("learning_rates",), "batch_size": ("batch", "accumulation"), "grad_accum_steps": ("batch", "accumulation"),
+    "warmup_epochs": ("warmup",), "model_ema": ("ema",), "model_ema_decay": ("ema",), "img_size": ("image_size",),
+}  # fmt: skip
 
 
 def _of_one_rate(recipe: Recipe) -> list[Recipe]:
@@ -92,7 +99,7 @@ def by_option(recipe: Recipe, changes: Mapping[str, Any], given: Mapping[str, An
         parts = parts or 1
         found |= {"batch": given.get("batch_size", recipe.batch) * parts, "accumulation": parts}
     if "warmup_epochs" in given:
-        batch = found.get("batch", recipe.batch)
+        batch = found.get("batch", changes.get("batch", recipe.batch))
         lengths = {name: changes.get(name, getattr(recipe, name)) for name in ("epochs", "steps")}
         steps = lengths["steps"] or lengths["epochs"] * max(1, facts.images // batch)
         found["warmup"] = min(1.0, given["warmup_epochs"] * max(1, facts.images // batch) / steps)

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import logging
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -258,6 +259,7 @@ class Timing:
 def timed(job: Job, recipe: Recipe, clock: Callable[[], float] = time.perf_counter) -> Timing:
     """Measured on a few steps, of which nothing is left."""
     place, spec = job.work / "timing", job.at(recipe)
+    shutil.rmtree(place, ignore_errors=True)  # of a timing that was stopped
     run = Run(job.device, place, "timing", 1e9, None, job.decoded)
 
     def seconds(until: int) -> tuple[float, Trained]:
@@ -272,6 +274,5 @@ def timed(job: Job, recipe: Recipe, clock: Callable[[], float] = time.perf_count
     look = clock() - began
     seconds(2)  # with whatever is done once
     each = max(seconds(2 + TIMED)[0] / TIMED, 1e-6)
-    for file in place.glob("*"):
-        file.unlink()
+    shutil.rmtree(place, ignore_errors=True)
     return Timing(start, each, look)

@@ -142,8 +142,9 @@ def _regime(table: Published, regime: str, tops: Mapping[str, float]) -> Regime:
         return bare
     x = log_odds(source)
     fit, lost = transfer_correlation(source, values, n), regret_of(source, values)
+    low, high = (fit.low, fit.high) if len(models) >= FEWEST_JUDGED else (math.nan, math.nan)
     return dataclasses.replace(
-        bare, r=fit.r, low=fit.low, high=fit.high, p=fit.p, slope=fit.slope, theil_sen=theil_sen(x, y).slope,
+        bare, r=fit.r, low=low, high=high, p=fit.p, slope=fit.slope, theil_sen=theil_sen(x, y).slope,
         r_raw=pearson(source, values.mean(axis=1)), spearman=spearman(x, y), kendall=kendall(x, y),
         without=leave_one_family_out(x, y, models), regret=100 * lost.mean, worst_regret=100 * lost.worst,
         worst_task=tasks[lost.worst_task],
@@ -151,11 +152,13 @@ def _regime(table: Published, regime: str, tops: Mapping[str, float]) -> Regime:
 
 
 def _compared(regimes: Iterable[Regime]) -> Compared | None:
-    """r of fine-tuning less r of frozen features, where a table has both over the same models."""
+    """r of fine-tuning less r of frozen features, where a table has both over the same models and tasks."""
     of = {one.regime: one for one in regimes}
-    if not {"finetune", "probe"} <= of.keys() or of["finetune"].models != of["probe"].models:
+    if not {"finetune", "probe"} <= of.keys():
         return None
     tuned, frozen = of["finetune"], of["probe"]
+    if (tuned.models, tuned.tasks) != (frozen.models, frozen.tasks):
+        return None
     if np.isnan(tuned.imagenet).any():
         return None
     found = compare_correlations(*map(log_odds, (tuned.imagenet, tuned.transfer, frozen.transfer)))
@@ -190,15 +193,19 @@ def _lines(one: Regime) -> list[str]:
     interval = "" if math.isnan(one.low) or not judged else f", 95 % interval {signed(one.low)} to {signed(one.high)}"
     p = "" if math.isnan(one.p) else f", p {'< 0.001' if one.p < 0.001 else f'= {one.p:.3f}'}"
     few = "" if judged else "; too few models for an interval"
+    open_ = interval and not math.isnan(one.p) and one.p <= ERROR and one.low <= 0 <= one.high
     lines = [f"{name}r = {one.r:.5f}{interval}{p} ({over}{few}); slope {signed(one.slope)}, Theil-Sen "
              f"{signed(one.theil_sen)}; Spearman {signed(one.spearman)}, Kendall {signed(one.kendall)}; "
              f"r of plain accuracies {signed(one.r_raw)}."]  # fmt: skip
+    if open_:
+        lines.append(f"{name}not settled: the permutation test finds a link, and the interval, which is widened where "
+                     "single models count, holds 0.")  # fmt: skip
     if judged:
         model, left = max(one.without.items(), key=lambda item: abs(item[1] - one.r))
         if abs(left - one.r) >= CARRIED:
             lines.append(f"{name}one model counts most: without {model} r = {left:.5f}.")
         lines.append(f"{name}{len(one.models)} models show a true r of {detectable_correlation(len(one.models)):.2f} "
-                     "or more in four of five studies.")  # fmt: skip
+                     "or more in four of five studies by Student's t; a clear interval asks for more.")  # fmt: skip
     lines.append(f"{name}the best ImageNet model is on average {one.regret:.1f} points short of the best one "
                  f"(at worst {one.worst_regret:.1f}, on {one.worst_task}).")  # fmt: skip
     return lines

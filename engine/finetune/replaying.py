@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import BadInput
-from ..models import ModelSpec, View, fresh_classifier, is_in_memory
+from ..models import ModelSpec, View, is_in_memory
 from ..recipe import Objective, recipe_of, set_learning
 from ..store import read_json
 from . import checkpoints
 from .loop import backward
 from .prefix import head_of
+from .starts import fresh
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +80,9 @@ def _rebuilt(folder: Path, record: Mapping[str, Any]) -> nn.Module:
     if is_in_memory(spec):
         raise BadInput(f"{folder}: {spec.name} was a module of the process that trained it; give the model")
     # Its weights are the step's: they are loaded over whatever these are.
-    return fresh_classifier(dataclasses.replace(spec, weights="random:0", checkpoint=None), record["classes"], 0)
+    recipe = recipe_of(record["recipe"])
+    model = fresh(dataclasses.replace(spec, weights="random:0", checkpoint=None), record["classes"], 0, recipe)
+    return model.to(memory_format=torch.channels_last) if recipe.channels_last else model
 
 
 @contextlib.contextmanager

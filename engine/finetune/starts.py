@@ -67,7 +67,7 @@ def start_head(
         return predict(body.to(run.device), which, view, run.device, decoded=run.decoded)
 
     def truth(which: Labelled) -> np.ndarray:
-        return which.truth(data.classes, data.multilabel)
+        return which.truth(data.classes, data.multilabel, masked=True)
 
     found = probe(
         rows(data.train), truth(data.train), rows(data.val), truth(data.val), lambda _, scores: validation(scores),

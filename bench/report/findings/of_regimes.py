@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from featune.engine.metrics import METRICS
+
 from ...results import Results, Transfer, capital, label, signed
 from ...stats import FEWEST_JUDGED, correlation_interval, log_odds
 from ...stats.slopes import line_slope, theil_sen
@@ -68,10 +70,15 @@ def above(one: Transfer, results: Results, source_name: str) -> Finding | None:
     return Finding("above_70", one.regime, said, numbers)
 
 
+def _is_proportion(metric: str) -> bool:
+    known = METRICS.get(metric)
+    return known is not None and known.is_proportion
+
+
 def attenuation(one: Transfer, results: Results) -> Finding | None:
     """What r would be with test sets without end, where that is another number."""
-    if not _judged(one):
-        return None
+    if not _judged(one) or not all(_is_proportion(results.metric[task]) for task in one.tasks):
+        return None  # the noise of other metrics is not a binomial's
     entries = [[results.entries[task, model, one.regime] for task in one.tasks] for model in one.models]
     if any(not entry.n for line in entries for entry in line):
         return None

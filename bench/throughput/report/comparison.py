@@ -44,24 +44,32 @@ def read_document(path: Path) -> dict[str, Any]:
 
 
 def compare_documents(first: Mapping[str, Any], second: Mapping[str, Any]) -> Comparison:
-    """Rows of the same configuration. The noise is the larger of both machines' A/A spreads."""
+    """Rows of one model, backend, precision, scope and mode, whatever threads, device and batch each machine has.
+
+    The noise is the larger of both machines' A/A spreads.
+    """
     sides = [
-        {row.configuration: row for row in map(row_of, each["rows"]) if row.error is None} for each in (first, second)
+        {_what(row): row for row in map(row_of, each["rows"]) if row.error is None and not row.configuration.twin}
+        for each in (first, second)
     ]
     spread = max(float(first["spread"]), float(second["spread"]))
-    found = [
-        _compared(sides[0][each], sides[1][each], spread) for each in sides[0] if each in sides[1] and not each.twin
-    ]
+    found = [_compared(sides[0][each], sides[1][each], spread) for each in sides[0] if each in sides[1]]
     only = [*_only(sides[0], sides[1], "first"), *_only(sides[1], sides[0], "second")]
     return Comparison(found, _differences(first["environment"], second["environment"]), only)
 
 
-def _only(side: Mapping[Configuration, Row], other: Mapping[Configuration, Row], which: str) -> list[str]:
+def _what(row: Row) -> tuple[str, ...]:
+    """What is compared between machines; a mode names its batch where that was asked for."""
+    asked = row.configuration
+    return asked.setup.model, asked.setup.backend, asked.setup.precision, asked.scope, asked.mode
+
+
+def _only(side: Mapping[tuple[str, ...], Row], other: Mapping[tuple[str, ...], Row], which: str) -> list[str]:
+    missing = [row.configuration for what, row in side.items() if what not in other]
     return [
         f"{each.setup.model} {each.setup.name}, {each.mode}, batch {each.batch}, {each.setup.threads} threads, scope "
         f"({each.scope}): in the {which} file only"
-        for each in side
-        if each not in other and not each.twin
+        for each in missing
     ]
 
 

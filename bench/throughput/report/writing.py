@@ -7,7 +7,7 @@ from typing import Any
 from featune.engine.store import plain, write_json, write_text
 
 from ...report.figures import draw
-from .. import Row
+from .. import Row, Setup
 from .beyond_speed import recommendations
 from .figures import figures
 from .page import page_html
@@ -41,6 +41,11 @@ def summary_lines(rows: Sequence[Row], document: Mapping[str, Any]) -> list[str]
     for each in recommendations(rows, document):
         where = each.mode if each.scope == "c" else f"{each.mode}, scope ({each.scope})"
         lines.append(f"{each.model}, {where}: {each.sentence}.")
+    for search in document["searches"]:
+        if search["batch"] is None and document["asked"].get("latency_limit_ms") is not None:
+            setup = Setup(**search["setup"])
+            limit = document["asked"]["latency_limit_ms"]
+            lines.append(f"{setup.model} on {setup.name}: no batch keeps {limit:g} ms, so it has no throughput row.")
     lines.append(f"A/A spread of this machine: {document['spread']:.1%}.")
     for group in document["verdicts"]:
         for pair in group["pairs"]:

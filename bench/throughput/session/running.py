@@ -184,7 +184,7 @@ class Run:
         """Rows, spread and verdicts of configurations that take turns."""
         key = self._key("group", [plain(list(group)), plain(self.asked.effort), self.asked.seed])
         known = self.journal.find("group", key)
-        if known is None:
+        if known is None or any(row["error"] for row in known["rows"]):  # worth another try
             one = group[0]
             title = f"{one.setup.model}, {one.mode}, scope ({one.scope}), {len(group)} workers in turns"
             with self.progress.stage(title) as advance:

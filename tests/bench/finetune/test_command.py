@@ -183,7 +183,7 @@ def test_a_recipe_file_of_a_run_repeats_it(left: tuple[Path, dict[str, Any]], co
 def test_a_search_that_is_interrupted_goes_on_to_the_same_weights(
     colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rates = ("--set", "learning_rates=[0.0001,0.001,0.003,0.01,0.03,0.1]", "--steps", "12")
+    rates = ("--set", "learning_rates=[0.0001,0.001,0.003,0.01,0.03,0.1]", "--steps", "12", "--search", "halving")
     whole = finetuned(colours, tmp_path / "whole", *rates)
     original, asked = training.fit_once, []
 

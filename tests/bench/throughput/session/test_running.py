@@ -67,7 +67,7 @@ class Fake:
 
 
 def asked(out: Path, **options: Any) -> Asked:
-    return Asked(["test_resnet"], effort=Effort(rounds=2), out=out, threads=1, **options)
+    return Asked(["test_resnet"], effort=Effort(rounds=6), out=out, threads=1, **options)
 
 
 def ran(one: Asked, workers: Workers) -> Result:
@@ -106,7 +106,7 @@ def test_a_killed_run_goes_on_with_the_groups_that_are_missing(tmp_path: Path) -
     assert Counter(line["kind"] for line in lines) == {"peak": 1, "build": 2, "block": 8, "group": 1}
     workers = Workers()
     found = ran(asked(tmp_path, batches=(1, 8)), workers)
-    assert workers.asked["block"] == 6  # three workers, two rounds
+    assert workers.asked["block"] == 18  # three workers, six rounds
     assert all(row.error is None for row in found.rows)
 
 
