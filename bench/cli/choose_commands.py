@@ -68,18 +68,7 @@ def choose_command(
             metric=metric, backend=backend, device=device, untrained=untrained, seed=seed, splits=splits or None,
             input_key=input_key, target_key=target_key, root=root, in_chans=in_chans, out=out,
         )  # fmt: skip
-        asked = Asked(
-            names,
-            minutes,
-            max_latency_ms,
-            tuple(each.strip() for each in regime.split(",")),
-            backend,
-            device,
-            untrained,
-            seed,
-            out,
-            said,
-        )
+        asked = Asked(names, minutes, max_latency_ms, regimes, backend, device, untrained, seed, out, said)
         folder, document = choose(source, asked, progress_of(quiet), began)
         if as_json:
             print(json_text({"folder": str(folder), **document}))

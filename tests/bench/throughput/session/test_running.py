@@ -101,9 +101,9 @@ def test_a_finished_run_measures_nothing_again(tmp_path: Path) -> None:
 
 def test_a_killed_run_goes_on_with_the_groups_that_are_missing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        ran(asked(tmp_path, batches=(1, 8)), Workers(dies_after=8))
+        ran(asked(tmp_path, batches=(1, 8)), Workers(dies_after=20))
     lines = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
-    assert Counter(line["kind"] for line in lines) == {"peak": 1, "build": 2, "block": 8, "group": 1}
+    assert Counter(line["kind"] for line in lines) == {"peak": 1, "build": 2, "block": 20, "group": 1}
     workers = Workers()
     found = ran(asked(tmp_path, batches=(1, 8)), workers)
     assert workers.asked["block"] == 18  # three workers, six rounds
@@ -114,7 +114,7 @@ def test_another_machine_or_version_is_measured_again(tmp_path: Path) -> None:
     ran(asked(tmp_path, batches=(4,)), Workers())
     workers = Workers()
     run(asked(tmp_path, batches=(4,)), Silent(), workers, {**HERE, "versions": {"torch": "3"}})
-    assert workers.asked["block"] == 6
+    assert workers.asked["block"] == 18
 
 
 @pytest.mark.parametrize("error", [WorkerDied("ended by SIGKILL"), Refused("differs from torch")])
