@@ -41,7 +41,7 @@ class Ready:
 
 @dataclasses.dataclass(frozen=True)
 class Backend:
-    """One row of `BACKENDS`. says: what it is, in a few words. install: how to get it.
+    """One row of `BACKENDS`. says: what it is, in a few words.
 
     precisions: for each kind of device that it runs on, what it computes there, the fastest first.
     require: raises Missing where this machine lacks what it needs on a device.
@@ -56,7 +56,6 @@ class Backend:
     open: Callable[[Asked, Ready], AbstractContextManager[Runner]]
     require: Callable[[str], None]
     checks_itself: Callable[[Asked, Ready], bool]
-    install: str = ""
     auto: bool = False
 
     def computes(self, device: str, precision: str) -> bool:

@@ -110,7 +110,6 @@ ONNXRUNTIME = Backend(
     _opened,
     _require,
     lambda asked, ready: device_kind(asked.device) == "cpu",  # the gate of a graph file runs there
-    install="pip install onnxruntime-gpu",
     auto=True,
 )
 ONNXRUNTIME_TENSORRT = Backend(
@@ -120,6 +119,5 @@ ONNXRUNTIME_TENSORRT = Backend(
     _opened_in_tensorrt,
     _require_tensorrt,
     lambda asked, ready: False,
-    install="pip install onnxruntime-gpu 'featune[tensorrt]' with TensorRT 10",
     auto=True,
 )

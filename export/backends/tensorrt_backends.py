@@ -9,7 +9,7 @@ from torch import Tensor
 from featune.engine.errors import Missing
 from featune.engine.models import ModelSpec
 from featune.engine.runners import Runner, require_device
-from featune.engine.tensorrt import LIBRARIES, BuildSettings, library
+from featune.engine.tensorrt import BuildSettings, library
 
 from ..contract import contract_of
 from ..gate import Sample, held_out
@@ -76,7 +76,7 @@ def tensorrt_backend(by: str, says: str) -> Backend:
     # A plan is judged on its GPU when it is built.
     return Backend(
         says, {"cuda": LADDER["tensorrt"]}, ready, opened, require, lambda asked, ready: True,
-        install=LIBRARIES[by].install, auto=True,
+        auto=True,
     )  # fmt: skip
 
 

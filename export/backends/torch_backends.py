@@ -36,5 +36,4 @@ TORCH_COMPILE = Backend(
     _compiled,
     require_device,
     lambda asked, ready: False,
-    install="a compiler (apt install g++)",
 )

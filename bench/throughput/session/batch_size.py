@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -59,7 +58,3 @@ def fastest_batch(
         return None, trials
     enough = max(each.images_per_second for each in good) / GAIN
     return next(each.batch for each in good if each.images_per_second >= enough), trials
-
-
-def trials_of(value: Sequence[Any]) -> list[Trial]:
-    return [Trial(**each) for each in value]
