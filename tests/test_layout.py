@@ -42,6 +42,7 @@ export.commands: engine.accuracies engine.errors engine.store engine.models engi
     engine.tensorrt export.contract export.graph export.precision export.gate export.backends
 
 bench.progress:
+bench.terminal: engine.errors engine.store export.commands bench.progress
 bench.stats: engine.errors engine.metrics
 bench.stats.slopes: engine.errors engine.metrics bench.stats
 bench.stats.studies: engine.errors engine.metrics bench.stats
@@ -86,8 +87,10 @@ bench.demo: engine.errors engine.store engine.models engine.images engine.finetu
     bench.tasks bench.data bench.regimes bench.estimators bench.study bench.pretrain
 bench.api: engine.errors engine.store engine.models engine.images engine.runners engine.features engine.finetune
     export.commands bench.progress bench.tasks bench.data bench.features bench.regimes bench.study bench.finetune
+bench.cli.studies: engine.errors engine.store bench.comparison bench.demo bench.published bench.report bench.results
+    bench.study bench.terminal
 bench.cli: engine.errors engine.store engine.models engine.images engine.runners engine.features engine.finetune
-    export.commands bench.comparison bench.progress bench.published bench.results bench.catalogue bench.data
+    export.commands bench.cli.studies bench.terminal bench.published bench.results bench.catalogue bench.data
     bench.datasets bench.features bench.regimes bench.study bench.finetune bench.throughput bench.throughput.session
     bench.throughput.report bench.report bench.demo bench.choose
 """

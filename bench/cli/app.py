@@ -4,16 +4,16 @@ from typing import Annotated
 
 import typer
 
+from ..terminal import write_in_any_encoding
 from . import (
     choose_commands,
     export_commands,
     feature_commands,
     finetune_commands,
     public_commands,
-    study_commands,
+    studies,
     throughput_commands,
 )
-from .terminal import write_in_any_encoding
 
 app = typer.Typer(
     name="featune",
@@ -25,7 +25,7 @@ app = typer.Typer(
     "4 something is missing on this machine; 130 interrupted after saving.",
 )
 PARTS = (
-    study_commands, public_commands, feature_commands, finetune_commands, choose_commands, throughput_commands,
+    studies, public_commands, feature_commands, finetune_commands, choose_commands, throughput_commands,
     export_commands,
 )  # fmt: skip
 for part in PARTS:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .terminal import InChans, Json, Quiet, Seed, command_line, errors, json_text, progress_of
+from ..terminal import InChans, Json, Quiet, Seed, command_line, errors, json_text, progress_of
 
 app = typer.Typer()
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .terminal import InChans, Json, Quiet, errors, json_text, progress_of, with_view
+from ..terminal import InChans, Json, Quiet, errors, json_text, progress_of, with_view
 
 EXPORT = "Export"
 app = typer.Typer()

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from ..terminal import InChans, Json, Quiet, Seed, errors, json_text, progress_of, with_view
 from .stored_commands import Store, features_app
-from .terminal import InChans, Json, Quiet, Seed, errors, json_text, progress_of, with_view
 
 FEATURES = "Features"
 BACKEND = "onnxruntime, torch, tensorrt, tensorrt-rtx or onnxruntime-tensorrt. (default: onnxruntime)"

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .terminal import InChans, Json, Quiet, Seed, errors, json_text, progress_of, with_view
+from ..terminal import InChans, Json, Quiet, Seed, errors, json_text, progress_of, with_view
 
 app = typer.Typer()
 RECIPE = "Recipe: timm's names; by default what --recipe says"

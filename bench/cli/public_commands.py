@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .terminal import Json, Quiet, counts, errors, json_text, progress_of
+from ..terminal import Json, Quiet, counts, errors, json_text, progress_of
 
 if TYPE_CHECKING:
     from ..published import Published, Summary

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .terminal import Json, errors, json_text
+from ..terminal import Json, errors, json_text
 
 features_app = typer.Typer(no_args_is_help=True, help="List, show, verify, remove and export stored features.")
 

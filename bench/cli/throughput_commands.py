@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .terminal import Json, Quiet, errors, json_text, progress_of
+from ..terminal import Json, Quiet, errors, json_text, progress_of
 
 THROUGHPUT = "Throughput"
 COMPARE = "compare"

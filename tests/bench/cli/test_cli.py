@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import typer.testing
 
-from featune.bench.cli import study_commands
 from featune.bench.cli.app import app
+from featune.bench.cli.studies import running
 from featune.bench.study.executors import in_process
 
 COMMAND = [sys.executable, "-c", "from featune.bench.cli.app import app; app()"]
@@ -26,7 +26,7 @@ def featune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Featune:
     """Runs the command in a folder of its own, in this process, which has imported torch; pools are none."""
     (tmp_path / "cwd").mkdir()
     monkeypatch.chdir(tmp_path / "cwd")
-    monkeypatch.setattr(study_commands, "executor", lambda jobs: in_process)
+    monkeypatch.setattr(running, "executor", lambda jobs: in_process)
     environment = {"FEATUNE_CACHE_DIR": str(tmp_path / "cache")}
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from featune.bench.cli.terminal import command_line, json_text, write_in_any_encoding
 from featune.bench.progress import Lines
+from featune.bench.terminal import command_line, json_text, write_in_any_encoding
 from featune.engine.errors import BadInput
 from featune.engine.store import cache_dir
 

@@ -1,4 +1,4 @@
-"""`featune demo` and `featune study`: parse, call one function, print."""
+"""`featune demo` and `featune study run | status | report`: parse, call one function, print."""
 
 import dataclasses
 import sys
@@ -8,30 +8,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .terminal import Json, Quiet, command_line, counts, errors, json_text, progress_of
+from ...terminal import Json, Quiet, command_line, counts, errors, json_text, progress_of
+from .files import Out, StudyPath
 
 if TYPE_CHECKING:
-    from ..results import Cell, Estimate, Plan, Right, Row, Speed
-    from ..study import Executor, Study
+    from ...results import Cell, Estimate, Plan, Right, Row, Speed
+    from ...study import Executor, Study
 
-STUDIES = "Studies"
-app = typer.Typer()
-study_app = typer.Typer(no_args_is_help=True, help="Run a study file, show its progress, write its report.")
-app.add_typer(study_app, name="study", rich_help_panel=STUDIES)
+run_app = typer.Typer()
 
 Jobs = Annotated[
     int | None,
     typer.Option("--jobs", "-j", min=1, help="Cells at a time, one thread each. (default: all processors)"),
 ]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the results. (default: runs/NAME)")]
-StudyPath = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file.")]
 Trust = Annotated[
     bool, typer.Option("--trust", help="Let the file name any installed function, and download to any folder.")
 ]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:N. (default: the file's)")]
 
 
-@app.command(rich_help_panel=STUDIES)
 def demo(
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="Seed of the images, the weights and the training.")
@@ -48,8 +43,8 @@ def demo(
     Example: featune demo --seed 1 --out runs/demo1
     """
     with errors():
-        from ..demo import demo as run_demo
-        from ..study import known_estimates, rights
+        from ...demo import demo as run_demo
+        from ...study import known_estimates, rights
 
         progress = progress_of(quiet)
         study, rows, speeds = run_demo(out, seed, executor(jobs), progress)
@@ -59,7 +54,7 @@ def demo(
         )  # fmt: skip
 
 
-@study_app.command("run")
+@run_app.command("run")
 def study_run(
     path: StudyPath,
     out: Out = None,
@@ -77,7 +72,7 @@ def study_run(
     Example: featune study run mystudy.yaml --out runs/mystudy
     """
     with errors():
-        from ..study import known_estimates, prepared, read_study, rights, run_estimates, run_whole, save_plan_of
+        from ...study import known_estimates, prepared, read_study, rights, run_estimates, run_whole, save_plan_of
 
         progress = progress_of(quiet)
         study, sources = read_study(path, out, device=device, progress=progress, work=True, trusted=trust)
@@ -96,15 +91,15 @@ def study_run(
         )  # fmt: skip
 
 
-@study_app.command("status")
+@run_app.command("status")
 def study_status(path: StudyPath, out: Out = None, device: Device = None, as_json: Json = False) -> None:
     """Count the cells that are done, failed and waiting, of those that the last run found. Runs and fetches nothing.
 
     Example: featune study status mystudy.yaml
     """
     with errors():
-        from ..results import printable
-        from ..study import known_plan, planned
+        from ...results import printable
+        from ...study import known_plan, planned
 
         plan, out, remarks = known_plan(path, out, device)
         done = plan.rows(out)
@@ -124,7 +119,7 @@ def study_status(path: StudyPath, out: Out = None, device: Device = None, as_jso
             print(printable(f"{cell.task} {cell.model} {cell.regime}: {last_line(row.error)}"))
 
 
-@study_app.command("report")
+@run_app.command("report")
 def study_report(
     path: StudyPath, out: Out = None, device: Device = None, quiet: Quiet = False, as_json: Json = False
 ) -> None:
@@ -133,8 +128,8 @@ def study_report(
     Example: featune study report mystudy.yaml
     """
     with errors():
-        from ..results import RunStore
-        from ..study import known_plan, known_tasks, rights
+        from ...results import RunStore
+        from ...study import known_plan, known_tasks, rights
 
         plan, found, remarks = known_plan(path, out, device)
         for remark in remarks:
@@ -147,85 +142,6 @@ def study_report(
             rights(found, known_tasks(plan), rows), as_json,
             command=command_line("featune", "study", "report", path, out=out, device=device),
         )  # fmt: skip
-
-
-@study_app.command("plan")
-def study_plan(path: StudyPath, out: Out = None, as_json: Json = False) -> None:
-    """Count the cells that a study will measure and say what it costs, by rates that were measured. Runs nothing.
-
-    Example: featune study plan mystudy.yaml
-    """
-    with errors():
-        from ..study import outlook_lines, planned_cells
-
-        found = planned_cells(path, out)
-        if as_json:
-            print(json_text(found))
-            return
-        for line in outlook_lines(found):
-            print(line)
-
-
-@study_app.command("compare")
-def study_compare(
-    first: Annotated[Path, typer.Argument(metavar="A", help="A study file, or the output folder of one.")],
-    second: Annotated[Path, typer.Argument(metavar="B", help="Another, or a later version.")],
-    as_json: Json = False,
-) -> None:
-    """Compare two studies, or two versions of one, cell by cell. What was measured otherwise is not compared.
-
-    Example: featune study compare runs/before runs/after
-    """
-    with errors():
-        from featune.engine.errors import BadInput
-        from featune.engine.store import plain
-
-        from ..comparison import compare, comparison_lines
-        from ..study import rows_at
-
-        rows = [rows_at(path) for path in (first, second)]
-        for path, of in zip((first, second), rows, strict=True):
-            if not of:
-                raise BadInput(f"{path}: no row found; give a study file that was run, or its output folder")
-        found = compare(*rows)
-        if as_json:
-            print(json_text(plain(found)))
-            return
-        for line in comparison_lines(found):
-            print(line)
-
-
-@study_app.command("schema")
-def study_schema() -> None:
-    """Print the JSON schema of study files, by which editors complete and check them.
-
-    Example: featune study schema > study.schema.json
-    """
-    with errors():
-        from ..study import json_schema
-
-        print(json_text(json_schema()))
-
-
-@study_app.command("init")
-def study_init(
-    path: Annotated[Path, typer.Argument(help="The file to write; one that is there is kept.")] = Path("mine.yaml"),
-) -> None:
-    """Write a commented study file to start from.
-
-    Example: featune study init mine.yaml
-    """
-    with errors():
-        from featune.engine.errors import BadInput
-        from featune.engine.store import write_text
-
-        from ..study import TEMPLATE
-
-        if path.exists():
-            raise BadInput(f"{path} is there already and is kept; give another name")
-        text = TEMPLATE.read_text(encoding="utf-8").replace("mine.yaml", path.name)
-        write_text(path, text.replace("name: mine\n", f"name: {path.stem}\n"))
-        print(path)
 
 
 def _finish(
@@ -243,8 +159,8 @@ def _finish(
     """Write the report, print the table or JSON, and leave with 1 if a cell failed."""
     from featune.engine.store import plain
 
-    from ..published import published_rows
-    from ..report import (
+    from ...published import published_rows
+    from ...report import (
         correlation_lines,
         estimator_lines,
         finding_lines,
@@ -252,7 +168,7 @@ def _finish(
         speed_lines,
         write_report,
     )
-    from ..results import collect
+    from ...results import collect
 
     shown = [*rows, *published_rows(study.published)]
     results = collect(shown)
@@ -286,7 +202,7 @@ def _finish(
 
 
 def executor(jobs: int | None) -> "Executor":
-    from ..study import default_jobs, processes
+    from ...study import default_jobs, processes
 
     return processes(jobs or default_jobs())
 

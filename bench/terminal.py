@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from ..progress import Progress
+    from .progress import Progress
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 InChans = Annotated[
@@ -136,7 +136,7 @@ def command_line(*words: object, **options: object) -> str:
 
 
 def progress_of(quiet: bool) -> "Progress":
-    from ..progress import progress_for
+    from .progress import progress_for
 
     return progress_for(quiet)
 
