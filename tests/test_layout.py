@@ -64,7 +64,8 @@ bench.throughput.session: engine.errors engine.store engine.machine engine.model
     bench.throughput
 bench.estimators: engine.errors engine.metrics bench.stats bench.results
 bench.study.axes: engine.accuracies engine.models export.commands
-bench.study.schema: engine.errors engine.paths engine.store engine.images bench.regimes bench.estimators
+bench.study.schema: engine.errors engine.paths engine.store engine.images engine.finetune engine.search bench.regimes
+    bench.estimators
 bench.study: engine.errors engine.paths engine.store engine.machine engine.models engine.images engine.runners
     engine.metrics engine.features export.contract export.gate export.backends export.commands bench.progress
     bench.stats bench.results bench.tasks bench.data bench.features bench.regimes bench.throughput bench.estimators
