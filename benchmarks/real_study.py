@@ -3,9 +3,9 @@
     python benchmarks/real_study.py DATASETS WEIGHTS WORK
     featune study run WORK/real_study.yaml --out WORK/run --jobs 2
 
-DATASETS: a folder with `clothing_small` and `grocery_store_coarse43`, each with train, val and test folders of classes.
-WEIGHTS: the folder of the six checkpoints and their factory.py. WORK gets the images (shorter side 80 px), links to the
-weights, and the study file. The grocery set is cut by class into produce and packages, so that two tasks share no image.
+DATASETS: a folder with `clothing_small` and `grocery_store_coarse43`, each with train, val and test folders.
+WEIGHTS: the folder of the six checkpoints and their factory.py. WORK gets the images (shorter side 80 px), the
+weights and the study file. The grocery set is cut by class into produce and packages, which share no image.
 """
 
 import argparse

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .chosen_cells import AXES, Only, axes_of, only
     from .outcome import Outcome, class_facts, collapsed, faults, is_training, outcomes
     from .paired_leads import Lead, Right, leads
     from .plan import (
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         SCOPES,
         capital,
         counted,
+        duration,
         interval_text,
         joined,
         label,
@@ -63,6 +65,7 @@ else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
+    "AXES",
     "FROZEN",
     "SCOPES",
     "WITHOUT_N",
@@ -71,6 +74,7 @@ __all__ = [
     "Estimate",
     "Labels",
     "Lead",
+    "Only",
     "Outcome",
     "Plan",
     "Results",
@@ -80,6 +84,7 @@ __all__ = [
     "Speed",
     "Transfer",
     "Without",
+    "axes_of",
     "capital",
     "carrier",
     "class_facts",
@@ -89,6 +94,7 @@ __all__ = [
     "complete_block",
     "correlations",
     "counted",
+    "duration",
     "entry_log_odds",
     "estimate_path",
     "faults",
@@ -103,6 +109,7 @@ __all__ = [
     "mean_interval",
     "metric_name",
     "number_text",
+    "only",
     "outcomes",
     "plan_path",
     "printable",

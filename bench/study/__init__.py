@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from .definition import Study
     from .estimates import known_estimates, run_estimates
     from .executors import Executor, Killed, default_jobs, processes
-    from .last_run import known_plan, known_tasks, outlook_lines, planned, planned_cells, rights, rows_at
+    from .last_run import known_plan, known_tasks, outlook_lines, planned, planned_cells, rights, rows_at, seconds_left
     from .measuring import measured
     from .model_speeds import known_speeds
     from .probe_command import (
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         source_of,
         study_of,
     )
-    from .running import finished, run_whole, save_plan_of
+    from .running import Failed, finished, run_whole, save_plan_of, with_failed_cells
     from .schema import TEMPLATE, json_schema
     from .study_file import prepared, read_study
 else:
@@ -35,6 +35,7 @@ __all__ = [
     "BACKEND_OF",
     "TEMPLATE",
     "Executor",
+    "Failed",
     "Killed",
     "Probed",
     "Study",
@@ -66,6 +67,8 @@ __all__ = [
     "run_estimates",
     "run_whole",
     "save_plan_of",
+    "seconds_left",
     "source_of",
     "study_of",
+    "with_failed_cells",
 ]

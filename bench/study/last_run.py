@@ -157,6 +157,35 @@ def planned(path: Path) -> int:
     return len(read.models) * tasks * len(read.regimes) * len({*read.study.seeds})
 
 
+def seconds_left(plan: Plan, rows: Iterable[Row]) -> tuple[float, list[str]]:
+    """(seconds that the cells without a value take, one at a time; regimes of which no cell has been measured yet).
+
+    By the mean of the finished cells of the same regime, model and task, or else of regime and model, or of the regime.
+    """
+    rates: dict[tuple[str, ...], list[float]] = {}
+    done = set()
+    for row in rows:
+        if row.error is None:
+            cell = row.cell
+            done.add(cell)
+            for key in _keys(cell):
+                rates.setdefault(key, []).append(row.seconds)
+    known, unknown = [], dict[str, None]()
+    for cell in plan.cells:
+        if cell not in done:
+            of = next((rates[key] for key in _keys(cell) if key in rates), None)
+            if of is None:
+                unknown[cell.regime] = None
+            else:
+                known.append(math.fsum(of) / len(of))
+    return math.fsum(known), list(unknown)
+
+
+def _keys(cell: Cell) -> list[tuple[str, ...]]:
+    """The groups that a cell's time is told by, the closest first."""
+    return [(cell.regime, cell.model, cell.task), (cell.regime, cell.model), (cell.regime,)]
+
+
 def published_of(entry: "StudyEntry", folder: Path) -> tuple[str, ...]:
     """The published tables of a file: names, and paths of CSV files as seen from here."""
     return tuple(dict.fromkeys(str(folder / name) if name.endswith(".csv") else name for name in entry.published))

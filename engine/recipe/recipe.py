@@ -29,9 +29,9 @@ class Recipe:
 
     Length: epochs: passes over the data, unless `steps` is given. batch: images of a step, of all processes together;
     accumulation: parts in which they are computed, one after the other.
-    Rate: learning_rates: tried in turn and chosen on val, each once; with one there is nothing to choose. weight_decays:
-    tried with each of the rates, in place of weight_decay; decay_over_rate: what these two say is divided by the rate,
-    as in the papers whose optimizer multiplies them by it (`candidates` has the numbers that are used). warmup: share
+    Rate: learning_rates: tried in turn and chosen on val, each once; with one there is nothing to choose.
+    weight_decays: tried with each rate, in place of weight_decay; decay_over_rate: both are divided by the rate, as
+    in papers whose optimizer multiplies them by it (`candidates` has the numbers that are used). warmup: share
     of the steps with a rising rate. schedule: `cosine` to zero, `step` (times decay_factor at each of `milestones`,
     shares of the steps) or `constant`; schedule_by: whether the rate changes with every step or with every epoch.
     layer_decay: each layer's rate is this times that of the layer above it, the head's being the full one.

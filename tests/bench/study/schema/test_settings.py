@@ -38,7 +38,9 @@ def test_every_setting_of_a_regime_has_a_type_and_its_default_is_allowed(name: s
 
 def test_a_regime_takes_a_recipe_of_finetune_by_its_name_and_changes_it(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
-    regimes = "{finetune: {recipe: default, steps: 40}, scratch: {recipe: default}, lp: {kind: finetune, recipe: lp-ft}}"
+    regimes = (
+        "{finetune: {recipe: default, steps: 40}, scratch: {recipe: default}, lp: {kind: finetune, recipe: lp-ft}}"
+    )
     path.write_text(f"name: x\nmodels: [resnet18]\ntasks: [{FOLDER}]\nregimes: {regimes}\n")
     found = parsed(path)
     assert not found.faults.problems
