@@ -7,7 +7,17 @@ if TYPE_CHECKING:
     from .definition import Study
     from .estimates import known_estimates, run_estimates
     from .executors import Executor, Killed, default_jobs, processes
-    from .last_run import known_plan, known_tasks, outlook_lines, planned, planned_cells, rights, rows_at, seconds_left
+    from .last_run import (
+        images_right,
+        known_plan,
+        known_tasks,
+        outlook_lines,
+        planned,
+        planned_cells,
+        rights,
+        rows_at,
+        seconds_left,
+    )
     from .measuring import measured
     from .model_speeds import known_speeds
     from .probe_command import (
@@ -45,6 +55,7 @@ __all__ = [
     "default_jobs",
     "finished",
     "holds_features",
+    "images_right",
     "json_schema",
     "known_estimates",
     "known_plan",

@@ -125,8 +125,9 @@ def _measure(
 
         progress = progress_of(quiet)
         whole, sources = read_study(path, out, device=device, progress=progress, work=True, trusted=trust)
-        tasks = {"task": [source.name for source in sources]}
-        meant = cells_meant(only, whole.axes() | tasks) if only else None
+        axes = whole.axes()
+        axes["task"] = [source.name for source in sources]
+        meant = cells_meant(only, axes) if only else None
         whole = prepared(dataclasses.replace(whole, threads=1), sources, progress)
         save_plan_of(whole, path)
         study = whole.narrowed(meant) if meant else whole

@@ -9,7 +9,7 @@ import pytest
 
 from featune.bench.data import Source, prepare
 from featune.bench.progress import Silent
-from featune.bench.regimes import ProbeSetting, Setting
+from featune.bench.regimes import MeansSetting, ProbeSetting, Setting
 from featune.bench.results import Cell, Row, RunStore, Speed, only
 from featune.bench.study import (
     Study,
@@ -65,6 +65,16 @@ def test_every_cell_becomes_a_row_with_n_interval_and_versions(study: Study) -> 
         assert row.low <= row.value <= row.high  # type: ignore[operator]
         assert {"torch", "timm", "python"} <= set(row.environment["versions"])
         assert row.source_top1 == study.spec(row.cell.model).source_top1
+
+
+def test_a_row_tells_its_images_its_view_and_the_arithmetic_of_its_regime(study: Study) -> None:
+    half = ("finetune", dataclasses.replace(QUICK, epochs=1, amp=True))
+    few = dataclasses.replace(study, regimes={"means": ("means", MeansSetting()), "finetune": half})
+    rows = run(few.narrowed(only(["model=net0"], few.axes())), in_process)
+    assert [row.environment["backend"] for row in rows] == ["onnxruntime", "torch"]
+    assert [row.environment["precision"] for row in rows] == ["fp32", "bfloat16 autocast"]
+    assert all(row.details["images"] == study.tasks[0].images != {} for row in rows)
+    assert all(row.details["view"]["side"] == study.models[0].view.side for row in rows)
 
 
 def test_a_rows_number_is_the_metric_of_its_stored_scores(study: Study) -> None:
