@@ -8,10 +8,11 @@ import numpy as np
 
 from ...results import Cell, Lead, Results, Right, Row, Transfer, collect, is_published, printable
 from .finding import Finding
-from .of_regimes import above, attenuation, choosing, given_size, other_axes, robust
+from .of_regimes import above, attenuation, choosing, given_size, other_axes, redrawn, robust, shape
 from .of_studies import (
     among_published,
     detectable,
+    improvement,
     noise,
     recipe_control,
     regimes_compared,
@@ -36,7 +37,9 @@ def closer_look(
         of_regimes.append(robust(one, results, source_name))
         if one.regime != "scratch":  # the control: nobody chooses a model by it
             of_regimes += [
+                shape(one, results, source_name),
                 above(one, results, source_name),
+                redrawn(one, results, {} if right is None else right, source_name),
                 attenuation(one, results),
                 given_size(one, results, source_name),
                 *other_axes(one, results, speeds or {}),
@@ -50,6 +53,7 @@ def closer_look(
         recipe_control(own),
         regimes_compared(means, results),
         variance(own, measured),
+        improvement(means, measured),
         runners_up(results, ahead, {} if right is None else right),  # its truth value would read all scores
         *among_published(results),
     ]
