@@ -91,9 +91,9 @@ bench.api: engine.errors engine.store engine.models engine.images engine.runners
 bench.cli.studies: engine.errors engine.store bench.comparison bench.demo bench.published bench.report bench.results
     bench.study bench.terminal
 bench.cli: engine.errors engine.store engine.models engine.images engine.runners engine.features engine.finetune
-    export.commands bench.cli.studies bench.terminal bench.estimators bench.published bench.results bench.catalogue bench.data
-    bench.datasets bench.features bench.regimes bench.study bench.finetune bench.throughput bench.throughput.session
-    bench.throughput.report bench.report bench.demo bench.choose
+    export.commands bench.cli.studies bench.terminal bench.estimators bench.published bench.results bench.catalogue
+    bench.data bench.datasets bench.features bench.regimes bench.study bench.finetune bench.throughput
+    bench.throughput.session bench.throughput.report bench.report bench.demo bench.choose
 """
 MAY_USE = {
     room.strip(): set(used.split())

@@ -89,8 +89,8 @@ def _print_scores(scores: "Sequence[Judged]") -> None:
                 known = ESTIMATORS.get(one.score)
                 title = known.title if known else "source accuracy" if one.score == SOURCE else one.score
                 p = "" if one.p is None else f", p = {one.p:.3f}"
-                print(f"{title}: {signed(one.tau.value)} ({signed(one.tau.low)} to {signed(one.tau.high)}){p}; its first "
-                      f"choice costs {one.regret:.1f} points on average")  # fmt: skip
+                tau = f"{signed(one.tau.value)} ({signed(one.tau.low)} to {signed(one.tau.high)})"
+                print(f"{title}: {tau}{p}; its first choice costs {one.regret:.1f} points on average")
 
 
 # Not tables of transfer: another ImageNet measure against top-1, over timm's results.
