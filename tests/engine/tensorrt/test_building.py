@@ -61,7 +61,7 @@ def test_nvidias_parser_and_builder_take_our_graphs(
     assert len(plan) > 100_000
 
 
-@pytest.mark.slow
+@pytest.mark.wide
 @pytest.mark.parametrize("architecture", MORE)
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16", "int8"])
 def test_nvidias_parser_and_builder_take_more_of_our_graphs(
