@@ -235,7 +235,8 @@ def correlations_csv(found: Iterable[Transfer]) -> str:
 
 def throughput_csv(speeds: Iterable[Speed]) -> str:
     columns = [field.name for field in dataclasses.fields(Speed)]
-    return csv_text(columns, sorted(dataclasses.astuple(one) for one in speeds))
+    known = columns.index("p95_ms")  # that and others may be None, which have no order
+    return csv_text(columns, sorted((dataclasses.astuple(one) for one in speeds), key=lambda one: tuple(one[:known])))
 
 
 def csv_text(columns: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
