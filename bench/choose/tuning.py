@@ -114,14 +114,17 @@ def tune(
     def heard(of: Sequence[Tuning]) -> Callable[[Trial], None]:
         def hear(trial: Trial) -> None:
             one = of[trial.candidate]
-            trials.append((one, trial))
-            journal.add(f"trial {digest(one)} {trial.steps}", trial.seconds)
+            seconds = journal.add(_piece(one, trial.steps), trial.seconds)  # those of killed processes too
+            trials.append((one, dataclasses.replace(trial, seconds=seconds)))
             value = f"val {trial.value:.4f}" if trial.value is not None else f"failed ({trial.error})"
             told(f"{one.model}, rate {one.recipe.learning_rates[0]:g}: {value} after {trial.steps:,} steps")
 
         return hear
 
-    found = search(made, rounds, work.train, folder / "trials", told=heard(made))
+    def train(one: Tuning, until: int) -> float:
+        return journal.watched(_piece(one, until), lambda: work.train(one, until))
+
+    found = search(made, rounds, train, folder / "trials", told=heard(made))
     ended = {one for one, trial in trials if trial.steps == steps and trial.value is not None}
     finished = [one for one in made if one in ended]
     for one in made:
@@ -143,11 +146,15 @@ def tune(
             if fits < least:
                 continue
             one = Tuning(extra.model, dataclasses.replace(extra.recipe, steps=fits))
-            search([one], halving_rounds(1, fits), work.train, folder / "trials", told=heard([one]))
+            search([one], halving_rounds(1, fits), train, folder / "trials", told=heard([one]))
             if trials[-1][1].value is not None:
                 finished.append(one)
                 out.pop(one.model, None)
     return Tuned(tuple(finished), tuple(trials), out, said)
+
+
+def _piece(one: Tuning, until: int) -> str:
+    return f"trial {digest(one)} {until}"
 
 
 def _kept(journal: Journal, name: str, inputs: object, steps: int) -> int:

@@ -140,3 +140,19 @@ def test_a_run_that_is_killed_at_every_step_finishes_the_same_trainings(tmp_path
             kills += 1
     assert kills >= 4
     assert killed.finished == whole.finished
+
+
+def test_the_seconds_of_a_training_that_was_killed_count(tmp_path: Path) -> None:
+    at = lab(tmp_path)
+    spent = 70.0
+    journal = Journal(tmp_path / "journal", clock=lambda: at.now)
+
+    def dies() -> float:
+        at.now += spent
+        raise Killed
+
+    with pytest.raises(Killed):
+        journal.watched("trial a 100", dies)
+    assert journal.watched("trial a 100", lambda: 0.5) == 0.5
+    assert Journal(tmp_path / "journal").add("trial a 100", 3.0) == spent
+    assert journal.add("trial b 100", 3.0) == 3.0
