@@ -83,14 +83,18 @@ def tune(
     if seconds > left:
         need = f"about {seconds:.0f} s for {least} steps of the fastest model" if models else "a model"
         return Tuned((), (), {}, f"fine-tuning was not started: it needs {need}, {max(0.0, left):.0f} s were left")
-    costs, out = dict[str, Cost](), dict[str, str]()
+    costs, out, planned = dict[str, Cost](), dict[str, str](), 0.0
     for model in models:
         guess = FORWARD * recipe.batch / rates[model] * least
+        if costs and planned + guess > left:  # timing it would take what the better one needs
+            out[model] = "not fine-tuned: no time for a further model"
+            continue
         if guess > left:
             out[model] = f"not fine-tuned: {least} steps take about {guess:.0f} s, {left:.0f} s were left"
             continue
         value = journal.once(f"time {model}", [model, recipe], lambda model=model: work.cost(model))  # type: ignore[misc]
         costs[model] = Cost(**value)
+        planned += guess
     left = deadline - journal.seconds
     for model, cost in list(costs.items()):
         if seconds_of([cost], halving_rounds(1, least)) > left:

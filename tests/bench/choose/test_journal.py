@@ -38,12 +38,12 @@ def test_what_a_killed_process_had_spent_on_a_piece_is_read_by_the_next_one(tmp_
         killed = Journal(tmp_path, clock=lambda: now[0])
         with killed.spending("pass train"):
             now[0] = 40.0
-            while not any("40" in path.read_text() for path in tmp_path.rglob("*.json")):
+            while not any("40" in path.read_text() for path in tmp_path.glob("spent/[!.]*.json")):
                 wrote.wait(0.01)
-            left = {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
+            left = {path: path.read_bytes() for path in tmp_path.glob("spent/[!.]*.json")}
     finally:
         module.EVERY = usual
-    assert not list(tmp_path.rglob("*.json")), "where the piece ended nothing is left of it"
+    assert not list(tmp_path.glob("spent/[!.]*.json")), "where the piece ended nothing is left of it"
     for path, held in left.items():
         path.write_bytes(held)
     with Journal(tmp_path, clock=lambda: 0.0).spending("pass train") as spent:
