@@ -71,14 +71,19 @@ bench.study: engine.errors engine.paths engine.store engine.machine engine.model
     bench.study.schema bench.study.axes bench.published
 bench.finetune: engine.errors engine.paths engine.store engine.models engine.images engine.finetune engine.search
     bench.progress bench.results bench.tasks bench.data bench.regimes bench.study.schema bench.study
-bench.report.figures: engine.store bench.stats bench.results
+bench.report.figures: engine.store
+bench.report.figures.studies: bench.stats bench.stats.studies bench.results bench.report.figures
+bench.report.pages: engine.store bench.results bench.report.figures
 bench.report.findings: engine.metrics bench.stats bench.stats.slopes bench.stats.studies bench.results
 bench.report: engine.errors engine.store engine.metrics bench.stats bench.results bench.estimators bench.report.figures
-    bench.report.findings bench.stats.slopes
+    bench.report.figures.studies bench.report.pages bench.report.findings bench.stats.slopes
+bench.report.several: engine.errors engine.store bench.comparison bench.report bench.report.figures
+    bench.report.pages bench.results
 bench.choose: engine.accuracies engine.errors engine.paths engine.store engine.machine engine.models engine.images
     engine.runners engine.metrics engine.features engine.logistic_regression engine.probe engine.finetune engine.search
     export.backends export.commands export.gate bench.progress bench.stats bench.stats.studies bench.results bench.tasks
     bench.data bench.features bench.regimes bench.throughput bench.study bench.finetune bench.report.figures
+    bench.report.pages
 bench.throughput.report: engine.accuracies engine.errors engine.store bench.results bench.report.figures
     bench.throughput
 bench.comparison: engine.metrics bench.stats bench.results
@@ -87,8 +92,8 @@ bench.demo: engine.errors engine.store engine.models engine.images engine.finetu
     bench.tasks bench.data bench.regimes bench.estimators bench.study bench.pretrain
 bench.api: engine.errors engine.store engine.models engine.images engine.runners engine.features engine.finetune
     export.commands bench.progress bench.tasks bench.data bench.features bench.regimes bench.study bench.finetune
-bench.cli.studies: engine.errors engine.store bench.comparison bench.demo bench.published bench.report bench.results
-    bench.study bench.terminal
+bench.cli.studies: engine.errors engine.store bench.comparison bench.demo bench.published bench.report
+    bench.report.several bench.results bench.study bench.terminal
 bench.cli: engine.errors engine.store engine.models engine.images engine.runners engine.features engine.finetune
     export.commands bench.cli.studies bench.terminal bench.published bench.results bench.catalogue bench.data
     bench.datasets bench.features bench.regimes bench.study bench.finetune bench.throughput bench.throughput.session

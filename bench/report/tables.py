@@ -33,7 +33,7 @@ MOST_TRAININGS = 400  # lines of the table of how training went
 def table_cell(results: Results, task: str, model: str, regime: str) -> dict[str, Any]:
     """What a table shows of an entry; a failed one is a word, one that is not there yet a dash."""
     entry = results.entries.get((task, model, regime))
-    cell = {"value": "–", "interval": "", "note": "", "fault": "", "best": False, "failed": False}
+    cell = {"value": "–", "interval": "", "note": "", "fault": "", "best": False, "failed": False, "numbers": []}
     if entry is None:
         return cell
     if entry.value is None:
@@ -53,6 +53,7 @@ def table_cell(results: Results, task: str, model: str, regime: str) -> dict[str
         "note": "; ".join(notes),
         "fault": fault,
         "best": best,
+        "numbers": [entry.value, entry.low, entry.high, entry.n],
     }
 
 
@@ -66,12 +67,12 @@ def sizes(results: Results, task: str) -> str:
 
 def task_table(results: Results, task: str) -> dict[str, Any]:
     lines = []
-    for model in results.models:
+    for place, model in enumerate(results.models):
         cells = [table_cell(results, task, model, regime) for regime in results.regimes]
         if any((task, model, regime) in results.entries for regime in results.regimes):
             known = results.source_top1.get(model)
             source = "–" if known is None else f"{100 * known:.1f}"
-            lines.append({"model": model, "family": results.family.get(model, ""), "source": source, "cells": cells})
+            lines.append({"model": model, "place": place, "source": source, "cells": cells})
     unit = (
         "percent"
         if results.is_fraction(task)

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .options import Choice, Option, choice_of, frontier, rates_of
     from .outcome import Outcome, class_facts, collapsed, faults, is_training, outcomes
     from .paired_leads import Lead, Right, leads
     from .plan import (
@@ -67,10 +68,12 @@ __all__ = [
     "SCOPES",
     "WITHOUT_N",
     "Cell",
+    "Choice",
     "Entry",
     "Estimate",
     "Labels",
     "Lead",
+    "Option",
     "Outcome",
     "Plan",
     "Results",
@@ -82,6 +85,7 @@ __all__ = [
     "Without",
     "capital",
     "carrier",
+    "choice_of",
     "class_facts",
     "clear_lead",
     "collapsed",
@@ -92,6 +96,7 @@ __all__ = [
     "entry_log_odds",
     "estimate_path",
     "faults",
+    "frontier",
     "gains",
     "interval_text",
     "is_published",
@@ -107,6 +112,7 @@ __all__ = [
     "plan_path",
     "printable",
     "ranking",
+    "rates_of",
     "read_estimate",
     "read_speed",
     "row_order",

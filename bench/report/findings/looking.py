@@ -72,14 +72,15 @@ def report_json(
         {"kind": one.kind, "regime": one.regime or None, "said": one.said, "numbers": one.numbers} for one in looked
     ]
     found_in_words = {"title": title, "source": source_name, "command": command}
-    return _plain({**found_in_words, "correlations": correlations, "findings": findings})
+    return printable_values({**found_in_words, "correlations": correlations, "findings": findings})
 
 
-def _plain(value: Any) -> Any:
+def printable_values(value: Any) -> Any:
+    """JSON's types, with names that any page or terminal can show; NaN becomes null."""
     if isinstance(value, Mapping):
-        return {printable(key): _plain(one) for key, one in value.items()}
+        return {printable(key): printable_values(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [printable_values(one) for one in value]
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, float | np.floating):
