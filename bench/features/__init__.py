@@ -3,7 +3,15 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .extract_command import Models, exported_to, extract_models, request_of_model
+    from .extract_command import (
+        Extraction,
+        Models,
+        check_models,
+        exported_to,
+        extract_data,
+        extract_models,
+        request_of_model,
+    )
     from .feature_table import FeatureTable, read_table, table_of
     from .origins import note_origin, origins_of
     from .stored_files import (
@@ -24,12 +32,15 @@ else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
+    "Extraction",
     "FeatureTable",
     "Models",
+    "check_models",
     "clear_store",
     "damaged_keys",
     "export_features",
     "exported_to",
+    "extract_data",
     "extract_models",
     "format_of",
     "full_key",
