@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .feature_geometry import class_separation, frechet_distance, linear_cka
     from .feature_scores import h_score, logme, nleep, transrate
     from .judge import CHANCE, SOURCE, TIME, Judged, judged
     from .source_scores import leep, nce
@@ -18,10 +19,13 @@ __all__ = [
     "SOURCE",
     "TIME",
     "Judged",
+    "class_separation",
     "estimator",
+    "frechet_distance",
     "h_score",
     "judged",
     "leep",
+    "linear_cka",
     "logme",
     "nce",
     "nleep",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         request_of_model,
     )
     from .feature_table import FeatureTable, read_table, table_of
+    from .geometry import Geometry, distance, separation, similarity
     from .origins import note_origin, origins_of
     from .stored_files import (
         clear_store,
@@ -34,10 +35,12 @@ else:
 __all__ = [
     "Extraction",
     "FeatureTable",
+    "Geometry",
     "Models",
     "check_models",
     "clear_store",
     "damaged_keys",
+    "distance",
     "export_features",
     "exported_to",
     "extract_data",
@@ -51,6 +54,8 @@ __all__ = [
     "recorded_keys",
     "remove_stored",
     "request_of_model",
+    "separation",
+    "similarity",
     "stored_entries",
     "table_of",
     "unfinished_keys",

@@ -52,12 +52,12 @@ class Extraction:
 
     model: str
     precision: str
-    backend: str
-    side: int
     key: str
     content: str
     file: Path
     features: Features
+    backend: str = ""
+    side: int = 0
 
     def record(self) -> dict[str, Any]:
         """For --json."""
@@ -115,7 +115,7 @@ def extract_data(
         key = each.key
         file = root / f"{key.name}.npy"
         made.append(
-            Extraction(each.label, key.precision, key.backend, key.view.side, key.name, content, file, features)
+            Extraction(each.label, key.precision, key.name, content, file, features, key.backend, key.view.side)
         )
     return made
 

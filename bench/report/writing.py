@@ -24,6 +24,7 @@ from ..results import (
     printable,
     ranking,
     short_label,
+    source_text,
 )
 from .estimator_section import estimates_csv, estimators_csv, judged_lines, judgement
 from .figures import draw, report_figures
@@ -167,13 +168,12 @@ def results_table(rows: Results | Sequence[Row]) -> "Table":
     for task in results.tasks:
         models = results.models if few else _best(results, task)
         for at, model in enumerate(models):
-            known = results.source_top1.get(model)
             cells = [table_cell(results, task, model, regime) for regime in results.regimes]
             table.add_row(
                 Text(printable(task) if at == 0 else ""),
                 sizes(results, task) if at == 0 else "",
                 Text(printable(model)),
-                "–" if known is None else f"{100 * known:.1f}",
+                source_text(results, model),
                 *(Text(cell["value"] + (f" [{cell['interval']}]" if cell["interval"] else "")
                        + (f" {cell['fault']}" if cell["fault"] else ""),
                        style="bold" if cell["best"] else "red" if cell["failed"] else "") for cell in cells),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         save_plan,
         speed_path,
     )
+    from .pretraining import KINDS, Paired, Pretraining, pretraining_of, pretraining_pairs, recipe_pairs
     from .rows import Cell, Estimate, Row, RunStore, Speed
     from .table import (
         FROZEN,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         verdict,
     )
     from .wording import (
+        KIND_FACTS,
         SCOPES,
         capital,
         counted,
@@ -55,6 +57,8 @@ if TYPE_CHECKING:
         short_label,
         signed,
         signed_points,
+        source_kind,
+        source_text,
         value_text,
     )
 else:
@@ -64,6 +68,8 @@ else:
 
 __all__ = [
     "FROZEN",
+    "KINDS",
+    "KIND_FACTS",
     "SCOPES",
     "WITHOUT_N",
     "Cell",
@@ -72,7 +78,9 @@ __all__ = [
     "Labels",
     "Lead",
     "Outcome",
+    "Paired",
     "Plan",
+    "Pretraining",
     "Results",
     "Right",
     "Row",
@@ -105,17 +113,22 @@ __all__ = [
     "number_text",
     "outcomes",
     "plan_path",
+    "pretraining_of",
+    "pretraining_pairs",
     "printable",
     "ranking",
     "read_estimate",
     "read_speed",
+    "recipe_pairs",
     "row_order",
     "save_plan",
     "scope_letter",
     "short_label",
     "signed",
     "signed_points",
+    "source_kind",
     "source_log_odds",
+    "source_text",
     "speed_path",
     "value_text",
     "verdict",

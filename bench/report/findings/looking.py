@@ -9,6 +9,7 @@ import numpy as np
 from ...results import Cell, Lead, Results, Right, Row, Transfer, collect, is_published, printable
 from .finding import Finding
 from .of_regimes import above, attenuation, choosing, given_size, other_axes, robust
+from .of_sources import pretraining, source_kinds
 from .of_studies import (
     among_published,
     detectable,
@@ -48,6 +49,8 @@ def closer_look(
         detectable(means),
         noise(own, measured),
         recipe_control(own),
+        *pretraining(own),
+        source_kinds(own, source_name),
         regimes_compared(means, results),
         variance(own, measured),
         runners_up(results, ahead, {} if right is None else right),  # its truth value would read all scores

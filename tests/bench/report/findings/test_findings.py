@@ -70,6 +70,31 @@ def test_the_same_architecture_from_two_recipes_is_the_yardstick() -> None:
     assert ("recipe_control", "") not in looked(study(6))
 
 
+def test_pre_training_is_compared_beside_its_recipe_control() -> None:
+    rows = [row(f"{net}.{tag}", "t0", "probe", right + more)
+            for net, more in (("a", 0), ("b", 18), ("c", 36))
+            for tag, right in (("x_in1k", 180), ("y_in1k", 198), ("z_in21k_ft_in1k", 225))]  # fmt: skip
+    found = looked(rows)["pretraining", "probe"]
+    assert found.numbers["mean_points"] == pytest.approx(10)
+    assert found.numbers["recipe_control_points"] == pytest.approx(5)
+    assert (found.numbers["low"], found.numbers["high"]) == (pytest.approx(10), pytest.approx(10))
+    assert "ImageNet-21k against ImageNet-1k" in found.said
+    alone = looked([one for one in rows if ".y_" not in one.cell.model])["pretraining", "probe"]
+    assert alone.numbers["recipe_control_points"] is None
+    assert "no two recipes" in alone.said
+    assert ("pretraining", "probe") not in looked(study(6))
+
+
+def test_a_source_accuracy_of_another_kind_is_marked_in_words_and_in_the_table(tmp_path: Path) -> None:
+    rows = [dataclasses.replace(one, facts={"source_zero_shot": 1.0}) if "model_02" in one.cell.model else one
+            for one in study(6)]  # fmt: skip
+    found = looked(rows)["source_kind", ""]
+    assert found.numbers["models"] == {"model_02.tiny_in1k": "zero shot"}
+    assert "zero shot of model_02.tiny_in1k" in found.said
+    assert "46.7 (zero shot)" in page(tmp_path, rows)
+    assert ("source_kind", "") not in looked(study(6))
+
+
 def test_variance_shares_find_the_source_that_is_there() -> None:
     rows = [row(f"m{m}", f"t{t}", "probe", 100 + 30 * m + 2 * t + s, seed=s)
             for m in range(5) for t in range(4) for s in range(3)]  # fmt: skip
