@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from .feature_scores import h_score, logme, nleep, transrate
     from .judge import CHANCE, SOURCE, TIME, Judged, judged
     from .source_scores import leep, nce
-    from .table import ESTIMATORS, estimator
+    from .table import ESTIMATORS, USUAL, estimator
 else:
     from featune.engine.doors import lazy_exports
 
@@ -18,6 +18,7 @@ __all__ = [
     "ESTIMATORS",
     "SOURCE",
     "TIME",
+    "USUAL",
     "Judged",
     "class_separation",
     "estimator",

@@ -97,6 +97,11 @@ def frechet_distance(one: npt.ArrayLike, other: npt.ArrayLike) -> float:
     return float(max(away + (a**2).sum() + (b**2).sum() - 2 * shared, 0.0))
 
 
+def frechet_nearness(rows: npt.ArrayLike, source: npt.ArrayLike) -> float:
+    """Minus the squared Frechet distance, so that a task that lies near to the source has the higher number."""
+    return -frechet_distance(rows, source)
+
+
 def _root(rows: Array) -> Array:
     """A matrix [at most width, width] with the same R^T R as the rows."""
     if len(rows) <= rows.shape[1]:

@@ -73,7 +73,7 @@ def write_report(
     measured = [row for row in rows if row.source == "measured"]
     own = results if len(measured) == len(rows) else collect(measured)  # published models take part in no judgement
     ahead = leads(results, {} if right is None else right)  # its truth value would read all scores
-    looked = closer_look(results, found, rows, source_name, ahead, right, _rates(speeds))
+    looked = closer_look(results, found, rows, source_name, ahead, right, _rates(speeds), estimates)
     results.kept["looked"] = looked  # the terminal asks for it next
     scored = judged(own, estimates, speeds, seed)
     _write_or_remove(out / "throughput.csv", throughput_csv(speeds) if speeds else None)

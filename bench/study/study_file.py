@@ -19,7 +19,7 @@ from ..progress import Progress, Silent
 from ..published import published
 from ..results import KIND_FACTS
 from .axes import axis_title, facts_of, with_accuracy
-from .checks import check_estimators, check_model, check_place, check_settings
+from .checks import check_estimators, check_model, check_place, check_settings, check_source_images
 from .definition import Study
 from .last_run import published_of
 from .probe_command import metric_meant
@@ -64,6 +64,8 @@ def read_study(
     faults.attempt("device", lambda: device_kind(device))
     for at, name in enumerate(entry.estimators):
         faults.attempt(f"estimators[{at}]", partial(estimator, name))
+    source_images = _seen_from(entry.source_images or "", folder)
+    faults.attempt("estimators", partial(check_source_images, entry.estimators, source_images))
     for at, name in enumerate(entry.published):
         faults.attempt(f"published[{at}]", partial(published, name, folder))
     facts: dict[str, dict[str, float]] = {}
@@ -93,10 +95,16 @@ def read_study(
         source_name=axis_title(entry.x, entry.source),
         notes=tuple(entry.notes),
         estimators=tuple(dict.fromkeys(entry.estimators)),
+        source_images=source_images,
         facts=facts,
         published=published_of(entry, folder),
     )
     return study, sources
+
+
+def _seen_from(text: str, folder: Path) -> str:
+    """A data string whose place on this disk is seen from the study file's folder."""
+    return str(folder / text) if text and not library_of(text) and is_there(folder / text) else text
 
 
 def _looked_up(
@@ -201,8 +209,8 @@ def _string_source(given: TaskEntry, text: str, folder: Path) -> Source:
         text = f"{prefix}/{folder / rest}"
     elif library == "wds" and "://" not in rest:  # a pattern of shards is no path that exists
         root = root or folder
-    elif not library and is_there(folder / text):
-        text = str(folder / text)
+    else:
+        text = _seen_from(text, folder)
     if library != "hfds":  # which has a cache of its own
         root = root or folder / "data"
     request = Request(text, input_key=given.input_key, target_key=given.target_key, root=root, download=given.download)

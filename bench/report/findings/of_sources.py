@@ -1,20 +1,26 @@
 """Findings about where the models come from: kinds of pre-training in pairs, and accuracies found in another way."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from ...results import (
+    Estimate,
     Paired,
     Results,
+    Transfer,
     counted,
+    is_published,
     joined,
     pretraining_pairs,
     recipe_pairs,
     short_label,
+    signed,
     signed_points,
     source_kind,
 )
+from ...stats import FEWEST_JUDGED, spearman
 from .finding import Finding
 
 FEWEST_ARCHITECTURES = 3  # for an interval
@@ -73,3 +79,35 @@ def source_kinds(results: Results, source_name: str) -> Finding | None:
         "distance from the line is partly that of the two ways to measure it."
     )
     return Finding("source_kind", "", said, {"models": kinds})
+
+
+def far_tasks(found: Sequence[Transfer], estimates: Sequence[Estimate]) -> list[Finding]:
+    """How far each task lies from the source images, beside its slope; over six tasks, whether they go together.
+
+    The distance is the squared Frechet distance of train and source features, averaged over the models that have it.
+    """
+    distances: dict[str, list[float]] = {}
+    for one in estimates:
+        if one.name == "frechet" and one.value is not None:
+            distances.setdefault(one.task, []).append(-one.value)
+    away = {task: float(np.mean(values)) for task, values in sorted(distances.items())}
+    if not away:
+        return []
+    regimes = dict.fromkeys(one.regime for one in found if not is_published(one.regime) and one.regime != "scratch")
+    return [_far(regime, away, found) for regime in regimes]
+
+
+def _far(regime: str, away: dict[str, float], found: Sequence[Transfer]) -> Finding:
+    slopes = {one.task: one.slope for one in found if one.regime == regime and one.task and one.slope is not None}
+    order = sorted(away, key=lambda task: away[task])
+    shown = [
+        f"{task} {away[task]:.4g}" + (f" (slope {signed(slopes[task])})" if task in slopes else "") for task in order
+    ]
+    said = f"Distance from the source images and slope, {short_label(regime)}, nearest task first: {', '.join(shown)}."
+    numbers: dict[str, object] = {"distances": away, "slopes": slopes, "spearman": None}
+    both = [task for task in order if task in slopes]
+    if len(both) >= FEWEST_JUDGED:
+        together = spearman(np.array([away[task] for task in both]), np.array([slopes[task] for task in both]))
+        said += f" Over {len(both)} tasks they have a rank correlation of {signed(together)}."
+        numbers["spearman"] = together
+    return Finding("distance", regime, said, numbers)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from ...estimators import ESTIMATORS
+from ...estimators import USUAL
 from .settings import MOST, Side, Strict
 
 
@@ -130,7 +130,7 @@ class TaskEntry(_Entry):
 
 
 def _all_are_every_one(value: Any) -> Any:
-    return list(ESTIMATORS) if value == "all" else value
+    return list(USUAL) if value == "all" else value
 
 
 def _one_is_a_list(value: Any) -> Any:
@@ -152,3 +152,4 @@ class StudyEntry(_Entry):
     published: Annotated[list[Text], Field(max_length=MOST), BeforeValidator(_one_is_a_list)] = []
     notes: Annotated[list[Text], Field(max_length=MOST)] = []
     estimators: Annotated[list[Text], Field(max_length=MOST), BeforeValidator(_all_are_every_one)] = []
+    source_images: Text | None = None

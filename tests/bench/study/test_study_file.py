@@ -5,7 +5,7 @@ from textwrap import dedent
 
 import pytest
 
-from featune.bench.estimators import ESTIMATORS
+from featune.bench.estimators import USUAL
 from featune.bench.progress import Silent
 from featune.bench.published import published_rows
 from featune.bench.study import prepared, read_study
@@ -57,7 +57,7 @@ def test_a_study_file_becomes_a_study(write: Callable[[str], Path], tmp_path: Pa
 def test_estimators_are_none_unless_named_and_all_are_every_one(write: Callable[[str], Path]) -> None:
     assert read_study(write(GOOD))[0].estimators == ()
     assert read_study(write(GOOD + "    estimators: [nce, logme, nce]"))[0].estimators == ("nce", "logme")
-    assert read_study(write(GOOD + "    estimators: all"))[0].estimators == tuple(ESTIMATORS)
+    assert read_study(write(GOOD + "    estimators: all"))[0].estimators == USUAL
     with pytest.raises(BadInput, match=r"estimators\[1\]: no estimator named 'log_me'; nearest: logme"):
         read_study(write(GOOD + "    estimators: [nce, log_me]"))
     with pytest.raises(BadInput, match=r"estimators: .*list, found 'logme'"):
@@ -212,3 +212,12 @@ def test_measured_source_accuracies_are_taken_from_their_file(write: Callable[[s
         read_study(write(text))
     with pytest.raises(BadInput, match="keep one of them"):
         read_study(write(GOOD.replace("source_n: 500", "source_n: 500, measured: measured.json")))
+
+
+def test_the_distance_from_the_source_and_its_images_go_together(write: Callable[[str], Path], tmp_path: Path) -> None:
+    study, _ = read_study(write(GOOD + "    estimators: [frechet]\n    source_images: colours/train"))
+    assert study.source_images == str(tmp_path / "colours/train")
+    with pytest.raises(BadInput, match="give `source_images`"):
+        read_study(write(GOOD + "    estimators: [frechet]"))
+    with pytest.raises(BadInput, match="name `frechet`"):
+        read_study(write(GOOD + "    source_images: colours/train"))
