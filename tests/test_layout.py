@@ -52,8 +52,10 @@ bench.catalogue: engine.errors engine.paths engine.store bench.progress
 bench.data: engine.errors engine.machine engine.paths engine.store engine.images bench.progress bench.tasks
     bench.catalogue
 bench.datasets: engine.errors engine.store engine.images bench.progress bench.tasks bench.catalogue bench.data
-bench.features: engine.errors engine.store engine.images engine.runners engine.features export.commands bench.progress
-    bench.tasks bench.data
+bench.features: engine.errors engine.store engine.models engine.images engine.runners engine.features export.commands
+    bench.progress bench.tasks bench.data bench.estimators
+bench.imagenet: engine.accuracies engine.errors engine.store engine.images engine.paths engine.features export.commands
+    bench.progress bench.stats bench.tasks bench.data bench.datasets bench.features
 bench.regimes: engine.errors engine.models engine.images engine.metrics engine.features engine.logistic_regression
     engine.probe engine.finetune export.commands bench.tasks bench.data bench.features
 bench.published: engine.accuracies engine.errors engine.metrics engine.paths engine.store bench.stats
@@ -68,7 +70,7 @@ bench.study.schema: engine.errors engine.paths engine.store engine.images bench.
 bench.study: engine.errors engine.paths engine.store engine.machine engine.models engine.images engine.runners
     engine.metrics engine.features export.contract export.gate export.backends export.commands bench.progress
     bench.stats bench.results bench.tasks bench.data bench.features bench.regimes bench.throughput bench.estimators
-    bench.study.schema bench.study.axes bench.published
+    bench.study.schema bench.study.axes bench.published bench.imagenet
 bench.finetune: engine.errors engine.paths engine.store engine.models engine.images engine.finetune engine.search
     bench.progress bench.results bench.tasks bench.data bench.regimes bench.study.schema bench.study
 bench.report.figures: engine.store
@@ -96,7 +98,8 @@ bench.cli.studies: engine.errors engine.store bench.comparison bench.demo bench.
     bench.report.several bench.results bench.study bench.terminal
 bench.cli: engine.errors engine.store engine.models engine.images engine.runners engine.features engine.finetune
     export.commands bench.cli.studies bench.terminal bench.published bench.results bench.catalogue bench.data
-    bench.datasets bench.features bench.regimes bench.study bench.finetune bench.throughput bench.throughput.session
+    bench.datasets bench.features bench.imagenet bench.regimes bench.study bench.finetune bench.throughput
+    bench.throughput.session
     bench.throughput.report bench.report bench.demo bench.choose
 """
 MAY_USE = {

@@ -23,6 +23,7 @@ from ..results import (
     row_order,
     scope_letter,
     signed,
+    source_text,
 )
 
 MOST_TRAININGS = 400  # lines of the table of how training went
@@ -70,8 +71,7 @@ def task_table(results: Results, task: str) -> dict[str, Any]:
     for place, model in enumerate(results.models):
         cells = [table_cell(results, task, model, regime) for regime in results.regimes]
         if any((task, model, regime) in results.entries for regime in results.regimes):
-            known = results.source_top1.get(model)
-            source = "–" if known is None else f"{100 * known:.1f}"
+            source = source_text(results, model)
             lines.append({"model": model, "place": place, "source": source, "cells": cells})
     unit = (
         "percent"

@@ -26,6 +26,7 @@ from ..results import (
     ranking,
     rates_of,
     short_label,
+    source_text,
 )
 from .document import Heading, document_of
 from .estimator_section import estimates_csv, estimators_csv, judged_lines, judgement
@@ -83,7 +84,7 @@ def write_report(
     measured = [row for row in rows if row.source == "measured"]
     own = results if len(measured) == len(rows) else collect(measured)  # published models take part in no judgement
     ahead = leads(results, right)
-    looked = closer_look(results, found, rows, source_name, ahead, right, rates_of(speeds)[0])
+    looked = closer_look(results, found, rows, source_name, ahead, right, rates_of(speeds)[0], estimates)
     results.kept["looked"] = looked  # the terminal asks for it next
     scored = judged(own, estimates, speeds, seed)
     heading = Heading(title, notes, source_name, command, seed)
@@ -194,13 +195,12 @@ def results_table(rows: Results | Sequence[Row]) -> "Table":
     for task in results.tasks:
         models = results.models if few else _best(results, task)
         for at, model in enumerate(models):
-            known = results.source_top1.get(model)
             cells = [table_cell(results, task, model, regime) for regime in results.regimes]
             table.add_row(
                 Text(printable(task) if at == 0 else ""),
                 sizes(results, task) if at == 0 else "",
                 Text(printable(model)),
-                "–" if known is None else f"{100 * known:.1f}",
+                source_text(results, model),
                 *(Text(cell["value"] + (f" [{cell['interval']}]" if cell["interval"] else "")
                        + (f" {cell['fault']}" if cell["fault"] else ""),
                        style="bold" if cell["best"] else "red" if cell["failed"] else "") for cell in cells),

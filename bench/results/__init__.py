@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         save_plan,
         speed_path,
     )
+    from .pretraining import KINDS, Paired, Pretraining, pretraining_of, pretraining_pairs, recipe_pairs
     from .rows import Cell, Estimate, Row, RunStore, Speed
     from .table import (
         FROZEN,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         verdict,
     )
     from .wording import (
+        KIND_FACTS,
         SCOPES,
         capital,
         counted,
@@ -56,6 +58,8 @@ if TYPE_CHECKING:
         short_label,
         signed,
         signed_points,
+        source_kind,
+        source_text,
         value_text,
     )
 else:
@@ -65,6 +69,8 @@ else:
 
 __all__ = [
     "FROZEN",
+    "KINDS",
+    "KIND_FACTS",
     "SCOPES",
     "WITHOUT_N",
     "Cell",
@@ -75,7 +81,9 @@ __all__ = [
     "Lead",
     "Option",
     "Outcome",
+    "Paired",
     "Plan",
+    "Pretraining",
     "Results",
     "Right",
     "Row",
@@ -110,18 +118,23 @@ __all__ = [
     "number_text",
     "outcomes",
     "plan_path",
+    "pretraining_of",
+    "pretraining_pairs",
     "printable",
     "ranking",
     "rates_of",
     "read_estimate",
     "read_speed",
+    "recipe_pairs",
     "row_order",
     "save_plan",
     "scope_letter",
     "short_label",
     "signed",
     "signed_points",
+    "source_kind",
     "source_log_odds",
+    "source_text",
     "speed_path",
     "value_text",
     "verdict",

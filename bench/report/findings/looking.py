@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ...results import Cell, Lead, Results, Right, Row, Transfer, collect, is_published, printable
+from ...results import Cell, Estimate, Lead, Results, Right, Row, Transfer, collect, is_published, printable
 from .finding import Finding
 from .of_regimes import above, attenuation, choosing, given_size, other_axes, robust
+from .of_sources import far_tasks, pretraining, source_kinds
 from .of_studies import (
     among_published,
     detectable,
@@ -28,8 +29,13 @@ def closer_look(
     ahead: Sequence[Lead] = (),
     right: Mapping[Cell, Right] | None = None,
     speeds: Mapping[str, float] | None = None,
+    estimates: Sequence[Estimate] = (),
 ) -> list[Finding]:
-    """All findings, in the order in which they are read. speeds: images per second by model, where measured."""
+    """All findings, in the order in which they are read.
+
+    speeds: images per second by model, where measured. estimates: of them those that say how far tasks lie from the
+    source images.
+    """
     means = [one for one in found if not one.task and not is_published(one.regime)]
     of_regimes: list[Finding | None] = []
     for one in means:
@@ -48,6 +54,9 @@ def closer_look(
         detectable(means),
         noise(own, measured),
         recipe_control(own),
+        *pretraining(own),
+        source_kinds(own, source_name),
+        *far_tasks(found, estimates),
         regimes_compared(means, results),
         variance(own, measured),
         runners_up(results, ahead, {} if right is None else right),  # its truth value would read all scores
