@@ -87,12 +87,14 @@ bench.demo: engine.errors engine.store engine.models engine.images engine.finetu
     bench.tasks bench.data bench.regimes bench.estimators bench.study bench.pretrain
 bench.api: engine.errors engine.store engine.models engine.images engine.runners engine.features engine.finetune
     export.commands bench.progress bench.tasks bench.data bench.features bench.regimes bench.study bench.finetune
+bench.doctor: engine.errors engine.store engine.models engine.images engine.runners engine.tensorrt
+    engine.logistic_regression export.backends
 bench.cli.studies: engine.errors engine.store bench.comparison bench.demo bench.published bench.report bench.results
     bench.study bench.terminal
 bench.cli: engine.errors engine.store engine.models engine.images engine.runners engine.features engine.finetune
     export.commands bench.cli.studies bench.terminal bench.published bench.results bench.catalogue bench.data
     bench.datasets bench.features bench.regimes bench.study bench.finetune bench.throughput bench.throughput.session
-    bench.throughput.report bench.report bench.demo bench.choose
+    bench.throughput.report bench.report bench.demo bench.choose bench.doctor
 """
 MAY_USE = {
     room.strip(): set(used.split())
