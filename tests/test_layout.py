@@ -69,6 +69,8 @@ bench.study: engine.errors engine.paths engine.store engine.machine engine.model
     engine.metrics engine.features export.contract export.gate export.backends export.commands bench.progress
     bench.stats bench.results bench.tasks bench.data bench.features bench.regimes bench.throughput bench.estimators
     bench.study.schema bench.study.axes bench.published
+bench.study.cluster: engine.errors engine.models engine.paths engine.store bench.progress bench.results bench.tasks
+    bench.study
 bench.finetune: engine.errors engine.paths engine.store engine.models engine.images engine.finetune engine.search
     bench.progress bench.results bench.tasks bench.data bench.regimes bench.study.schema bench.study
 bench.report.figures: engine.store bench.stats bench.results
@@ -89,8 +91,8 @@ bench.api: engine.errors engine.store engine.models engine.images engine.runners
     export.commands bench.progress bench.tasks bench.data bench.features bench.regimes bench.study bench.finetune
 bench.doctor: engine.errors engine.store engine.models engine.images engine.runners engine.tensorrt
     engine.logistic_regression export.backends
-bench.cli.studies: engine.errors engine.store bench.comparison bench.demo bench.published bench.report bench.results
-    bench.study bench.terminal
+bench.cli.studies: engine.errors engine.store bench.comparison bench.demo bench.progress bench.published bench.report
+    bench.results bench.study bench.study.cluster bench.terminal
 bench.cli: engine.errors engine.store engine.models engine.images engine.runners engine.features engine.finetune
     export.commands bench.cli.studies bench.terminal bench.published bench.results bench.catalogue bench.data
     bench.datasets bench.features bench.regimes bench.study bench.finetune bench.throughput bench.throughput.session

@@ -11,8 +11,8 @@ from featune.engine.runners import device_kind
 from .check import Check, fault, fine
 from .folders import Limits, folder_checks
 from .gpu import gpu_checks, listed, nvidia_smi
-from .providers import provider_checks, ran_on
 from .known_numbers import self_test
+from .providers import provider_checks, ran_on
 from .versions import cuda_checks, linked_tensorrt, package_checks, tensorrt_checks
 
 

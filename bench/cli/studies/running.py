@@ -1,5 +1,6 @@
 """`featune demo` and `featune study run | status | report`: parse, call one function, print."""
 
+import contextlib
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...terminal import Json, Quiet, command_line, counts, errors, json_text, progress_of
+from .arrays import run_shard
 from .files import Out, StudyPath
 
 if TYPE_CHECKING:
@@ -64,6 +66,9 @@ def study_run(
         bool, typer.Option("--remeasure-speed", help="Measure all throughput again, on a machine that is quiet now.")
     ] = False,
     trust: Trust = False,
+    shard: Annotated[
+        str | None, typer.Option("--shard", help="I/N: this share of the cells alone, and no report; see `slurm`.")
+    ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -71,10 +76,13 @@ def study_run(
 
     Example: featune study run mystudy.yaml --out runs/mystudy
     """
-    with errors():
+    with errors(), stopping():
         from ...study import known_estimates, prepared, read_study, rights, run_estimates, run_whole, save_plan_of
 
         progress = progress_of(quiet)
+        if shard is not None:
+            run_shard(path, shard, executor(jobs), progress, as_json, out, device, trust)
+            return
         study, sources = read_study(path, out, device=device, progress=progress, work=True, trusted=trust)
         study = prepared(dataclasses.replace(study, threads=1), sources, progress)
         save_plan_of(study, path)
@@ -199,6 +207,12 @@ def _finish(
             print(f"featune: failed: {reason}", file=sys.stderr)
         print(f"featune: {len(failed)} of {len(rows)} cells failed; run again to retry them", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def stopping() -> contextlib.AbstractContextManager[None]:
+    from ...study.cluster import stopping_on_signals
+
+    return stopping_on_signals()
 
 
 def executor(jobs: int | None) -> "Executor":
