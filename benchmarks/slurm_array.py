@@ -2,11 +2,11 @@
 
     python benchmarks/slurm_array.py [--shards 6] [--at-once 2] [--kills 6] [--stops 6] [--seed 0] [--out runs/array]
 
-A study of test networks with random weights on drawn images is run once by `featune study run`, and once by the script of
-`featune study slurm`, which this program submits as Slurm would: one bash process a task with its variables, the tasks of
-`featune study missing` again and again until none is missing. In the first rounds tasks are killed at random moments
-(SIGKILL of the whole process group, as a node that is lost) or reach their limit (SIGUSR1 to the shell's process, SIGKILL
-of the group 20 s later). Each run has a cache of its own. Exit code 0 where every row is the same.
+A study of test networks with random weights on drawn images is run once by `featune study run`, and once by the
+script of `featune study slurm`, which this program submits as Slurm would: one bash process a task with its variables,
+the tasks of `featune study missing` again and again until none is missing. At first tasks are killed at random moments
+(SIGKILL of the whole process group, as a node that is lost) or reach their limit (SIGUSR1 to the shell's process,
+SIGKILL of the group 20 s later). Each run has a cache of its own. Exit code 0 where every row is the same.
 """
 
 import argparse

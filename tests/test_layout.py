@@ -89,6 +89,7 @@ bench.demo: engine.errors engine.store engine.models engine.images engine.finetu
     bench.tasks bench.data bench.regimes bench.estimators bench.study bench.pretrain
 bench.api: engine.errors engine.store engine.models engine.images engine.runners engine.features engine.finetune
     export.commands bench.progress bench.tasks bench.data bench.features bench.regimes bench.study bench.finetune
+bench.cache: engine.errors engine.store export.backends export.gate bench.features
 bench.doctor: engine.errors engine.store engine.models engine.images engine.runners engine.tensorrt
     engine.logistic_regression export.backends
 bench.cli.studies: engine.errors engine.store bench.comparison bench.demo bench.progress bench.published bench.report
@@ -97,6 +98,7 @@ bench.cli: engine.errors engine.store engine.models engine.images engine.runners
     export.commands bench.cli.studies bench.terminal bench.published bench.results bench.catalogue bench.data
     bench.datasets bench.features bench.regimes bench.study bench.finetune bench.throughput bench.throughput.session
     bench.throughput.report bench.report bench.demo bench.choose bench.doctor
+    bench.cache
 """
 MAY_USE = {
     room.strip(): set(used.split())
