@@ -58,10 +58,11 @@ def rows_of(out: Path) -> dict[str, dict[str, object]]:
     return found
 
 
-def submit(script: Path, task: int) -> subprocess.Popen[bytes]:
+def submit(script: Path, task: int, logs: Path) -> subprocess.Popen[bytes]:
     environment = os.environ | {"SLURM_ARRAY_TASK_ID": str(task), "SLURM_CPUS_PER_TASK": "1"}
-    return subprocess.Popen(["bash", str(script)], env=environment, start_new_session=True,
-                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    logs.mkdir(exist_ok=True)
+    log = open(logs / f"{task}-{time.monotonic():.0f}.log", "wb")  # noqa: SIM115, it lives as long as the task
+    return subprocess.Popen(["bash", str(script)], env=environment, start_new_session=True, stdout=log, stderr=log)
 
 
 def main() -> int:
@@ -103,7 +104,7 @@ def main() -> int:
                 what = harm.pop() if harm else "left alone"
                 moment = time.monotonic() + (rng.uniform(4.0, options.longest) if what != "left alone" else 1e9)
                 task = waiting.pop(0)
-                running[task] = (submit(script, task), what, moment)
+                running[task] = (submit(script, task, options.out / "logs"), what, moment)
             time.sleep(0.2)
             for task, (process, what, moment) in list(running.items()):
                 if process.poll() is not None:

@@ -92,8 +92,8 @@ bench.api: engine.errors engine.store engine.models engine.images engine.runners
 bench.cache: engine.errors engine.store export.backends export.gate bench.features
 bench.doctor: engine.errors engine.store engine.models engine.images engine.runners engine.tensorrt
     engine.logistic_regression export.backends
-bench.cli.studies: engine.errors engine.store bench.comparison bench.demo bench.progress bench.published bench.report
-    bench.results bench.study bench.study.cluster bench.terminal
+bench.cli.studies: engine.errors engine.runners engine.store bench.comparison bench.demo bench.progress bench.published
+    bench.report bench.results bench.study bench.study.cluster bench.terminal
 bench.cli: engine.errors engine.store engine.models engine.images engine.runners engine.features engine.finetune
     export.commands bench.cli.studies bench.terminal bench.published bench.results bench.catalogue bench.data
     bench.datasets bench.features bench.regimes bench.study bench.finetune bench.throughput bench.throughput.session

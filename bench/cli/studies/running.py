@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 
 from ...terminal import Json, Quiet, command_line, counts, errors, json_text, progress_of
 from .arrays import run_shard
+from .executors import Address, Gpus, Kind, check_executor, opened_executor
 from .files import Out, StudyPath
 
 if TYPE_CHECKING:
@@ -69,6 +71,9 @@ def study_run(
     shard: Annotated[
         str | None, typer.Option("--shard", help="I/N: this share of the cells alone, and no report; see `slurm`.")
     ] = None,
+    executor_kind: Kind = "local",
+    address: Address = None,
+    gpus_per_cell: Gpus = 1.0,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -80,6 +85,7 @@ def study_run(
         from ...study import known_estimates, prepared, read_study, rights, run_estimates, run_whole, save_plan_of
 
         progress = progress_of(quiet)
+        check_executor(executor_kind, address, device)
         if shard is not None:
             run_shard(path, shard, executor(jobs), progress, as_json, out, device, trust)
             return
@@ -90,8 +96,10 @@ def study_run(
             progress.say(f"{task.name}: {len(task.classes)} classes, {counts(task.counts)}; {task.source}")
             for note in task.notes:
                 progress.say(f"{task.name}: {note}")
-        rows, speeds = run_whole(study, executor(jobs), progress, remeasure_speed=remeasure_speed)
-        run_estimates(study, executor(jobs), progress)
+        local = functools.partial(executor, jobs)
+        with opened_executor(executor_kind, address, gpus_per_cell, jobs, study, local) as execute:
+            rows, speeds = run_whole(study, execute, progress, remeasure_speed=remeasure_speed)
+            run_estimates(study, execute, progress)
         folder = Path(study.out)
         _finish(
             study, folder, rows, speeds, known_estimates(study), rights(folder, study.tasks, rows), as_json,
