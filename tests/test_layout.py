@@ -98,7 +98,7 @@ bench.cli: engine.errors engine.store engine.models engine.images engine.runners
     export.commands bench.cli.studies bench.terminal bench.published bench.results bench.catalogue bench.data
     bench.datasets bench.features bench.regimes bench.study bench.finetune bench.throughput bench.throughput.session
     bench.throughput.report bench.report bench.demo bench.choose bench.doctor
-    bench.cache
+    bench.cache bench.study.cluster
 """
 MAY_USE = {
     room.strip(): set(used.split())

@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from .extract_command import Models, exported_to, extract_models, request_of_model
     from .feature_table import FeatureTable, read_table, table_of
     from .origins import note_origin, origins_of
+    from .shares import Merged, merge_models, of_share
     from .stored_files import (
         clear_store,
         damaged_keys,
@@ -25,6 +26,7 @@ else:
 
 __all__ = [
     "FeatureTable",
+    "Merged",
     "Models",
     "clear_store",
     "damaged_keys",
@@ -33,7 +35,9 @@ __all__ = [
     "extract_models",
     "format_of",
     "full_key",
+    "merge_models",
     "note_origin",
+    "of_share",
     "origins_of",
     "read_table",
     "record_of",

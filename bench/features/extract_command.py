@@ -72,8 +72,9 @@ def extract_models(
     *,
     store: Path | None = None,
     progress: Progress,
+    part: Callable[[Data], Data] | None = None,
 ) -> tuple[Data, list[Extraction]]:
-    """Features of the data by every model, in one pass.
+    """Features of the data by every model, in one pass. part: of the data, what is meant of it.
 
     store: the folder of feature files, by default the one that studies use. What is there already is not computed.
     """
@@ -85,6 +86,7 @@ def extract_models(
     check_writable(root / "rows")
     remove_stale(root)
     data = open_data(request, progress)
+    data = part(data) if part else data
     with progress.stage("export and parity") as advance:
         wanted = []
         for name in model.names:
