@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import os
 import platform
+import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -77,7 +78,8 @@ def ray_tasks(
         with written_whole(mark) as temporary:
             temporary.write_text(platform.node(), encoding="utf-8")
         here = Place(str(mark.absolute()), _versions(), _passed(), threads)
-        yield _executor(ray, here, needs, tries)
+        with contextlib.redirect_stdout(sys.stderr):  # where Ray tells of deaths; results alone are for stdout
+            yield _executor(ray, here, needs, tries)
     finally:
         mark.unlink(missing_ok=True)
         if connected:
