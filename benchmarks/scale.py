@@ -119,12 +119,27 @@ def merge_features(folder: Path, count: int) -> None:
     print(json.dumps({"cpu_seconds": time.process_time() - began}))
 
 
+def record_of_items(folder: Path, count: int) -> None:
+    from featune.bench.data import Data
+    from featune.bench.features import note_origin
+    from featune.bench.tasks import load_task
+    from featune.engine.features import FeatureKey
+    from featune.engine.models import View
+
+    items = load_task(folder).load("train")
+    data = Data("made-up", items, tuple(f"n{i:08}" for i in range(1000)))
+    note_origin(folder / "features", [FeatureKey("model", View(224), "images", "torch:cpu")], data)
+    (record,) = (folder / "features").glob("*.items.json")
+    assert record.stat().st_size > 20 * count
+
+
 STEPS: dict[str, tuple[str, Callable[[Path, int], None] | None, Callable[[Path, int], None]]] = {
     "load a prepared split": ("lines", write_manifest, load_manifest),
     "load it, and take a quarter": ("lines", write_manifest, take_a_share),
     "one of 100 shares of the cells": ("lines", None, divide_cells),
     "write and read a plan": ("lines", None, write_plan),
     f"merge features of width {WIDTH} from 4 shares": ("lines", None, merge_features),
+    "load it, and write paths and labels beside features": ("lines", write_manifest, record_of_items),
     "study missing, from a plan and a file for each row": ("rows", write_rows, missing),
 }
 
