@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     from .bottleneck import Verdict
     from .decoder_processes import check_decode_in
     from .extraction import Features, Options, check_on_error, extract
-    from .files import SUFFIXES, Stored, is_complete, open_stored, remove
+    from .files import SUFFIXES, Part, Stored, is_complete, open_stored, remove
     from .store import FeatureKey, FeatureRequest, FeatureStore, views_key
 else:
     from ..doors import lazy_exports
@@ -20,6 +20,7 @@ __all__ = [
     "FeatureStore",
     "Features",
     "Options",
+    "Part",
     "Stored",
     "Verdict",
     "check_decode_in",
