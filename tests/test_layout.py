@@ -28,7 +28,7 @@ engine.probe: engine.errors engine.logistic_regression
 engine.accuracies: engine.errors
 engine.recipe: engine.errors engine.store engine.images
 engine.finetune: engine.errors engine.store engine.machine engine.models engine.images engine.runners engine.probe
-    engine.recipe
+    engine.features engine.recipe
 engine.search: engine.errors engine.store engine.images engine.finetune
 
 export.contract: engine.errors engine.store engine.runners engine.probe
