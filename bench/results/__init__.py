@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .chosen_cells import AXES, Only, axes_of, only
     from .options import Choice, Option, choice_of, frontier, rates_of
     from .outcome import Outcome, class_facts, collapsed, faults, is_training, outcomes
     from .paired_leads import Lead, Right, leads
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
         SCOPES,
         capital,
         counted,
+        duration,
         interval_text,
         joined,
         label,
@@ -68,6 +70,7 @@ else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
+    "AXES",
     "FROZEN",
     "KINDS",
     "KIND_FACTS",
@@ -79,6 +82,7 @@ __all__ = [
     "Estimate",
     "Labels",
     "Lead",
+    "Only",
     "Option",
     "Outcome",
     "Paired",
@@ -91,6 +95,7 @@ __all__ = [
     "Speed",
     "Transfer",
     "Without",
+    "axes_of",
     "capital",
     "carrier",
     "choice_of",
@@ -101,6 +106,7 @@ __all__ = [
     "complete_block",
     "correlations",
     "counted",
+    "duration",
     "entry_log_odds",
     "estimate_path",
     "faults",
@@ -116,6 +122,7 @@ __all__ = [
     "mean_interval",
     "metric_name",
     "number_text",
+    "only",
     "outcomes",
     "plan_path",
     "pretraining_of",
