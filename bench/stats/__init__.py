@@ -12,7 +12,7 @@ if TYPE_CHECKING:
         spearman,
         transfer_correlation,
     )
-    from .intervals import Interval, bootstrap, clopper_pearson, draw_weights, tail_of, wilson
+    from .intervals import Interval, bootstrap, clopper_pearson, draw_weights, percentile_needs, tail_of, wilson
     from .over_models import (
         ERROR,
         FEWEST_JUDGED,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         without_each,
         without_families,
     )
-    from .paired_tests import across_tasks, both_right, mcnemar, permutation_test
+    from .paired_tests import across_tasks, both_right, mcnemar, paired_difference, permutation_test
     from .rank_correlation import FEWEST_RANKED, shuffled_tau, weighted_spearman, weighted_tau
     from .regression_lines import FEWEST, Line, fit_line, least_squares, slope_above
     from .study_values import fractions, interval, log_odds, mean_log_odds, pair, table, tied
@@ -64,8 +64,10 @@ __all__ = [
     "mean_log_odds",
     "orders",
     "pair",
+    "paired_difference",
     "pearson",
     "pearson_rows",
+    "percentile_needs",
     "permutation_test",
     "shuffled_tau",
     "slope_above",

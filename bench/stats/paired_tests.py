@@ -11,7 +11,7 @@ import numpy.typing as npt
 from featune.engine.errors import BadInput
 from featune.engine.metrics import Array
 
-from .intervals import chunks, tail_of
+from .intervals import RESAMPLES, Interval, chunks, tail_of
 from .study_values import ROUNDING, pair, tied
 
 PERMUTATIONS = 100_000  # Chen et al. 2020 (SimCLR)
@@ -96,6 +96,26 @@ def _class_shares(classes: npt.ArrayLike, right_a: npt.ArrayLike, right_b: npt.A
         raise BadInput(f"classes: one label per example expected ({len(counted)}), {classes.shape} found")
     _, of_class, sizes = np.unique(classes[counted], return_inverse=True, return_counts=True)
     return 1 / (len(sizes) * sizes[of_class])
+
+
+def paired_difference(
+    right_a: npt.ArrayLike,
+    right_b: npt.ArrayLike,
+    *,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """Accuracy of a less that of b, with a percentile bootstrap interval over the shared test examples.
+
+    right_a, right_b: as in `mcnemar`. Examples with equal differences are drawn as one multinomial count.
+    """
+    a, b = both_right(right_a, right_b)
+    differences, counts = np.unique(a - b, return_counts=True)
+    drawn = np.random.default_rng(seed).multinomial(len(a), counts / len(a), size=resamples)
+    tail = tail_of(level)
+    low, high = np.quantile(drawn @ differences / len(a), [tail, 1 - tail])
+    return Interval(float((a - b).mean()), float(low), float(high), len(a), level, "percentile", resamples)
 
 
 def both_right(right_a: npt.ArrayLike, right_b: npt.ArrayLike, shares: bool = False) -> tuple[Array, Array]:

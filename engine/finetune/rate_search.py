@@ -18,6 +18,7 @@ from ..store import plain
 from .decoded import Decoded
 from .health import Diverged
 from .loop import HERE, Run, Trained, predict, train
+from .prefix import forget
 from .starts import fresh, sized, start_head
 
 TRAIN_SAMPLE = 1000  # training images on which a trained model is looked at, drawn evenly
@@ -96,8 +97,7 @@ def finetune(
     best = candidates[max(tried, key=lambda at: (tried[at], -candidates[at].learning_rates[0])) if tried else 0]
     trained = fit(data.train + data.val, best, "final")
     if run.work:
-        for path in run.work.glob("*.pt"):
-            path.unlink()
+        forget(run.work)
     details = {
         "learning_rate": best.learning_rates[0],
         **_tried([(candidates[at], value) for at, value in tried.items()], best, recipe),

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .cutting import Frozen, Learning, Uncut, cut_in_two
     from .depth import first_uses, layers_of
     from .losses import BLOWN_UP, Objective, objective
     from .mixing import mixed, mixes
@@ -16,9 +17,13 @@ else:
 
 __all__ = [
     "BLOWN_UP",
+    "Frozen",
+    "Learning",
     "Objective",
     "Parts",
     "Recipe",
+    "Uncut",
+    "cut_in_two",
     "first_uses",
     "layers_of",
     "mixed",

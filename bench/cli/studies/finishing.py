@@ -27,10 +27,12 @@ def finish(
     seed: int = 0,
     retry: str = "",
     asked: "Collection[Cell] | None" = None,
+    least_rate: float | None = None,
 ) -> None:
     """Write the report, print the table or JSON, and leave with 1 if a cell failed.
 
     retry: the command that measures failed cells again. asked: the cells that the run was to measure, where not all.
+    least_rate: images per second that the model to take has to run at.
     """
     from featune.engine.store import plain
 
@@ -50,6 +52,7 @@ def finish(
     report = write_report(
         out, study.name, shown, speeds, estimates,
         notes=study.notes, source_name=study.source_name, command=command, seed=seed, right=right, results=results,
+        least_rate=least_rate,
     )  # fmt: skip
     if as_json:
         measured = {"rows": plain(shown), "speeds": plain(speeds), "estimates": plain(estimates)}

@@ -1,17 +1,23 @@
 """`featune demo` and `featune study run | retry`: parse, call one function, print."""
 
+import contextlib
 import dataclasses
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ...terminal import Json, Quiet, command_line, counts, errors, progress_of
+from .arrays import run_shard
+from .executors import Address, Gpus, Kind, check_executor, opened_executor
 from .finishing import finish
 from .options import Device, OnlyCells, Out, StudyPath
 
 if TYPE_CHECKING:
-    from ...study import Executor, Failed
+    from collections.abc import Callable
+
+    from ...study import Executor, Failed, Study
 
 run_app = typer.Typer()
 
@@ -66,6 +72,12 @@ def study_run(
         bool, typer.Option("--remeasure-speed", help="Measure all throughput again, on a machine that is quiet now.")
     ] = False,
     trust: Trust = False,
+    shard: Annotated[
+        str | None, typer.Option("--shard", help="I/N: this share of the cells alone, and no report; see `slurm`.")
+    ] = None,
+    executor_kind: Kind = "local",
+    address: Address = None,
+    gpus_per_cell: Gpus = 1.0,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -73,8 +85,20 @@ def study_run(
 
     Example: featune study run mystudy.yaml --only model='resnet*' --only seed=0
     """
+    with errors():
+        from featune.engine.errors import BadInput
+
+        check_executor(executor_kind, address, device)
+        if shard is not None:
+            if only or keep_failed:
+                raise BadInput("--shard is a share of all cells; leave --only and --keep-failed out")
+            with stopping():
+                run_shard(path, shard, executor(jobs), progress_of(quiet), as_json, out, device, trust)
+            return
+    local = functools.partial(executor, jobs)
     _measure(
-        path, out, jobs, device, only, "keep" if keep_failed else "retry", trust, quiet, as_json,
+        path, out, device, only, "keep" if keep_failed else "retry", trust, quiet, as_json,
+        lambda study: opened_executor(executor_kind, address, gpus_per_cell, jobs, study, local),
         remeasure_speed=remeasure_speed,
         command=command_line(
             "featune", "study", "run", path, out=out, device=device, only=only, keep_failed=keep_failed, trust=trust
@@ -98,17 +122,19 @@ def study_retry(
     Example: featune study retry mystudy.yaml --only regime=finetune
     """
     _measure(
-        path, out, jobs, device, only, "only", trust, quiet, as_json,
+        path, out, device, only, "only", trust, quiet, as_json,
+        lambda study: contextlib.nullcontext(executor(jobs)),
         command=command_line("featune", "study", "retry", path, out=out, device=device, only=only, trust=trust),
     )  # fmt: skip
 
 
 def _measure(
-    path: Path, out: Path | None, jobs: int | None, device: str | None, only: list[str] | None, failed: "Failed",
-    trust: bool, quiet: bool, as_json: bool, *, command: str, remeasure_speed: bool = False,
+    path: Path, out: Path | None, device: str | None, only: list[str] | None, failed: "Failed", trust: bool,
+    quiet: bool, as_json: bool, opened: "Callable[[Study], contextlib.AbstractContextManager[Executor]]",
+    *, command: str, remeasure_speed: bool = False,
 ) -> None:  # fmt: skip
-    """Measure what is asked for; the report is of all that the study has by then."""
-    with errors():
+    """Measure what is asked for; the report is of all that the study has by then. opened: the executor of a study."""
+    with errors(), stopping():
         from ...results import only as cells_meant
         from ...study import (
             finished,
@@ -139,9 +165,10 @@ def _measure(
             study = with_failed_cells(study)
             if not study.models:
                 progress.say("no cell has failed: nothing to measure")
-        rows, speeds = run_whole(study, executor(jobs), progress, remeasure_speed=remeasure_speed, failed=failed)
-        if failed != "only":
-            run_estimates(study, executor(jobs), progress)
+        with opened(study) as execute:
+            rows, speeds = run_whole(study, execute, progress, remeasure_speed=remeasure_speed, failed=failed)
+            if failed != "only":
+                run_estimates(study, execute, progress)
         cells = {row.cell for row in rows}
         if study is not whole:
             rows, speeds = finished(whole), known_speeds(whole)
@@ -150,6 +177,12 @@ def _measure(
             whole, folder, rows, speeds, known_estimates(whole), rights(folder, whole.tasks, rows), as_json,
             command=command, retry=command_line("featune", "study", "retry", path, out=out, device=device), asked=cells,
         )  # fmt: skip
+
+
+def stopping() -> contextlib.AbstractContextManager[None]:
+    from ...study.cluster import stopping_on_signals
+
+    return stopping_on_signals()
 
 
 def executor(jobs: int | None) -> "Executor":

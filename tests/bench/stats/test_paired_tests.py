@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from featune.bench.stats import across_tasks, mcnemar, permutation_test
+from featune.bench.stats import across_tasks, mcnemar, paired_difference, permutation_test
 from featune.engine.errors import BadInput
 
 
@@ -64,9 +64,23 @@ def test_p_values_under_no_difference_are_rarely_small():
     assert np.mean([mcnemar(a, b).p <= 0.05 for a, b in pairs]) <= 0.06
 
 
+def test_a_paired_difference_spreads_by_the_examples_that_differ():
+    rng = np.random.default_rng(0)
+    a, b = rng.random((2, 1000)) < [[0.8], [0.75]]
+    found = paired_difference(a, b)
+    d = a.astype(float) - b
+    assert found.value == pytest.approx(d.mean())
+    expected = d.mean() + np.array([-1.96, 1.96]) * d.std() / np.sqrt(1000)
+    assert tuple(found) == pytest.approx(tuple(expected), abs=0.002)
+    # The same errors on the same images: far surer than two separate samples would allow.
+    close = paired_difference(a, np.where(np.arange(1000) < 5, False, a))
+    assert close.high - close.low < 0.02
+    assert tuple(paired_difference(a, a)) == (0, 0)
+
+
 def test_images_that_count_for_neither_model_leave_the_test():
     a, b = np.array([1, 1, 0, np.nan]), np.array([0, 1, 0, np.nan])
-    assert mcnemar(a, b).n == permutation_test(a, b, classes=[0, 0, 1, 1]).n == 3
+    assert mcnemar(a, b).n == permutation_test(a, b, classes=[0, 0, 1, 1]).n == paired_difference(a, b).n == 3
     with pytest.raises(BadInput, match="NaN differs"):
         mcnemar(a, np.array([0, 1, 0, 1]))
     with pytest.raises(BadInput, match="same examples"):
