@@ -28,7 +28,7 @@ from featune.bench.study import measuring as cells
 from featune.bench.study.executors import in_process
 from featune.bench.study.running import run
 
-LONGEST = 3.0  # seconds until a kill
+LONGEST = 2.0  # seconds until a kill
 
 
 def slow(log: Path) -> Any:
@@ -75,7 +75,7 @@ def main() -> int:
     asked.out.mkdir(parents=True, exist_ok=True)
     log, done = asked.out / "measured.jsonl", asked.out / "kills.jsonl"
     cells.measured = slow(log)
-    killed, whole = (fake_study(asked.out / name, models=6, tasks=6) for name in ("killed", "whole"))
+    killed, whole = (fake_study(asked.out / name, models=12, tasks=12) for name in ("killed", "whole"))
     whole = dataclasses.replace(whole, tasks=killed.tasks)
     before = len(done.read_text().splitlines()) if done.exists() else 0
     for kill in range(before, asked.kills):
