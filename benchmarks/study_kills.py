@@ -28,7 +28,8 @@ from featune.bench.study import measuring as cells
 from featune.bench.study.executors import in_process
 from featune.bench.study.running import run
 
-LONGEST = 2.0  # seconds until a kill
+LONGEST = 0.4  # seconds until a kill, from the first measurement of the round
+EARLY = 0.2  # share of the rounds whose time counts from the start of the processes
 
 
 def slow(log: Path) -> Any:
@@ -79,8 +80,12 @@ def main() -> int:
     whole = dataclasses.replace(whole, tasks=killed.tasks)
     before = len(done.read_text().splitlines()) if done.exists() else 0
     for kill in range(before, asked.kills):
-        moment = random.Random(f"{asked.seed} {kill}").uniform(0.01, LONGEST)
+        rng = random.Random(f"{asked.seed} {kill}")
+        moment, early = rng.uniform(0.0, LONGEST), rng.random() < EARLY
+        size = log.stat().st_size if log.exists() else 0
         pids = [worked(killed), worked(killed)]
+        while not early and (not log.exists() or log.stat().st_size == size):
+            time.sleep(0.002)
         time.sleep(moment)
         for pid in pids:
             os.kill(pid, signal.SIGKILL)

@@ -31,6 +31,20 @@ def test_a_study_says_what_it_could_have_seen_and_fewer_than_six_models_say_noth
     assert not [key for key in looked(study(5)) if key[0] in ("detectable", "slope", "attenuation")]
 
 
+def test_means_of_fewer_seeds_and_rows_of_other_versions_are_not_pooled_in_silence() -> None:
+    def of(model: str, seed: int, torch: str = "2") -> Row:
+        return row(
+            model, "t", seed=seed, environment={"versions": {"torch": torch}, "device": "a CPU", "precision": "fp32"}
+        )
+
+    alike = [of(model, seed) for model in "ab" for seed in (0, 1)]
+    assert not {("uneven_seeds", ""), ("unlike", "")} & set(looked(alike))
+    found = looked([*alike[:3], of("b", 2, "3"), of("b", 1)])
+    assert found["uneven_seeds", ""].numbers == {"probe": {"3": 1, "2": 1}}
+    assert "frozen, probe 3 seeds in 1 cell and 2 seeds in 1 cell" in found["uneven_seeds", ""].said
+    assert found["unlike", ""].numbers == {"probe": {"torch": ["2", "3"]}}
+
+
 def test_the_slope_that_could_have_been_seen_goes_with_the_scatter_about_the_line() -> None:
     rows = study(8)
     found, results = looked(rows)["detectable", ""].numbers, collect(rows)
