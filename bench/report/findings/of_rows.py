@@ -50,6 +50,4 @@ def unlike(rows: Sequence[Row]) -> Finding | None:
 
 def _made_with(environment: Mapping[str, Any]) -> dict[str, str]:
     found = {name: str(of) for name, of in (environment.get("versions") or {}).items() if name != "featune"}
-    return found | {
-        name: str(environment[name]) for name in ("device", "backend", "precision") if environment.get(name)
-    }
+    return found | {name: str(environment[name]) for name in ("device", "precision") if environment.get(name)}

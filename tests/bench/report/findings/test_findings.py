@@ -84,6 +84,8 @@ def test_the_first_model_is_better_than_the_second_as_often_as_its_runs_are() ->
     assert (found["first"], found["second"], found["seeds"]) == ("a", "b", 2)
     assert found["probability"] == pytest.approx((3 / 4 + 2 / 4) / 2)
     assert found["low"] <= found["probability"] <= found["high"]
+    same = [row(m, "t", seed=seed, right=at, source_top1=0.6) for m, at in (("a", 200), ("b", 190)) for seed in (0, 1)]
+    assert "over seeds" not in looked(same)["improvement", ""].said  # a probe, which draws nothing
 
 
 def test_redrawn_images_move_the_correlation_less_than_redrawn_models() -> None:
@@ -143,6 +145,8 @@ def test_the_same_architecture_from_two_recipes_is_the_yardstick() -> None:
     assert found.numbers["probe"]["mean_points"] == pytest.approx(5)
     assert "net.a_in1k and net.b_in1k" in found.said
     assert ("recipe_control", "") not in looked(study(6))
+    widths = [row(model, "t0", "probe", 180) for model in ("mobilenetv1-0.5", "mobilenetv1-0.75")]
+    assert ("recipe_control", "") not in looked(widths)  # no tags: two architectures
 
 
 def test_pre_training_is_compared_beside_its_recipe_control() -> None:
