@@ -21,8 +21,8 @@ from ..regimes import Goodness, Scorer, Scores
 from ..results import Row, RunStore
 from ..study import Study, measured, study_of
 from ..tasks import Task
+from ..training_log import read_log
 from .folder import BOARD, CONFUSION, LOG, MISTAKES, PAGE, RECIPE, RESULT, ROWS, Folder, default_folder
-from .log_file import read_log
 from .mistakes import judge
 from .page import page_html
 from .recipes import Chosen, chosen_recipes, write_recipe

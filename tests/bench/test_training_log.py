@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from featune.bench.finetune.log_file import LogFile, read_log
+from featune.bench.training_log import LogFile, read_log
 
 
 def told(step: int, **values: float) -> dict[str, float]:

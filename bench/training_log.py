@@ -1,4 +1,4 @@
-"""log.jsonl: a line of JSON for every step and every evaluation, whole after a kill; TensorBoard's events by choice."""
+"""The log of a training: a JSON line for every step and evaluation, whole after a kill; TensorBoard by choice."""
 
 import json
 import time
