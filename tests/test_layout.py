@@ -42,6 +42,7 @@ export.commands: engine.accuracies engine.errors engine.store engine.models engi
     engine.tensorrt export.contract export.graph export.precision export.gate export.backends
 
 bench.progress:
+bench.training_log: engine.errors engine.store
 bench.terminal: engine.errors engine.store export.commands bench.progress
 bench.stats: engine.errors engine.metrics
 bench.stats.slopes: engine.errors engine.metrics bench.stats
@@ -54,6 +55,8 @@ bench.data: engine.errors engine.machine engine.paths engine.store engine.images
 bench.datasets: engine.errors engine.store engine.images bench.progress bench.tasks bench.catalogue bench.data
 bench.features: engine.errors engine.store engine.images engine.runners engine.features export.commands bench.progress
     bench.tasks bench.data
+bench.pretrain: engine.errors engine.machine engine.paths engine.store engine.models engine.images engine.metrics
+    engine.recipe engine.finetune bench.stats bench.tasks bench.data bench.training_log
 bench.regimes: engine.errors engine.models engine.images engine.metrics engine.features engine.logistic_regression
     engine.probe engine.finetune export.commands bench.tasks bench.data bench.features
 bench.published: engine.accuracies engine.errors engine.metrics engine.paths engine.store bench.stats
@@ -70,7 +73,7 @@ bench.study: engine.errors engine.paths engine.store engine.machine engine.model
     bench.stats bench.results bench.tasks bench.data bench.features bench.regimes bench.throughput bench.estimators
     bench.study.schema bench.study.axes bench.published
 bench.finetune: engine.errors engine.paths engine.store engine.models engine.images engine.finetune engine.search
-    bench.progress bench.results bench.tasks bench.data bench.regimes bench.study.schema bench.study
+    bench.progress bench.results bench.tasks bench.data bench.regimes bench.study.schema bench.study bench.training_log
 bench.report.figures: engine.store bench.stats bench.results
 bench.report.findings: engine.metrics bench.stats bench.stats.slopes bench.stats.studies bench.results
 bench.report: engine.errors engine.store engine.metrics bench.stats bench.results bench.estimators bench.report.figures
@@ -82,7 +85,6 @@ bench.choose: engine.accuracies engine.errors engine.paths engine.store engine.m
 bench.throughput.report: engine.accuracies engine.errors engine.store bench.results bench.report.figures
     bench.throughput
 bench.comparison: engine.metrics bench.stats bench.results
-bench.pretrain: engine.store engine.models engine.images engine.metrics engine.finetune
 bench.demo: engine.errors engine.store engine.models engine.images engine.finetune bench.progress bench.results
     bench.tasks bench.data bench.regimes bench.estimators bench.study bench.pretrain
 bench.api: engine.errors engine.store engine.models engine.images engine.runners engine.features engine.finetune
@@ -92,7 +94,7 @@ bench.cli.studies: engine.errors engine.store bench.comparison bench.demo bench.
 bench.cli: engine.errors engine.store engine.models engine.images engine.runners engine.features engine.finetune
     export.commands bench.cli.studies bench.terminal bench.published bench.results bench.catalogue bench.data
     bench.datasets bench.features bench.regimes bench.study bench.finetune bench.throughput bench.throughput.session
-    bench.throughput.report bench.report bench.demo bench.choose
+    bench.throughput.report bench.report bench.demo bench.choose bench.pretrain engine.search
 """
 MAY_USE = {
     room.strip(): set(used.split())

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .auxiliary import Outputs, WithAuxiliaryHead, loss_of
     from .depth import first_uses, layers_of
     from .losses import BLOWN_UP, Objective, objective
     from .mixing import mixed, mixes
@@ -17,10 +18,13 @@ else:
 __all__ = [
     "BLOWN_UP",
     "Objective",
+    "Outputs",
     "Parts",
     "Recipe",
+    "WithAuxiliaryHead",
     "first_uses",
     "layers_of",
+    "loss_of",
     "mixed",
     "mixes",
     "objective",
