@@ -50,8 +50,9 @@ bench.stats.studies: engine.errors engine.metrics bench.stats
 bench.results: engine.errors engine.paths engine.store engine.metrics bench.stats
 bench.tasks: engine.errors engine.paths engine.store engine.images engine.metrics
 bench.catalogue: engine.errors engine.paths engine.store bench.progress
+bench.generated: engine.errors engine.store
 bench.data: engine.errors engine.machine engine.paths engine.store engine.images bench.progress bench.tasks
-    bench.catalogue
+    bench.catalogue bench.generated
 bench.datasets: engine.errors engine.store engine.images bench.progress bench.tasks bench.catalogue bench.data
 bench.features: engine.errors engine.store engine.images engine.runners engine.features export.commands bench.progress
     bench.tasks bench.data
@@ -67,11 +68,12 @@ bench.throughput.session: engine.errors engine.store engine.machine engine.model
     bench.throughput
 bench.estimators: engine.errors engine.metrics bench.stats bench.results
 bench.study.axes: engine.accuracies engine.models export.commands
-bench.study.schema: engine.errors engine.paths engine.store engine.images bench.regimes bench.estimators
+bench.study.schema: engine.errors engine.paths engine.store engine.images engine.finetune bench.regimes
+    bench.estimators
 bench.study: engine.errors engine.paths engine.store engine.machine engine.models engine.images engine.runners
     engine.metrics engine.features export.contract export.gate export.backends export.commands bench.progress
     bench.stats bench.results bench.tasks bench.data bench.features bench.regimes bench.throughput bench.estimators
-    bench.study.schema bench.study.axes bench.published
+    bench.study.schema bench.study.axes bench.published bench.pretrain
 bench.finetune: engine.errors engine.paths engine.store engine.models engine.images engine.finetune engine.search
     bench.progress bench.results bench.tasks bench.data bench.regimes bench.study.schema bench.study bench.training_log
 bench.report.figures: engine.store bench.stats bench.results
@@ -86,7 +88,7 @@ bench.throughput.report: engine.accuracies engine.errors engine.store bench.resu
     bench.throughput
 bench.comparison: engine.metrics bench.stats bench.results
 bench.demo: engine.errors engine.store engine.models engine.images engine.finetune bench.progress bench.results
-    bench.tasks bench.data bench.regimes bench.estimators bench.study bench.pretrain
+    bench.generated bench.tasks bench.data bench.regimes bench.estimators bench.study bench.pretrain
 bench.api: engine.errors engine.store engine.models engine.images engine.runners engine.features engine.finetune
     export.commands bench.progress bench.tasks bench.data bench.features bench.regimes bench.study bench.finetune
 bench.cli.studies: engine.errors engine.store bench.comparison bench.demo bench.published bench.report bench.results

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         opened,
     )
     from .near_duplicates import near_images
+    from .of_studies import SEED, made_in_cache, variants
     from .subsets import Rule, Subset, subset_of, write_subset
     from .training import Pretrained, pretrain
 else:
@@ -27,6 +28,7 @@ else:
 
 __all__ = [
     "FROM_SCRATCH",
+    "SEED",
     "Asked",
     "Choices",
     "Hierarchy",
@@ -40,6 +42,7 @@ __all__ = [
     "coarse_labels",
     "collapses",
     "default_folder",
+    "made_in_cache",
     "made_lines",
     "make",
     "near_images",
@@ -47,5 +50,6 @@ __all__ = [
     "pretrain",
     "read_hierarchy",
     "subset_of",
+    "variants",
     "write_subset",
 ]

@@ -1,6 +1,7 @@
 """One pre-training: a subset of a source task, an architecture from random weights, and the folder that it leaves."""
 
 import dataclasses
+import functools
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -71,17 +72,25 @@ class Made:
 
 @dataclasses.dataclass(frozen=True)
 class Opened:
-    """A pre-training whose images are listed. key: names all that its weights depend on."""
+    """A pre-training whose images are listed."""
 
     asked: Asked
     subset: Subset
     spec: ModelSpec
     recipe: Recipe
-    key: str
+
+    @functools.cached_property
+    def key(self) -> str:
+        """Names all that its weights depend on."""
+        of = self.asked
+        return digest([RULES, self.spec.digest, self.subset.digest, self.recipe, of.choices, of.seed, of.device])
 
 
-def opened(asked: Asked) -> Opened:
-    """List the source, take the subset, and name the training. Raises BadInput for what cannot be made of them."""
+def opened(asked: Asked, *, look_at_images: bool = True) -> Opened:
+    """List the source and take the subset. Raises BadInput for what cannot be made of them.
+
+    look_at_images: read those of source and targets for near duplicates; without it none is left out.
+    """
     if asked.spec.is_factory or asked.spec.architecture.startswith("local-dir:"):
         raise BadInput(
             f"{asked.spec.architecture}: a timm architecture expected, which is built with a head of the source's "
@@ -94,7 +103,7 @@ def opened(asked: Asked) -> Opened:
     targets = [items for request in asked.away_from for items in target_images(request)]
     rule = asked.rule
     near: Sequence[int] = ()
-    if targets:
+    if targets and look_at_images:
         bits = USUAL if rule.near is None else rule.near
         rule = dataclasses.replace(rule, near=bits, away_from=tuple(items.content_digest for items in targets))
         near = _near(layout.splits["train"], targets, bits)
@@ -103,13 +112,12 @@ def opened(asked: Asked) -> Opened:
     kwargs = {**dict(asked.spec.kwargs), "num_classes": len(subset.classes)}
     spec = dataclasses.replace(asked.spec, kwargs=tuple(sorted(kwargs.items())), source_top1=None, source_n=None)
     spec = with_channels(spec, subset.splits["train"].channels).with_random_weights(asked.seed)
-    key = digest([RULES, spec.digest, subset.digest, recipe, asked.choices, asked.seed, asked.device])
-    return Opened(dataclasses.replace(asked, rule=rule), subset, spec, recipe, key)
+    return Opened(dataclasses.replace(asked, rule=rule), subset, spec, recipe)
 
 
-def check(asked: Asked) -> Opened:
+def check(asked: Asked, *, look_at_images: bool = True) -> Opened:
     """As `opened`, and build the model once: a choice that does not fit the architecture is refused before any work."""
-    found = opened(asked)
+    found = opened(asked, look_at_images=look_at_images)
     model = training_model(found.spec, asked.choices)
     feature_width(model, found.spec.view.side, found.spec.view.channels)
     return found

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         source_of,
         study_of,
     )
-    from .running import finished, run_whole, save_plan_of
+    from .running import finished, run_whole, save_plan_of, with_pretrained
     from .schema import TEMPLATE, json_schema
     from .study_file import prepared, read_study
 else:
@@ -68,4 +68,5 @@ __all__ = [
     "save_plan_of",
     "source_of",
     "study_of",
+    "with_pretrained",
 ]

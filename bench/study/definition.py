@@ -7,6 +7,7 @@ from pathlib import Path
 from featune.engine.models import ModelSpec, with_channels
 from featune.engine.store import digest, plain
 
+from ..pretrain import Asked
 from ..regimes import REGIMES, Setting
 from ..results import Cell, RunStore
 from ..tasks import Task
@@ -22,7 +23,8 @@ class Study:
 
     estimators: names from `featune.bench.estimators.ESTIMATORS`, whose values are kept beside the rows. artefact: a
     file of `featune export` whose features stand for the one model's. facts: by model, other numbers that transfer may
-    follow (`featune.bench.study.axes`). published: tables that the report shows beside the study.
+    follow (`featune.bench.study.axes`). published: tables that the report shows beside the study. pretraining: models
+    that are made before the cells (`with_pretrained`) and come after the others.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Study:
     artefact: str = ""
     facts: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     published: tuple[str, ...] = ()
+    pretraining: tuple[Asked, ...] = ()
 
     @property
     def runs(self) -> RunStore:

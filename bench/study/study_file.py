@@ -14,6 +14,8 @@ from featune.export.backends import check_backend
 
 from ..data import Request, Source, library_of, look, prepare, task_name
 from ..estimators import ESTIMATORS, estimator
+from ..pretrain import Asked, Choices, Rule, variants
+from ..pretrain import check as check_pretraining
 from ..progress import Progress, Silent
 from ..published import published
 from .axes import axis_title, facts_of, with_accuracy
@@ -58,6 +60,7 @@ def read_study(
                 break  # what is wrong with one fold is wrong with all
         sources += folds
     device = device or entry.device
+    pretraining = _pretraining(read, folder, device, trusted)
     faults.attempt("backend", lambda: check_backend(entry.backend))
     faults.attempt("device", lambda: device_kind(device))
     for at, name in enumerate(entry.estimators):
@@ -65,7 +68,7 @@ def read_study(
     for at, name in enumerate(entry.published):
         faults.attempt(f"published[{at}]", partial(published, name, folder))
     models = [spec and _looked_up(spec, entry.x, said) for spec in models]
-    faults.problems += _twice("models", [spec.name for spec in models if spec])
+    faults.problems += _twice("models", [spec.name for spec in models if spec] + [asked.name for asked in pretraining])
     faults.problems += _twice("tasks", [source.name for source in sources])
     out = out or Path("runs", entry.name)
     if work:
@@ -88,6 +91,7 @@ def read_study(
         estimators=tuple(dict.fromkeys(entry.estimators)),
         facts={spec.name: facts_of(spec, entry.x) for spec in models if spec},
         published=published_of(entry, folder),
+        pretraining=tuple(pretraining),
     )
     return study, sources
 
@@ -146,6 +150,38 @@ def _spec(given: ModelEntry, folder: Path, trusted: bool = False) -> ModelSpec:
     return spec_from_entry(entry | {"kwargs": given.kwargs.model_dump(exclude_unset=True)}, folder)
 
 
+def _pretraining(read: Parsed, folder: Path, device: str, trusted: bool) -> list[Asked]:
+    """The models that are pre-trained first; each subset and each choice is tried on the source and architecture."""
+    if read.pretrain is None:
+        return []
+    (entry, recipe), faults = read.pretrain, read.faults
+    spec = faults.attempt("pretrain.model", partial(_spec, entry.model, folder, trusted))
+    source = _source(entry.source, folder)
+    away = [_string_source(TaskEntry(images=text), text, folder).images for text in entry.away_from]
+    rules: dict[str, Rule] = {}
+    choices: dict[str, Choices] = {}
+    for name, subset in entry.subsets.items():
+        values = subset.model_dump() | {"drop": tuple(subset.drop), "near": entry.near if away else None}
+        if rule := faults.attempt(f"pretrain.subsets.{name}", lambda: Rule(**values)):  # noqa: B023
+            rules[name] = rule
+    for name, chosen in entry.choices.items():
+        if choice := faults.attempt(f"pretrain.choices.{name}", lambda: Choices(**chosen.model_dump())):  # noqa: B023
+            choices[name] = choice
+    if spec is None or len(rules) < len(entry.subsets) or len(choices) < len(entry.choices):
+        return []
+    hierarchy = folder / entry.hierarchy if entry.hierarchy else None
+    base = Asked("", spec, source, recipe, hierarchy=hierarchy, away_from=tuple(filter(None, away)), device=device)
+    tried = {f"pretrain.subsets.{name}": dataclasses.replace(base, rule=rule) for name, rule in rules.items()}
+    for where, asked in tried.items():
+        if faults.attempt(where, partial(check_pretraining, asked, look_at_images=False)) is None:
+            return []
+    for name, choice in choices.items():
+        asked = dataclasses.replace(base, choices=choice)
+        faults.attempt(f"pretrain.choices.{name}", partial(check_pretraining, asked, look_at_images=False))
+    lengths = {name: length.model_dump(exclude_none=True) for name, length in entry.lengths.items()}
+    return variants(base, rules, lengths, choices, entry.seeds)
+
+
 def _source(given: TaskEntry, folder: Path) -> Source:
     if given.images:
         return _string_source(given, given.images, folder)
@@ -164,6 +200,7 @@ def _source(given: TaskEntry, folder: Path) -> Source:
         duplicates=given.duplicates,
         prepared=folder / ready if ready else None,
         channels=given.in_chans,
+        shots=given.shots,
     )
 
 
@@ -195,7 +232,7 @@ def _string_source(given: TaskEntry, text: str, folder: Path) -> Source:
     splits = {str(role): called for role, called in given.splits.items()}
     return Source(
         name, metric=metric_meant(given.metric), seed=given.seed, duplicates=given.duplicates, images=request,
-        splits=splits, channels=given.in_chans, classes=tuple(given.classes or ()),
+        splits=splits, channels=given.in_chans, classes=tuple(given.classes or ()), shots=given.shots,
     )  # fmt: skip
 
 

@@ -72,11 +72,21 @@ def study_run(
     Example: featune study run mystudy.yaml --out runs/mystudy
     """
     with errors():
-        from ...study import known_estimates, prepared, read_study, rights, run_estimates, run_whole, save_plan_of
+        from ...study import (
+            known_estimates,
+            prepared,
+            read_study,
+            rights,
+            run_estimates,
+            run_whole,
+            save_plan_of,
+            with_pretrained,
+        )
 
         progress = progress_of(quiet)
         study, sources = read_study(path, out, device=device, progress=progress, work=True, trusted=trust)
         study = prepared(dataclasses.replace(study, threads=1), sources, progress)
+        study = with_pretrained(study, executor(jobs), progress)
         save_plan_of(study, path)
         for task in study.tasks:
             progress.say(f"{task.name}: {len(task.classes)} classes, {counts(task.counts)}; {task.source}")
