@@ -14,7 +14,7 @@ from featune.engine.accuracies import timm_accuracies
 
 STUDIES = {path.stem: path for path in sorted((Path(__file__).parent.parent / "studies").glob("*.yaml"))}
 NEEDS_FILES = ("local-weights", "kornblith2019", "fang2023", "huh2016")
-OFFLINE = ("huh2016-mini",)  # their images are drawn, their models pre-trained here
+OFFLINE = ("huh2016-mini", "kornblith2019-choices-mini")  # their images are drawn, their models pre-trained here
 PUBLIC = [name for name in STUDIES if name not in (*NEEDS_FILES, *OFFLINE)]
 
 

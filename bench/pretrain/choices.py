@@ -1,4 +1,4 @@
-"""Training choices that raise the source accuracy and may hurt the features (Kornblith et al. 2019, section 4.2)."""
+"""Training choices that raise the source accuracy and may hurt the features (Kornblith et al. 2019)."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ from featune.engine.finetune import Recipe
 from featune.engine.models import ModelSpec, Normalise, classifier
 from featune.engine.recipe import WithAuxiliaryHead
 
-AUXILIARY = 0.4  # the weight of the auxiliary head's loss that Inception v3 has in TensorFlow and torchvision
+AUXILIARY = 0.4  # the weight of the auxiliary head's loss that TensorFlow (slim) trains Inception v3 with
 
 
 @dataclasses.dataclass(frozen=True)

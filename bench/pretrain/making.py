@@ -81,9 +81,11 @@ class Opened:
 
     @functools.cached_property
     def key(self) -> str:
-        """Names all that its weights depend on."""
+        """Names all that its weights depend on; a length in passes and the same one in steps are one."""
         of = self.asked
-        return digest([RULES, self.spec.digest, self.subset.digest, self.recipe, of.choices, of.seed, of.device])
+        steps = self.recipe.total_steps(len(self.subset.splits["train"]))
+        recipe = dataclasses.replace(self.recipe, steps=steps, epochs=1)
+        return digest([RULES, self.spec.digest, self.subset.digest, recipe, of.choices, of.seed, of.device])
 
 
 def opened(asked: Asked, *, look_at_images: bool = True) -> Opened:

@@ -37,7 +37,7 @@ def perceptual_hashes(items: Labelled) -> NDArray[np.uint64]:
 
     A grey image of 32 x 32 pixels, its cosine transform, of which the 8 x 8 lowest frequencies but the mean: each is a
     bit, whether it lies above their median. Turned and mirrored images have other hashes, and so do crops. Source:
-    Zauner 2010, Implementation and Benchmarking of Perceptual Image Hash Functions, section 3.2.1.
+    Zauner 2010, Implementation and Benchmarking of Perceptual Image Hash Functions (the DCT hash).
     """
     files = [(items.file(index), items.channels) for index in range(len(items))]
     with ThreadPoolExecutor(processors()) as pool:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from ..errors import BadInput
 from .losses import Objective
 
-HIDDEN = 128  # of the auxiliary head, as in Inception v1
+HIDDEN = 128  # of the auxiliary head; Inception v1 has a convolution of as many channels there
 
 
 class Outputs(NamedTuple):
@@ -22,8 +22,8 @@ class WithAuxiliaryHead(nn.Module):
     """The classifier as it is in eval mode; in train mode its Outputs. The network's weights stay the network's own.
 
     layer: the name of one that gives maps [b, channels, h, w]; their mean over space goes through a hidden layer.
-    Raises BadInput where it gives something else. Source: Szegedy et al. 2015, Going deeper with convolutions,
-    section 5, without its convolution.
+    Raises BadInput where it gives something else. Source: Szegedy et al. 2015, Going deeper with convolutions, without
+    its convolution.
     """
 
     def __init__(self, network: nn.Module, layer: str, channels: int, classes: int, weight: float):

@@ -119,6 +119,14 @@ def test_equal_steps_and_equal_passes_are_a_choice(tmp_path: Path, source: Path)
     assert results["passes", 8]["steps"] == 2 * results["passes", 4]["steps"]
 
 
+def test_a_length_in_passes_and_the_same_one_in_steps_are_one_training(source: Path) -> None:
+    passes, steps, more = (
+        module.opened(asked(source, recipe=dataclasses.replace(RECIPE, **length))).key
+        for length in ({"steps": None, "epochs": 2}, {"steps": 6, "epochs": 40}, {"steps": 7})  # of 30 // 8
+    )
+    assert passes == steps != more
+
+
 def test_images_that_a_target_has_too_are_left_out(tmp_path: Path, source: Path) -> None:
     target = tmp_path / "target"
     for name in ("x", "y"):
