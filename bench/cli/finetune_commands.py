@@ -252,6 +252,8 @@ def pretrain_command(
                 "how long? --steps N, equal for subsets of all sizes, or --epochs N, equal passes over each; give one "
                 "of them"
             )
+        if near is not None and not away_from:
+            raise BadInput(f"--near {near} found without --away-from; name the target, or leave it out")
         require_device(device)
         said = progress_of(quiet)
         given = {

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     )
     from .near_duplicates import near_images
     from .of_studies import SEED, made_in_cache, variants
+    from .source import opened_source
     from .subsets import Rule, Subset, subset_of, write_subset
     from .training import Pretrained, pretrain
 else:
@@ -47,6 +48,7 @@ __all__ = [
     "make",
     "near_images",
     "opened",
+    "opened_source",
     "pretrain",
     "read_hierarchy",
     "subset_of",

@@ -20,6 +20,7 @@ from featune.engine.store import added, cache_dir, check_writable, digest, locke
 
 from ..data import Request, Source
 from ..stats import interval
+from ..tasks import Layout
 from ..training_log import LogFile
 from .choices import Choices, chosen_recipe, trained_network, training_model
 from .hierarchy import read_hierarchy
@@ -88,10 +89,11 @@ class Opened:
         return digest([RULES, self.spec.digest, self.subset.digest, recipe, of.choices, of.seed, of.device])
 
 
-def opened(asked: Asked, *, look_at_images: bool = True) -> Opened:
+def opened(asked: Asked, layout: Layout | None = None, *, look_at_images: bool = True) -> Opened:
     """List the source and take the subset. Raises BadInput for what cannot be made of them.
 
-    look_at_images: read those of source and targets for near duplicates; without it none is left out.
+    layout: of the source, where it was listed before. look_at_images: read those of source and targets for near
+    duplicates; without it none is left out.
     """
     if asked.spec.is_factory or asked.spec.architecture.startswith("local-dir:"):
         raise BadInput(
@@ -100,7 +102,7 @@ def opened(asked: Asked, *, look_at_images: bool = True) -> Opened:
         )
     if len(asked.recipe.learning_rates) > 1:
         raise BadInput(f"learning_rates: {list(asked.recipe.learning_rates)} found, one expected; nothing is chosen")
-    layout = opened_source(asked.source)
+    layout = layout or opened_source(asked.source)
     hierarchy = read_hierarchy(asked.hierarchy, layout.classes) if asked.hierarchy else None
     targets = [items for request in asked.away_from for items in target_images(request)]
     rule = asked.rule
@@ -117,9 +119,9 @@ def opened(asked: Asked, *, look_at_images: bool = True) -> Opened:
     return Opened(dataclasses.replace(asked, rule=rule), subset, spec, recipe)
 
 
-def check(asked: Asked, *, look_at_images: bool = True) -> Opened:
+def check(asked: Asked, layout: Layout | None = None, *, look_at_images: bool = True) -> Opened:
     """As `opened`, and build the model once: a choice that does not fit the architecture is refused before any work."""
-    found = opened(asked, look_at_images=look_at_images)
+    found = opened(asked, layout, look_at_images=look_at_images)
     model = training_model(found.spec, asked.choices)
     feature_width(model, found.spec.view.side, found.spec.view.channels)
     return found

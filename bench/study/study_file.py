@@ -14,7 +14,7 @@ from featune.export.backends import check_backend
 
 from ..data import Request, Source, library_of, look, prepare, task_name
 from ..estimators import ESTIMATORS, estimator
-from ..pretrain import Asked, Choices, Rule, variants
+from ..pretrain import Asked, Choices, Rule, opened_source, variants
 from ..pretrain import check as check_pretraining
 from ..progress import Progress, Silent
 from ..published import published
@@ -156,7 +156,11 @@ def _pretraining(read: Parsed, folder: Path, device: str, trusted: bool) -> list
         return []
     (entry, recipe), faults = read.pretrain, read.faults
     spec = faults.attempt("pretrain.model", partial(_spec, entry.model, folder, trusted))
+    lies_below = partial(_require_root_below, entry.source, folder)
+    if not trusted and faults.attempt("pretrain.source", lies_below) is None:
+        return []
     source = _source(entry.source, folder)
+    layout = faults.attempt("pretrain.source", partial(opened_source, source))
     away = [_string_source(TaskEntry(images=text), text, folder).images for text in entry.away_from]
     rules: dict[str, Rule] = {}
     choices: dict[str, Choices] = {}
@@ -167,17 +171,17 @@ def _pretraining(read: Parsed, folder: Path, device: str, trusted: bool) -> list
     for name, chosen in entry.choices.items():
         if choice := faults.attempt(f"pretrain.choices.{name}", lambda: Choices(**chosen.model_dump())):  # noqa: B023
             choices[name] = choice
-    if spec is None or len(rules) < len(entry.subsets) or len(choices) < len(entry.choices):
+    if spec is None or layout is None or len(rules) < len(entry.subsets) or len(choices) < len(entry.choices):
         return []
     hierarchy = folder / entry.hierarchy if entry.hierarchy else None
     base = Asked("", spec, source, recipe, hierarchy=hierarchy, away_from=tuple(filter(None, away)), device=device)
     tried = {f"pretrain.subsets.{name}": dataclasses.replace(base, rule=rule) for name, rule in rules.items()}
     for where, asked in tried.items():
-        if faults.attempt(where, partial(check_pretraining, asked, look_at_images=False)) is None:
+        if faults.attempt(where, partial(check_pretraining, asked, layout, look_at_images=False)) is None:
             return []
     for name, choice in choices.items():
         asked = dataclasses.replace(base, choices=choice)
-        faults.attempt(f"pretrain.choices.{name}", partial(check_pretraining, asked, look_at_images=False))
+        faults.attempt(f"pretrain.choices.{name}", partial(check_pretraining, asked, layout, look_at_images=False))
     lengths = {name: length.model_dump(exclude_none=True) for name, length in entry.lengths.items()}
     return variants(base, rules, lengths, choices, entry.seeds)
 

@@ -57,6 +57,7 @@ def test_it_leaves_a_model_that_probe_takes(colours: Path, tmp_path: Path) -> No
         (("--steps", 3, "--classes", 9), "9 asked for, 3 are there"),
         (("--steps", 3, "--coarse", "leaf-to-root:2"), "needs a hierarchy"),
         (("--steps", 3, "--model-kwargs", "no_such=1"), "timm refuses"),
+        (("--steps", 3, "--near", 2), "without --away-from"),
         (("--steps", 3, "--choose", "best", "--classes", 2), "random or minimal"),
     ],
 )

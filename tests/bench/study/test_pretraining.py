@@ -91,13 +91,15 @@ def test_several_lengths_and_choices_are_in_the_names(folder: Path) -> None:
         ("seeds: [0, 1]", "choices: {a: {auxiliary: 0.4}, b: {dropout: 2}}", "pretrain.choices.b"),
         ("test_resnet, side: 32", "test_vit, kwargs: {img_size: 32, patch_size: 8}}\n  choices: {x: {auxiliary: 0.4}",
          "pretrain.choices.x: auxiliary: test_vit.* has blocks of one size"),
+        ("{folder: images}", "{folder: imagse}", "pretrain.source: .*imagse: no such folder"),
+        ("{folder: images}", "{images: torch/dtd, download: true, root: /else}", "pretrain.source: root '/else' with"),
         ("test_resnet", "test_resnett", "pretrain.model: .*test_resnet"),
     ],
 )  # fmt: skip
 def test_every_fault_is_told_before_any_work(folder: Path, old: str, new: str, said: str) -> None:
     assert old in TEXT
     with pytest.raises(BadInput, match=said):
-        read_study(file_of(folder, TEXT.replace(old, new)))
+        read_study(file_of(folder, TEXT.replace(old, new, 1)))
 
 
 def test_a_file_without_models_and_without_pretrain_is_refused(folder: Path) -> None:
