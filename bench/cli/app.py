@@ -10,6 +10,7 @@ from . import (
     export_commands,
     feature_commands,
     finetune_commands,
+    imagenet_commands,
     public_commands,
     studies,
     throughput_commands,
@@ -26,7 +27,7 @@ app = typer.Typer(
 )
 PARTS = (
     studies, public_commands, feature_commands, finetune_commands, choose_commands, throughput_commands,
-    export_commands,
+    export_commands, imagenet_commands,
 )  # fmt: skip
 for part in PARTS:
     app.add_typer(part.app)

@@ -14,7 +14,7 @@ from featune.engine.images import Augmentation
 from featune.engine.models import spec_from_entry
 
 from ..data import Source, prepare
-from ..estimators import ESTIMATORS
+from ..estimators import USUAL
 from ..generated import SIDE, SOURCE_CLASSES, TARGETS, fractals, write_images
 from ..pretrain import Pretrained, pretrain
 from ..progress import Progress
@@ -79,7 +79,7 @@ def demo(out: Path, seed: int, execute: Executor, progress: Progress) -> tuple[S
         threads=1,
         source_name="source task (fractals)",
         notes=NOTES,
-        estimators=tuple(ESTIMATORS),
+        estimators=USUAL,
     )
     rows, fast = run_whole(study, execute, progress)
     run_estimates(study, execute, progress)

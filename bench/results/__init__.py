@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .options import Choice, Option, choice_of, frontier, rates_of
     from .outcome import Outcome, class_facts, collapsed, faults, is_training, outcomes
     from .paired_leads import Lead, Right, leads
     from .plan import (
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
         save_plan,
         speed_path,
     )
+    from .pretraining import KINDS, Paired, Pretraining, pretraining_of, pretraining_pairs, recipe_pairs
     from .rows import Cell, Estimate, Row, RunStore, Speed
     from .table import (
         FROZEN,
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
         verdict,
     )
     from .wording import (
+        KIND_FACTS,
         SCOPES,
         capital,
         counted,
@@ -55,6 +58,8 @@ if TYPE_CHECKING:
         short_label,
         signed,
         signed_points,
+        source_kind,
+        source_text,
         value_text,
     )
 else:
@@ -64,15 +69,21 @@ else:
 
 __all__ = [
     "FROZEN",
+    "KINDS",
+    "KIND_FACTS",
     "SCOPES",
     "WITHOUT_N",
     "Cell",
+    "Choice",
     "Entry",
     "Estimate",
     "Labels",
     "Lead",
+    "Option",
     "Outcome",
+    "Paired",
     "Plan",
+    "Pretraining",
     "Results",
     "Right",
     "Row",
@@ -82,6 +93,7 @@ __all__ = [
     "Without",
     "capital",
     "carrier",
+    "choice_of",
     "class_facts",
     "clear_lead",
     "collapsed",
@@ -92,6 +104,7 @@ __all__ = [
     "entry_log_odds",
     "estimate_path",
     "faults",
+    "frontier",
     "gains",
     "interval_text",
     "is_published",
@@ -105,17 +118,23 @@ __all__ = [
     "number_text",
     "outcomes",
     "plan_path",
+    "pretraining_of",
+    "pretraining_pairs",
     "printable",
     "ranking",
+    "rates_of",
     "read_estimate",
     "read_speed",
+    "recipe_pairs",
     "row_order",
     "save_plan",
     "scope_letter",
     "short_label",
     "signed",
     "signed_points",
+    "source_kind",
     "source_log_odds",
+    "source_text",
     "speed_path",
     "value_text",
     "verdict",

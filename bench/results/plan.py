@@ -15,6 +15,7 @@ from featune.engine.errors import BadInput
 from featune.engine.paths import as_name
 from featune.engine.store import read_json, write_text
 
+from ..stats import percentile_needs
 from .checks import checked, read_checked
 from .rows import Cell, Estimate, Row, RunStore, Speed
 
@@ -126,10 +127,16 @@ def estimate_path(out: Path, one: Estimate) -> Path:
 
 
 def read_speed(path: Path, model: str) -> Speed | None:
-    """The throughput that was kept under another name of the model, perhaps; None where there is none of ours."""
+    """The throughput that was kept under another name of the model, perhaps; None where there is none of ours.
+
+    Earlier versions kept a p95 of too few calls.
+    """
     value: Any = read_json(path)
     try:
-        return checked(Speed(**{**value, "model": model})) if isinstance(value, dict) else None
+        if not isinstance(value, dict):
+            return None
+        found = checked(Speed(**{**value, "model": model}))
+        return found if found.iterations >= percentile_needs(95) else dataclasses.replace(found, p95_ms=None)
     except (TypeError, ValueError):  # of another version; what is missing can be measured again
         return None
 

@@ -21,7 +21,8 @@ RULES = 2
 class Study:
     """What to measure. regimes: name -> (kind, setting). out: where rows and reports go. cache: features, graphs.
 
-    estimators: names from `featune.bench.estimators.ESTIMATORS`, whose values are kept beside the rows. artefact: a
+    estimators: names from `featune.bench.estimators.ESTIMATORS`, whose values are kept beside the rows; source_images:
+    a data string of images of the source task, for the one that measures how far a task lies from them. artefact: a
     file of `featune export` whose features stand for the one model's. facts: by model, other numbers that transfer may
     follow (`featune.bench.study.axes`). published: tables that the report shows beside the study. pretraining: models
     that are made before the cells (`with_pretrained`) and come after the others.
@@ -41,6 +42,7 @@ class Study:
     notes: tuple[str, ...] = ()
     estimators: tuple[str, ...] = ()
     artefact: str = ""
+    source_images: str = ""
     facts: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     published: tuple[str, ...] = ()
     pretraining: tuple[Asked, ...] = ()

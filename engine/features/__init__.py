@@ -7,7 +7,8 @@ if TYPE_CHECKING:
     from .decoder_processes import check_decode_in
     from .extraction import Features, Options, check_on_error, extract
     from .files import SUFFIXES, Stored, is_complete, open_stored, remove
-    from .store import FeatureKey, FeatureRequest, FeatureStore, views_key
+    from .requests import FeatureKey, FeatureRequest, views_key
+    from .store import FeatureStore
 else:
     from ..doors import lazy_exports
 

@@ -1,4 +1,4 @@
-"""`featune demo` and `featune study run | status | report`: parse, call one function, print."""
+"""`featune demo` and `featune study run | status | report | index`: parse, call one function, print."""
 
 import dataclasses
 import sys
@@ -23,6 +23,10 @@ Jobs = Annotated[
 ]
 Trust = Annotated[
     bool, typer.Option("--trust", help="Let the file name any installed function, and download to any folder.")
+]
+LeastRate = Annotated[
+    float | None,
+    typer.Option("--min-images-per-second", min=0, help="What the model to take has to run at, as it was measured."),
 ]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:N. (default: the file's)")]
 
@@ -131,27 +135,84 @@ def study_status(path: StudyPath, out: Out = None, device: Device = None, as_jso
 
 @run_app.command("report")
 def study_report(
-    path: StudyPath, out: Out = None, device: Device = None, quiet: Quiet = False, as_json: Json = False
+    paths: Annotated[list[Path], typer.Argument(metavar="STUDY.yaml", help="The study file; several with --compare.")],
+    out: Out = None,
+    device: Device = None,
+    side_by_side: Annotated[
+        bool, typer.Option("--compare", help="One page about two or more: study files, or output folders.")
+    ] = False,
+    least_rate: LeastRate = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
-    """Write the report of the cells that are done so far. Runs and fetches nothing.
+    """Write the report of the cells that are done so far, or of several studies. Runs and fetches nothing.
 
     Example: featune study report mystudy.yaml
+
+    Example: featune study report runs/before runs/after --compare
     """
     with errors():
-        from ...results import RunStore
-        from ...study import known_plan, known_tasks, rights
+        from featune.engine.errors import BadInput
 
-        plan, found, remarks = known_plan(path, out, device)
-        for remark in remarks:
-            print(f"note: {remark}", file=sys.stderr)
-        rows = plan.rows(found)
-        for row in rows:
-            RunStore(found / "runs").check_scores(row)
-        _finish(
-            plan, found, rows, plan.known_speeds(found), plan.known_estimates(found),
-            rights(found, known_tasks(plan), rows), as_json,
-            command=command_line("featune", "study", "report", path, out=out, device=device),
-        )  # fmt: skip
+        if side_by_side:
+            _compared(paths, out, as_json)
+            return
+        if len(paths) > 1:
+            raise BadInput(f"{len(paths)} studies found, one expected; give --compare for one page about all of them")
+        _reported(paths[0], out, device, least_rate, as_json)
+
+
+def _compared(paths: Sequence[Path], out: Path | None, as_json: bool) -> None:
+    from ...report.several import write_comparison
+    from ...study import rows_at
+
+    names = [path.stem if path.is_file() else path.name for path in map(Path.absolute, paths)]
+    if len(set(names)) < len(names):  # the last parts alone would not tell them apart
+        names = [str(path) for path in paths]
+    folder = out or Path("runs", "-".join(["compare", *(path.stem for path in paths)])[:100])
+    page = write_comparison(folder, [(name, rows_at(path)) for name, path in zip(names, paths, strict=True)])
+    print(json_text({"report": str(page)}) if as_json else f"report: {page}")
+
+
+def _reported(path: Path, out: Path | None, device: str | None, least_rate: float | None, as_json: bool) -> None:
+    from ...results import RunStore
+    from ...study import known_plan, known_tasks, rights
+
+    plan, found, remarks = known_plan(path, out, device)
+    for remark in remarks:
+        print(f"note: {remark}", file=sys.stderr)
+    rows = plan.rows(found)
+    for row in rows:
+        RunStore(found / "runs").check_scores(row)
+    _finish(
+        plan, found, rows, plan.known_speeds(found), plan.known_estimates(found),
+        rights(found, known_tasks(plan), rows), as_json, least_rate=least_rate,
+        command=command_line(
+            "featune", "study", "report", path, out=out, device=device, min_images_per_second=least_rate
+        ),
+    )  # fmt: skip
+
+
+@run_app.command("index")
+def study_index(
+    folder: Annotated[Path, typer.Argument(help="The folder below which the reports lie.")] = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """Write index.html: every report below a folder, with what it says first. Runs and fetches nothing.
+
+    Example: featune study index runs
+    """
+    with errors():
+        from ...report.several import write_index
+        from ...results import printable
+
+        page, lines = write_index(folder)
+        if as_json:
+            print(json_text({"index": str(page), "reports": list(lines)}))
+            return
+        for line in lines:
+            print(printable(f"{line['path']}: {line['said']}"))
+        print(f"index: {page}")
 
 
 def _finish(
@@ -165,6 +226,7 @@ def _finish(
     *,
     command: str,
     seed: int = 0,
+    least_rate: float | None = None,
 ) -> None:
     """Write the report, print the table or JSON, and leave with 1 if a cell failed."""
     from featune.engine.store import plain
@@ -185,6 +247,7 @@ def _finish(
     report = write_report(
         out, study.name, shown, speeds, estimates,
         notes=study.notes, source_name=study.source_name, command=command, seed=seed, right=right, results=results,
+        least_rate=least_rate,
     )  # fmt: skip
     if as_json:
         measured = {"rows": plain(shown), "speeds": plain(speeds), "estimates": plain(estimates)}

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ...results import Cell, Lead, Results, Right, Row, Transfer, collect, is_published, printable
+from ...results import Cell, Estimate, Lead, Results, Right, Row, Transfer, collect, is_published, printable
 from .finding import Finding
 from .of_regimes import above, attenuation, choosing, given_size, other_axes, robust
+from .of_sources import far_tasks, pretraining, source_kinds
 from .of_studies import (
     among_published,
     detectable,
@@ -29,8 +30,13 @@ def closer_look(
     ahead: Sequence[Lead] = (),
     right: Mapping[Cell, Right] | None = None,
     speeds: Mapping[str, float] | None = None,
+    estimates: Sequence[Estimate] = (),
 ) -> list[Finding]:
-    """All findings, in the order in which they are read. speeds: images per second by model, where measured."""
+    """All findings, in the order in which they are read.
+
+    speeds: images per second by model, where measured. estimates: of them those that say how far tasks lie from the
+    source images.
+    """
     means = [one for one in found if not one.task and not is_published(one.regime)]
     of_regimes: list[Finding | None] = []
     for one in means:
@@ -49,6 +55,9 @@ def closer_look(
         detectable(means),
         noise(own, measured),
         recipe_control(own),
+        *pretraining(own),
+        source_kinds(own, source_name),
+        *far_tasks(found, estimates),
         regimes_compared(means, results),
         variance(own, measured),
         runners_up(results, ahead, {} if right is None else right),  # its truth value would read all scores
@@ -74,14 +83,15 @@ def report_json(
         {"kind": one.kind, "regime": one.regime or None, "said": one.said, "numbers": one.numbers} for one in looked
     ]
     found_in_words = {"title": title, "source": source_name, "command": command}
-    return _plain({**found_in_words, "correlations": correlations, "findings": findings})
+    return printable_values({**found_in_words, "correlations": correlations, "findings": findings})
 
 
-def _plain(value: Any) -> Any:
+def printable_values(value: Any) -> Any:
+    """JSON's types, with names that any page or terminal can show; NaN becomes null."""
     if isinstance(value, Mapping):
-        return {printable(key): _plain(one) for key, one in value.items()}
+        return {printable(key): printable_values(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [printable_values(one) for one in value]
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, float | np.floating):

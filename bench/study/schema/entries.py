@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from ...estimators import ESTIMATORS
+from ...estimators import USUAL
 from .settings import MOST, Side, Strict
 
 
@@ -72,11 +72,15 @@ class ModelEntry(_Entry):
     family: Text | None = None
     source_top1: Fraction | None = Field(None, validation_alias=AliasChoices("source_top1", "imagenet_top1"))
     source_n: Annotated[int, Field(ge=1, le=10**12)] | None = None
+    measured: Place | None = None
+    imagenet_kind: Literal["zero-shot", "linear-probe"] | None = None
 
     @model_validator(mode="after")
     def _one_constructor(self) -> "ModelEntry":
         if (self.architecture is None) == (self.factory is None):
             raise ValueError("give either architecture (a timm name) or factory (file.py:function)")
+        if self.measured and self.source_top1 is not None:
+            raise ValueError("imagenet_top1 and measured found; keep one of them")
         given = self.kwargs.in_chans
         if None not in (self.in_chans, given) and self.in_chans != given:
             raise ValueError(f"in_chans: {self.in_chans} and kwargs: {{in_chans: {given}}} found; keep one of them")
@@ -127,7 +131,7 @@ class TaskEntry(_Entry):
 
 
 def _all_are_every_one(value: Any) -> Any:
-    return list(ESTIMATORS) if value == "all" else value
+    return list(USUAL) if value == "all" else value
 
 
 def _one_is_a_list(value: Any) -> Any:
@@ -150,3 +154,4 @@ class StudyEntry(_Entry):
     published: Annotated[list[Text], Field(max_length=MOST), BeforeValidator(_one_is_a_list)] = []
     notes: Annotated[list[Text], Field(max_length=MOST)] = []
     estimators: Annotated[list[Text], Field(max_length=MOST), BeforeValidator(_all_are_every_one)] = []
+    source_images: Text | None = None

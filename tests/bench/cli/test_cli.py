@@ -151,7 +151,9 @@ def test_help_and_version_answer_without_importing_torch() -> None:
     assert done.stdout.startswith("featune 0.")
 
 
-@pytest.mark.parametrize("command", [["demo"], ["study", "run"], ["study", "status"], ["study", "report"]])
+@pytest.mark.parametrize(
+    "command", [["demo"], ["study", "run"], ["study", "status"], ["study", "report"], ["study", "index"]]
+)
 def test_every_commands_help_has_an_example(command: list[str], featune: Featune) -> None:
     done = featune(*command, "--help")
     assert done.returncode == 0
@@ -180,6 +182,14 @@ def test_a_study_is_begun_planned_and_compared_with_itself(
     empty = featune("study", "compare", path, str(tmp_path / "colours"))
     assert empty.returncode == 2
     assert "no row found" in empty.stderr
+    both = featune("study", "report", path, "runs/s", "--compare", "--out", "both")
+    assert both.stdout.strip() == "report: both/compare.html"
+    alone = featune("study", "report", path, "runs/s")
+    assert alone.returncode == 2
+    assert "--compare" in alone.stderr
+    index = featune("study", "index", ".")
+    assert "runs/s/report.html: Take " in index.stdout
+    assert Path("index.html").exists()
 
 
 def test_the_schema_of_study_files_is_json(featune: Featune) -> None:

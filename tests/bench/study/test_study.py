@@ -322,3 +322,11 @@ def test_speeds_of_before_load_was_watched_are_still_read(study: Study, monkeypa
            "scope": "a", "images_per_second": 5.0, "median_ms": 1.0, "p95_ms": 1.0, "iterations": 5}  # fmt: skip
     monkeypatch.setattr("featune.bench.results.plan.read_json", lambda path: old)
     assert {(found.loaded, found.others_busy) for found in known_speeds(study)} == {(False, None)}
+
+
+def test_a_p95_that_was_kept_of_too_few_calls_is_not_shown(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = {"model": "x", "backend": "torch", "precision": "fp32", "device": "cpu", "batch": 32, "threads": 1,
+            "scope": "a", "images_per_second": 5.0, "median_ms": 1.0, "p95_ms": 1.5}  # fmt: skip
+    for calls, shown in ((71, None), (72, 1.5)):
+        monkeypatch.setattr("featune.bench.results.plan.read_json", lambda path, n=calls: {**kept, "iterations": n})
+        assert {found.p95_ms for found in known_speeds(study)} == {shown}

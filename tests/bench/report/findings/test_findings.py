@@ -12,7 +12,8 @@ from report_rows import page, row, speeds, study
 from featune.bench.published import published_rows
 from featune.bench.report import finding_lines
 from featune.bench.report.findings import Finding, closer_look
-from featune.bench.results import Right, Row, collect, correlations, leads
+from featune.bench.results import Estimate, Right, Row, collect, correlations, leads
+from featune.bench.stats import spearman
 from featune.bench.stats.studies import compare_correlations, noise_floor
 
 
@@ -68,6 +69,45 @@ def test_the_same_architecture_from_two_recipes_is_the_yardstick() -> None:
     assert found.numbers["probe"]["mean_points"] == pytest.approx(5)
     assert "net.a_in1k and net.b_in1k" in found.said
     assert ("recipe_control", "") not in looked(study(6))
+
+
+def test_pre_training_is_compared_beside_its_recipe_control() -> None:
+    rows = [row(f"{net}.{tag}", "t0", "probe", right + more)
+            for net, more in (("a", 0), ("b", 18), ("c", 36))
+            for tag, right in (("x_in1k", 180), ("y_in1k", 198), ("z_in21k_ft_in1k", 225))]  # fmt: skip
+    found = looked(rows)["pretraining", "probe"]
+    assert found.numbers["mean_points"] == pytest.approx(10)
+    assert found.numbers["recipe_control_points"] == pytest.approx(5)
+    assert (found.numbers["low"], found.numbers["high"]) == (pytest.approx(10), pytest.approx(10))
+    assert "ImageNet-21k against ImageNet-1k" in found.said
+    alone = looked([one for one in rows if ".y_" not in one.cell.model])["pretraining", "probe"]
+    assert alone.numbers["recipe_control_points"] is None
+    assert "no two recipes" in alone.said
+    assert ("pretraining", "probe") not in looked(study(6))
+
+
+def test_a_source_accuracy_of_another_kind_is_marked_in_words_and_in_the_table(tmp_path: Path) -> None:
+    rows = [dataclasses.replace(one, facts={"source_zero_shot": 1.0}) if "model_02" in one.cell.model else one
+            for one in study(6)]  # fmt: skip
+    found = looked(rows)["source_kind", ""]
+    assert found.numbers["models"] == {"model_02.tiny_in1k": "zero shot"}
+    assert "zero shot of model_02.tiny_in1k" in found.said
+    assert "46.7 (zero shot)" in page(tmp_path, rows)
+    assert ("source_kind", "") not in looked(study(6))
+
+
+def test_tasks_far_from_the_source_stand_beside_their_slopes() -> None:
+    rows = study(8, tasks=6, regimes=("probe",))
+    models = {one.cell.model for one in rows}
+    estimates = [Estimate(f"task-{task}", model, "frechet", "0", -10.0 * (task + 1) - at % 2)
+                 for at, model in enumerate(sorted(models)) for task in range(6)]  # fmt: skip
+    found = looked(rows, estimates=estimates)["distance", "probe"]
+    assert found.numbers["distances"] == {f"task-{task}": pytest.approx(10.5 + 10 * task) for task in range(6)}
+    slopes = {one.task: one.slope for one in correlations(collect(rows)) if one.task}
+    assert found.numbers["slopes"] == slopes
+    assert found.numbers["spearman"] == pytest.approx(spearman(range(6), [slopes[f"task-{t}"] for t in range(6)]))
+    assert "nearest task first: task-0 10.5 (slope" in found.said
+    assert ("distance", "probe") not in looked(rows)
 
 
 def test_variance_shares_find_the_source_that_is_there() -> None:
