@@ -166,27 +166,32 @@ def lines_of(out: Path) -> list[dict[str, Any]]:
 
 
 def summary(out: Path) -> bool:
-    """Prints what came of each case; whether every claim holds, scaled to the trials that there are."""
+    """Prints what came of each case as rows of a page's table; whether every claim holds so far."""
     lines, good = lines_of(out), True
+    print(
+        "| the other is | trials | as it should be | wanted | faster / slower / equal / undecided | "
+        "intervals that hold the truth | spread of twins, median and largest | measured twice | seconds |"
+    )
+    print("|" + "---|" * 9)
     for name, case in CASES.items():
         found = [line for line in lines if line["case"] == name]
         if not found:
             continue
         held = sum(case.holds(line["word"]) for line in found)
-        claim = len(found) - held <= (20 - case.least) * max(1.0, len(found) / 20)
-        good &= claim
-        words = {word: sum(line["word"] == word for line in found) for word in sorted({line["word"] for line in found})}
+        good &= len(found) - held <= (20 - case.least) * max(1.0, len(found) / 20)
+        words = [sum(line["word"] == word for line in found) for word in ("faster", "slower", "equal", "undecided")]
         covered = sum(line["low"] <= case.factor <= line["high"] for line in found)
-        spreads = sorted(line["spread"] for line in found)
-        seconds = sorted(line["seconds"] for line in found)
+        spreads, seconds = (sorted(line[key] for line in found) for key in ("spread", "seconds"))
+        middle = len(found) // 2
         print(
-            f"{name}: {held} of {len(found)} as they should be ({case.least} of 20 wanted): "
-            f"{'holds' if claim else 'DOES NOT HOLD'}; {words}; intervals with the truth {covered}; spread of twins "
-            f"{spreads[len(spreads) // 2]:.2%} in the median, {spreads[-1]:.2%} at most; measured twice "
-            f"{sum(line['looks'] == 2 for line in found)}; {seconds[len(seconds) // 2]:.0f} s a trial"
+            f"| {name} | {len(found)} | {held} | {case.least} of 20 | {' / '.join(map(str, words))} | {covered} | "
+            f"{spreads[middle]:.2%}, {spreads[-1]:.2%} | {sum(line['looks'] == 2 for line in found)} | "
+            f"{seconds[middle]:.0f} |"
         )
     wrong = [line for line in lines if line["word"] == "equal" and not (line["low"] > 1 / 1.03 and line["high"] < 1.03)]
-    print(f"called equal where the interval exceeds the margin: {len(wrong)}; {len(lines)} trials")
+    marked = sum(line["marked"] > 0 for line in lines)
+    print(f"{len(lines)} trials; called equal where the interval exceeds the margin: {len(wrong)}; trials with a row "
+          f"that was marked as beside other work: {marked}; all claims hold: {good and not wrong}")  # fmt: skip
     return good and not wrong
 
 
