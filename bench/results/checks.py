@@ -134,7 +134,7 @@ def details_fault(details: Mapping[str, Any]) -> str:
         return f"tried: {_shown(tried)} found, values by learning rate expected"
     for name in ("recipe", "images", "view"):
         if not isinstance(details.get(name, {}), Mapping | None):
-            return f"{name}: {_shown(details[name])} found, values by name expected"
+            return f"{name}: {_shown(details[name])} found, settings by name expected"
     return ""
 
 

@@ -179,6 +179,8 @@ class RunStore:
     def rows(self) -> Iterator[Row]:
         """Every row of the folder, in the order of the file names."""
         for path in sorted(self.root.glob("*/*.json")):
+            if path.name.startswith("."):  # being written, or left by a process that was killed as it wrote
+                continue
             row = row_from_json(path)
             if self.path(row.cell) != path:
                 raise BadInput(f"{path} holds the row of another cell ({row.cell.name}); remove it to measure again")
