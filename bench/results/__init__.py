@@ -18,7 +18,6 @@ if TYPE_CHECKING:
         save_plan,
         speed_path,
     )
-    from .pretraining import KINDS, Paired, Pretraining, pretraining_of, pretraining_pairs, recipe_pairs
     from .rows import Cell, Estimate, Row, RunStore, Speed
     from .table import (
         FROZEN,
@@ -72,7 +71,6 @@ else:
 __all__ = [
     "AXES",
     "FROZEN",
-    "KINDS",
     "KIND_FACTS",
     "SCOPES",
     "WITHOUT_N",
@@ -85,9 +83,7 @@ __all__ = [
     "Only",
     "Option",
     "Outcome",
-    "Paired",
     "Plan",
-    "Pretraining",
     "Results",
     "Right",
     "Row",
@@ -125,14 +121,11 @@ __all__ = [
     "only",
     "outcomes",
     "plan_path",
-    "pretraining_of",
-    "pretraining_pairs",
     "printable",
     "ranking",
     "rates_of",
     "read_estimate",
     "read_speed",
-    "recipe_pairs",
     "row_order",
     "save_plan",
     "scope_letter",

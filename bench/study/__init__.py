@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         source_of,
         study_of,
     )
-    from .running import Failed, Outlook, finished, run, run_whole, save_plan_of, with_failed_cells
+    from .running import Failed, Outlook, finished, run, run_whole, save_plan_of, with_failed_cells, with_pretrained
     from .schema import TEMPLATE, json_schema
     from .study_file import prepared, read_study
 else:
@@ -88,4 +88,5 @@ __all__ = [
     "source_of",
     "study_of",
     "with_failed_cells",
+    "with_pretrained",
 ]

@@ -7,6 +7,7 @@ from pathlib import Path
 from featune.engine.models import ModelSpec, with_channels
 from featune.engine.store import digest, plain
 
+from ..pretrain import Asked
 from ..regimes import REGIMES, Setting
 from ..results import Cell, Only, RunStore
 from ..tasks import Task
@@ -23,7 +24,8 @@ class Study:
     estimators: names from `featune.bench.estimators.ESTIMATORS`, whose values are kept beside the rows; source_images:
     a data string of images of the source task, for the one that measures how far a task lies from them. artefact: a
     file of `featune export` whose features stand for the one model's. facts: by model, other numbers that transfer may
-    follow (`featune.bench.study.axes`). published: tables that the report shows beside the study.
+    follow (`featune.bench.study.axes`). published: tables that the report shows beside the study. pretraining: models
+    that are made before the cells (`with_pretrained`) and come after the others.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Study:
     source_images: str = ""
     facts: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     published: tuple[str, ...] = ()
+    pretraining: tuple[Asked, ...] = ()
 
     @property
     def runs(self) -> RunStore:
@@ -66,7 +69,8 @@ class Study:
 
     def axes(self) -> dict[str, list[object]]:
         """Every name by axis, as `featune.bench.results.only` takes them."""
-        models, tasks = [spec.name for spec in self.models], [task.name for task in self.tasks]
+        models = [*(spec.name for spec in self.models), *(asked.name for asked in self.pretraining)]
+        tasks = [task.name for task in self.tasks]
         return {"model": list(models), "task": list(tasks), "regime": list(self.regimes), "seed": list(self.seeds)}
 
     def narrowed(self, only: Only) -> "Study":

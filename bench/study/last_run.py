@@ -112,7 +112,7 @@ def planned_cells(path: Path, out: Path | None = None) -> dict[str, Any]:
     read = parsed(path)
     read.faults.refuse()
     tasks = sum(given.folds or 1 for _, given in read.tasks)
-    models, seeds = len(read.models), len({*read.study.seeds})
+    models, seeds = read.model_count, len({*read.study.seeds})
     folder = out or Path("runs", read.study.name)
     done = [row for row in RunStore(folder / "runs").rows() if row.error is None] if (folder / "runs").is_dir() else []
     each = models * tasks * seeds
@@ -164,7 +164,7 @@ def planned(path: Path) -> int:
 
     read = parsed(path)
     tasks = sum(given.folds or 1 for _, given in read.tasks)
-    return len(read.models) * tasks * len(read.regimes) * len({*read.study.seeds})
+    return read.model_count * tasks * len(read.regimes) * len({*read.study.seeds})
 
 
 def seconds_left(plan: Plan, rows: Iterable[Row]) -> tuple[float, list[str]]:

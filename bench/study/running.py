@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
+from featune.engine.errors import CellFailed
+from featune.engine.models import ModelSpec, spec_from_entry
 from featune.engine.store import file_digest, remove_stale
 
+from ..pretrain import made_in_cache
 from ..progress import Progress
 from ..results import Cell, Labels, Plan, Row, Speed, duration, plan_path, save_plan
 from .definition import Study
@@ -17,6 +20,23 @@ from .measuring import brief, export_graph, measure, save_failed
 from .model_speeds import speed_keys, speeds
 
 Failed = Literal["retry", "keep", "only"]  # what a run does with cells that failed before
+
+
+def with_pretrained(study: Study, execute: Executor, progress: Progress) -> Study:
+    """The study with the models that are pre-trained for it; those that the cache has are not trained again."""
+    if not study.pretraining:
+        return study
+    found: dict[str, ModelSpec] = {}
+    with progress.stage("pre-training") as advance:
+        for asked, made in execute(made_in_cache, study.pretraining):
+            if isinstance(made, Killed):
+                raise CellFailed(f"pre-training of {asked.name} was {made.reason}")
+            found[asked.name] = dataclasses.replace(spec_from_entry(made.entry), family=asked.spec.family)
+            advance(len(found), len(study.pretraining))
+    models = (*study.models, *(found[asked.name] for asked in study.pretraining))
+    study = dataclasses.replace(study, models=models, pretraining=())
+    study.cells()  # meets every model with every task
+    return study
 
 
 def run(

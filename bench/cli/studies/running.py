@@ -147,6 +147,7 @@ def _measure(
             run_whole,
             save_plan_of,
             with_failed_cells,
+            with_pretrained,
         )
 
         progress = progress_of(quiet)
@@ -155,6 +156,8 @@ def _measure(
         axes["task"] = [source.name for source in sources]
         meant = cells_meant(only, axes) if only else None
         whole = prepared(dataclasses.replace(whole, threads=1), sources, progress)
+        with opened(whole) as execute:
+            whole = with_pretrained(whole, execute, progress)
         save_plan_of(whole, path)
         study = whole.narrowed(meant) if meant else whole
         for task in study.tasks:

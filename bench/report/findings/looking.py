@@ -20,6 +20,7 @@ from .of_studies import (
     runners_up,
     variance,
 )
+from .of_variants import variants
 
 
 def closer_look(
@@ -65,6 +66,7 @@ def closer_look(
         improvement(means, measured),
         runners_up(results, ahead, {} if right is None else right),  # its truth value would read all scores
         *among_published(results),
+        *variants(measured),
     ]
     return [one for one in [*whole, *of_regimes] if one is not None]
 
