@@ -60,8 +60,11 @@ def unknown(text: str, values: list[Any], exempt: set[str]) -> set[str]:
     missing = set()
     for token in tokens(text) - said:
         plain = token.replace(",", "")
-        digits = len(plain.partition(".")[2])
-        known = {f"{abs(times * number):.{digits}f}" for number in numbers for times in (1, 100)}
+        digits = len(plain.partition("e")[0].partition(".")[2])
+        if "e" in plain:
+            known = {f"{abs(number):.{digits}e}" for number in numbers}
+        else:
+            known = {f"{abs(times * number):.{digits}f}" for number in numbers for times in (1, 100)}
         if plain not in known:
             missing.add(token)
     return missing
