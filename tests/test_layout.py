@@ -87,7 +87,7 @@ bench.report.findings: engine.metrics bench.stats bench.stats.slopes bench.stats
 bench.report: engine.errors engine.store engine.metrics bench.stats bench.results bench.estimators bench.report.figures
     bench.report.figures.studies bench.report.pages bench.report.findings bench.stats.slopes
 bench.report.several: engine.errors engine.store bench.comparison bench.report bench.report.figures
-    bench.report.pages bench.results
+    bench.report.figures.studies bench.report.pages bench.results
 bench.choose: engine.accuracies engine.errors engine.paths engine.store engine.machine engine.models engine.images
     engine.runners engine.metrics engine.features engine.logistic_regression engine.probe engine.finetune engine.search
     export.backends export.commands export.gate bench.progress bench.stats bench.stats.studies bench.results bench.tasks
