@@ -9,7 +9,7 @@ import numpy as np
 from ...results import Cell, Estimate, Lead, Results, Right, Row, Transfer, collect, is_published, printable
 from .finding import Finding
 from .of_regimes import above, attenuation, choosing, given_size, other_axes, robust
-from .of_sources import far_tasks, pretraining, source_kinds
+from .of_sources import far_tasks, interventions, pretraining, source_kinds
 from .of_studies import (
     among_published,
     detectable,
@@ -56,6 +56,7 @@ def closer_look(
         recipe_control(own),
         *pretraining(own),
         source_kinds(own, source_name),
+        *interventions(own),
         *far_tasks(found, estimates),
         regimes_compared(means, results),
         variance(own, measured),
