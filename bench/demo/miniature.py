@@ -15,13 +15,13 @@ from featune.engine.models import spec_from_entry
 
 from ..data import Source, prepare
 from ..estimators import USUAL
+from ..generated import SIDE, SOURCE_CLASSES, TARGETS, fractals, write_images
 from ..pretrain import Pretrained, pretrain
 from ..progress import Progress
 from ..regimes import ProbeSetting, Setting
 from ..results import Row, Speed
 from ..study import Executor, Killed, Study, run_estimates, run_whole
 from ..tasks import read_folder_split
-from .images import SIDE, SOURCE_CLASSES, TARGETS, fractals, write_images
 
 CROPS = Augmentation(scale=(0.6, 1.0))
 UPRIGHT = Augmentation(scale=(0.6, 1.0), hflip=0.0)  # a mirrored digit is another sign

@@ -15,6 +15,8 @@ from featune.export.backends import check_backend
 from ..data import Request, Source, library_of, look, prepare, task_name
 from ..estimators import ESTIMATORS, estimator
 from ..imagenet import accuracies_of_file
+from ..pretrain import Asked, Choices, Rule, opened_source, variants
+from ..pretrain import check as check_pretraining
 from ..progress import Progress, Silent
 from ..published import published
 from ..results import KIND_FACTS
@@ -60,6 +62,7 @@ def read_study(
                 break  # what is wrong with one fold is wrong with all
         sources += folds
     device = device or entry.device
+    pretraining = _pretraining(read, folder, device, trusted)
     faults.attempt("backend", lambda: check_backend(entry.backend))
     faults.attempt("device", lambda: device_kind(device))
     for at, name in enumerate(entry.estimators):
@@ -74,7 +77,7 @@ def read_study(
         found = look_up and faults.attempt(f"models[{at}].measured", look_up)
         if found:
             models[place], facts[found[0].name] = found
-    faults.problems += _twice("models", [spec.name for spec in models if spec])
+    faults.problems += _twice("models", [spec.name for spec in models if spec] + [asked.name for asked in pretraining])
     faults.problems += _twice("tasks", [source.name for source in sources])
     out = out or Path("runs", entry.name)
     if work:
@@ -98,6 +101,7 @@ def read_study(
         source_images=source_images,
         facts=facts,
         published=published_of(entry, folder),
+        pretraining=tuple(pretraining),
     )
     return study, sources
 
@@ -169,6 +173,42 @@ def _spec(given: ModelEntry, folder: Path, trusted: bool = False) -> ModelSpec:
     return spec_from_entry(entry | {"kwargs": given.kwargs.model_dump(exclude_unset=True)}, folder)
 
 
+def _pretraining(read: Parsed, folder: Path, device: str, trusted: bool) -> list[Asked]:
+    """The models that are pre-trained first; each subset and each choice is tried on the source and architecture."""
+    if read.pretrain is None:
+        return []
+    (entry, recipe), faults = read.pretrain, read.faults
+    spec = faults.attempt("pretrain.model", partial(_spec, entry.model, folder, trusted))
+    lies_below = partial(_require_root_below, entry.source, folder)
+    if not trusted and faults.attempt("pretrain.source", lies_below) is None:
+        return []
+    source = _source(entry.source, folder)
+    layout = faults.attempt("pretrain.source", partial(opened_source, source))
+    away = [_string_source(TaskEntry(images=text), text, folder).images for text in entry.away_from]
+    rules: dict[str, Rule] = {}
+    choices: dict[str, Choices] = {}
+    for name, subset in entry.subsets.items():
+        values = subset.model_dump() | {"drop": tuple(subset.drop), "near": entry.near if away else None}
+        if rule := faults.attempt(f"pretrain.subsets.{name}", lambda: Rule(**values)):  # noqa: B023
+            rules[name] = rule
+    for name, chosen in entry.choices.items():
+        if choice := faults.attempt(f"pretrain.choices.{name}", lambda: Choices(**chosen.model_dump())):  # noqa: B023
+            choices[name] = choice
+    if spec is None or layout is None or len(rules) < len(entry.subsets) or len(choices) < len(entry.choices):
+        return []
+    hierarchy = folder / entry.hierarchy if entry.hierarchy else None
+    base = Asked("", spec, source, recipe, hierarchy=hierarchy, away_from=tuple(filter(None, away)), device=device)
+    tried = {f"pretrain.subsets.{name}": dataclasses.replace(base, rule=rule) for name, rule in rules.items()}
+    for where, asked in tried.items():
+        if faults.attempt(where, partial(check_pretraining, asked, layout, look_at_images=False)) is None:
+            return []
+    for name, choice in choices.items():
+        asked = dataclasses.replace(base, choices=choice)
+        faults.attempt(f"pretrain.choices.{name}", partial(check_pretraining, asked, layout, look_at_images=False))
+    lengths = {name: length.model_dump(exclude_none=True) for name, length in entry.lengths.items()}
+    return variants(base, rules, lengths, choices, entry.seeds)
+
+
 def _source(given: TaskEntry, folder: Path) -> Source:
     if given.images:
         return _string_source(given, given.images, folder)
@@ -187,6 +227,7 @@ def _source(given: TaskEntry, folder: Path) -> Source:
         duplicates=given.duplicates,
         prepared=folder / ready if ready else None,
         channels=given.in_chans,
+        shots=given.shots,
     )
 
 
@@ -218,7 +259,7 @@ def _string_source(given: TaskEntry, text: str, folder: Path) -> Source:
     splits = {str(role): called for role, called in given.splits.items()}
     return Source(
         name, metric=metric_meant(given.metric), seed=given.seed, duplicates=given.duplicates, images=request,
-        splits=splits, channels=given.in_chans, classes=tuple(given.classes or ()),
+        splits=splits, channels=given.in_chans, classes=tuple(given.classes or ()), shots=given.shots,
     )  # fmt: skip
 
 

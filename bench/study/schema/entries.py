@@ -92,7 +92,7 @@ class TaskEntry(_Entry):
 
     `task: pets` with `data: DIR` means the prepared folder DIR/pets. `images` is a data string (`torch/`, `hfds/`,
     `wds/`, tars); the fields after it are its options. `in_chans`: as which the images are read, over what a prepared
-    task says.
+    task says. `shots`: so many images of each class in train, and in val, drawn by `seed`; test stays whole.
     """
 
     name: Text | None = None
@@ -108,6 +108,7 @@ class TaskEntry(_Entry):
     duplicates: Literal["warn", "refuse"] = "warn"
     in_chans: Channels | None = None
     folds: Annotated[int, Field(ge=2, le=MOST)] | None = None
+    shots: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     images: Text | None = None
     splits: dict[Literal["train", "val", "test"], Text] = {}
     input_key: Text | None = None
@@ -123,7 +124,7 @@ class TaskEntry(_Entry):
         options = {"splits", "input_key", "target_key", "root", "download"} & self.model_fields_set
         if options and not self.images:
             raise ValueError(f"{', '.join(sorted(options))}: an option of images only")
-        fixed = {"metric", "classes", "seed", "duplicates", "folds"} & self.model_fields_set
+        fixed = {"metric", "classes", "seed", "duplicates", "folds", "shots"} & self.model_fields_set
         if (self.prepared or self.task) and fixed:
             raise ValueError(f"{', '.join(sorted(fixed))} of a prepared task cannot be set; prepare it otherwise")
         return self
@@ -143,6 +144,7 @@ class StudyEntry(_Entry):
     name: Text
     models: Annotated[list[Any], Field(min_length=1, max_length=MOST)]
     tasks: Annotated[list[Any], Field(min_length=1, max_length=MOST)]
+    pretrain: Any = None
     regimes: Any = None
     seeds: Annotated[list[Seed], Field(min_length=1, max_length=MOST)] = [0]
     backend: Text = "onnxruntime"
