@@ -32,6 +32,7 @@ check: $(VENV)/tested
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	if [ -x $(BIN)/hadolint ]; then $(BIN)/hadolint Dockerfile.gpu; else echo "hadolint has no wheel here: Dockerfile.gpu is not linted"; fi
 
 bench: $(VENV)/tested
 	$(BIN)/python benchmarks/help.py

@@ -28,7 +28,7 @@ engine.probe: engine.errors engine.logistic_regression
 engine.accuracies: engine.errors
 engine.recipe: engine.errors engine.store engine.images
 engine.finetune: engine.errors engine.store engine.machine engine.models engine.images engine.runners engine.probe
-    engine.recipe
+    engine.features engine.recipe
 engine.search: engine.errors engine.store engine.images engine.finetune
 
 export.contract: engine.errors engine.store engine.runners engine.probe
@@ -76,6 +76,8 @@ bench.study: engine.errors engine.paths engine.store engine.machine engine.model
     engine.metrics engine.features export.contract export.gate export.backends export.commands bench.progress
     bench.stats bench.results bench.tasks bench.data bench.features bench.regimes bench.throughput bench.estimators
     bench.study.schema bench.study.axes bench.published bench.imagenet bench.pretrain
+bench.study.cluster: engine.errors engine.models engine.paths engine.store bench.progress bench.results bench.tasks
+    bench.study
 bench.finetune: engine.errors engine.paths engine.store engine.models engine.images engine.finetune engine.search
     bench.progress bench.results bench.tasks bench.data bench.regimes bench.study.schema bench.study bench.training_log
 bench.report.figures: engine.store
@@ -98,13 +100,16 @@ bench.demo: engine.errors engine.store engine.models engine.images engine.finetu
     bench.generated bench.tasks bench.data bench.regimes bench.estimators bench.study bench.pretrain
 bench.api: engine.errors engine.store engine.models engine.images engine.runners engine.features engine.finetune
     export.commands bench.progress bench.tasks bench.data bench.features bench.regimes bench.study bench.finetune
-bench.cli.studies: engine.errors engine.store bench.comparison bench.demo bench.published bench.report
-    bench.report.several bench.results bench.study bench.terminal
+bench.cache: engine.errors engine.store export.backends export.gate bench.features
+bench.doctor: engine.errors engine.store engine.models engine.images engine.runners engine.tensorrt
+    engine.logistic_regression export.backends
+bench.cli.studies: engine.errors engine.runners engine.store bench.comparison bench.demo bench.progress bench.published
+    bench.report bench.report.several bench.results bench.study bench.study.cluster bench.terminal
 bench.cli: engine.errors engine.store engine.models engine.images engine.runners engine.features engine.finetune
     export.commands bench.cli.studies bench.terminal bench.published bench.results bench.catalogue bench.data
-    bench.datasets bench.features bench.imagenet bench.regimes bench.study bench.finetune bench.throughput
-    bench.throughput.session
-    bench.throughput.report bench.report bench.demo bench.choose bench.pretrain engine.search
+    bench.datasets bench.features bench.imagenet bench.regimes bench.study bench.study.cluster bench.finetune
+    bench.throughput bench.throughput.session bench.throughput.report bench.report bench.demo bench.choose bench.doctor
+    bench.cache bench.pretrain engine.search
 """
 MAY_USE = {
     room.strip(): set(used.split())

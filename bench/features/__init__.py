@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .feature_table import FeatureTable, read_table, table_of
     from .geometry import Geometry, distance, separation, similarity
     from .origins import note_origin, origins_of
+    from .shares import Merged, merge_models, of_share
     from .stored_files import (
         clear_store,
         damaged_keys,
@@ -36,6 +37,7 @@ __all__ = [
     "Extraction",
     "FeatureTable",
     "Geometry",
+    "Merged",
     "Models",
     "check_models",
     "clear_store",
@@ -47,7 +49,9 @@ __all__ = [
     "extract_models",
     "format_of",
     "full_key",
+    "merge_models",
     "note_origin",
+    "of_share",
     "origins_of",
     "read_table",
     "record_of",

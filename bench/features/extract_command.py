@@ -76,13 +76,15 @@ def extract_models(
     *,
     store: Path | None = None,
     progress: Progress,
+    part: Callable[[Data], Data] | None = None,
 ) -> tuple[Data, list[Extraction]]:
-    """Features of the data by every model, in one pass.
+    """Features of the data by every model, in one pass. part: of the data, what is meant of it.
 
     store: the folder of feature files, by default the one that studies use. What is there already is not computed.
     """
     check_models(model, how, store)
     data = open_data(request, progress)
+    data = part(data) if part else data
     return data, extract_data(model, data, how, options, store=store, progress=progress)
 
 

@@ -14,7 +14,18 @@ import torch
 from torch import nn
 
 from featune.engine.errors import BadInput
-from featune.engine.finetune import Decoded, Diverged, Recipe, Run, Trained, TrainVal, fit_once, predict, sized
+from featune.engine.finetune import (
+    Decoded,
+    Diverged,
+    Recipe,
+    Run,
+    Trained,
+    TrainVal,
+    fit_once,
+    predict,
+    sized,
+    why_not,
+)
 from featune.engine.models import ModelSpec, fresh_classifier, with_channels
 from featune.engine.search import (
     Round,
@@ -187,6 +198,9 @@ def trained(
             f"{len(recipes)} recipes, {total_steps(rounds):,} steps of search, {share:.0%} of the whole grid; a search "
             "that is stopped goes on"
         )
+    for reason in dict.fromkeys(why_not(recipe) for recipe in recipes if recipe.trained != "all"):
+        if reason:
+            told(f"what is frozen is computed at each step: {reason}")
     found = search(
         recipes, rounds, lambda recipe, steps: Candidate(job, recipe).train(steps), job.work / "trials",
         told=on_trial, dropped=lambda recipe: Candidate(job, recipe).forget(),

@@ -6,7 +6,8 @@ if TYPE_CHECKING:
     from .bottleneck import Verdict
     from .decoder_processes import check_decode_in
     from .extraction import Features, Options, check_on_error, extract
-    from .files import SUFFIXES, Stored, is_complete, open_stored, remove
+    from .files import SUFFIXES, Part, Stored, is_complete, open_stored, remove
+    from .merging import index_range, merge
     from .requests import FeatureKey, FeatureRequest, views_key
     from .store import FeatureStore
 else:
@@ -21,12 +22,15 @@ __all__ = [
     "FeatureStore",
     "Features",
     "Options",
+    "Part",
     "Stored",
     "Verdict",
     "check_decode_in",
     "check_on_error",
     "extract",
+    "index_range",
     "is_complete",
+    "merge",
     "open_stored",
     "remove",
     "views_key",

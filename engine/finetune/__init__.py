@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from .decoded import Decoded
     from .health import Diverged
     from .loop import Log, Progress, Run, Trained, predict, train
+    from .prefix import forget, why_not
     from .processes import joined
     from .rate_search import Finetuned, TrainVal, Validation, finetune, fit_once
     from .replaying import Replayed, replay
@@ -30,6 +31,7 @@ __all__ = [
     "Validation",
     "finetune",
     "fit_once",
+    "forget",
     "joined",
     "layers_of",
     "predict",
@@ -37,4 +39,5 @@ __all__ = [
     "replay",
     "sized",
     "train",
+    "why_not",
 ]

@@ -18,6 +18,7 @@ from ..store import plain
 from .decoded import Decoded
 from .health import Diverged
 from .loop import HERE, Run, Trained, predict, train
+from .prefix import forget
 from .starts import fresh, sized, start_head
 
 TRAIN_SAMPLE = 1000  # training images on which a trained model is looked at, drawn evenly
@@ -94,8 +95,7 @@ def finetune(
     best = max(tried, key=lambda rate: (tried[rate], -rate)) if tried else rates[0]
     trained = fit(data.train + data.val, best, "final")
     if run.work:
-        for path in run.work.glob("*.pt"):
-            path.unlink()
+        forget(run.work)
     details = {
         "learning_rate": best,
         "tried": {f"{rate:g}": value for rate, value in tried.items()},

@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     from .batch_limit import BatchLimit
     from .contract import Runner, aligned, check_images, device_kind, require_device
     from .gpu_faults import fault_of_gpu, free_cached_memory, out_of_memory
-    from .onnx_runtime import onnxruntime_runner, switch_off_tf32
+    from .onnx_runtime import installed_onnxruntimes, onnxruntime_runner, placement, switch_off_tf32
     from .pytorch import TORCH_PRECISIONS, torch_runner, true_fp32
     from .pytorch_compiled import compiled_runner
 else:
@@ -24,8 +24,10 @@ __all__ = [
     "device_kind",
     "fault_of_gpu",
     "free_cached_memory",
+    "installed_onnxruntimes",
     "onnxruntime_runner",
     "out_of_memory",
+    "placement",
     "require_device",
     "switch_off_tf32",
     "torch_runner",

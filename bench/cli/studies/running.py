@@ -1,6 +1,8 @@
 """`featune demo` and `featune study run | status | report | index`: parse, call one function, print."""
 
+import contextlib
 import dataclasses
+import functools
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...terminal import Json, Quiet, command_line, counts, errors, json_text, progress_of
+from .arrays import run_shard
+from .executors import Address, Gpus, Kind, check_executor, opened_executor
 from .files import Out, StudyPath
 
 if TYPE_CHECKING:
@@ -68,6 +72,12 @@ def study_run(
         bool, typer.Option("--remeasure-speed", help="Measure all throughput again, on a machine that is quiet now.")
     ] = False,
     trust: Trust = False,
+    shard: Annotated[
+        str | None, typer.Option("--shard", help="I/N: this share of the cells alone, and no report; see `slurm`.")
+    ] = None,
+    executor_kind: Kind = "local",
+    address: Address = None,
+    gpus_per_cell: Gpus = 1.0,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -75,29 +85,25 @@ def study_run(
 
     Example: featune study run mystudy.yaml --out runs/mystudy
     """
-    with errors():
-        from ...study import (
-            known_estimates,
-            prepared,
-            read_study,
-            rights,
-            run_estimates,
-            run_whole,
-            save_plan_of,
-            with_pretrained,
-        )
+    with errors(), stopping():
+        from ...study import known_estimates, prepared, read_study, rights, run_estimates, run_whole, save_plan_of
 
         progress = progress_of(quiet)
+        check_executor(executor_kind, address, device)
+        if shard is not None:
+            run_shard(path, shard, executor(jobs), progress, as_json, out, device, trust)
+            return
         study, sources = read_study(path, out, device=device, progress=progress, work=True, trusted=trust)
-        study = prepared(dataclasses.replace(study, threads=1), sources, progress)
-        study = with_pretrained(study, executor(jobs), progress)
+        study = prepared(dataclasses.replace(study, threads=1), sources, progress, executor(jobs))
         save_plan_of(study, path)
         for task in study.tasks:
             progress.say(f"{task.name}: {len(task.classes)} classes, {counts(task.counts)}; {task.source}")
             for note in task.notes:
                 progress.say(f"{task.name}: {note}")
-        rows, speeds = run_whole(study, executor(jobs), progress, remeasure_speed=remeasure_speed)
-        run_estimates(study, executor(jobs), progress)
+        local = functools.partial(executor, jobs)
+        with opened_executor(executor_kind, address, gpus_per_cell, jobs, study, local) as execute:
+            rows, speeds = run_whole(study, execute, progress, remeasure_speed=remeasure_speed)
+            run_estimates(study, execute, progress)
         folder = Path(study.out)
         _finish(
             study, folder, rows, speeds, known_estimates(study), rights(folder, study.tasks, rows), as_json,
@@ -272,6 +278,12 @@ def _finish(
             print(f"featune: failed: {reason}", file=sys.stderr)
         print(f"featune: {len(failed)} of {len(rows)} cells failed; run again to retry them", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def stopping() -> contextlib.AbstractContextManager[None]:
+    from ...study.cluster import stopping_on_signals
+
+    return stopping_on_signals()
 
 
 def executor(jobs: int | None) -> "Executor":
