@@ -70,7 +70,7 @@ bench.throughput.session: engine.errors engine.store engine.machine engine.model
     bench.throughput
 bench.estimators: engine.errors engine.metrics bench.stats bench.results
 bench.study.axes: engine.accuracies engine.models export.commands
-bench.study.schema: engine.errors engine.paths engine.store engine.images engine.finetune bench.regimes
+bench.study.schema: engine.errors engine.paths engine.store engine.images engine.finetune engine.search bench.regimes
     bench.estimators
 bench.study: engine.errors engine.paths engine.store engine.machine engine.models engine.images engine.runners
     engine.metrics engine.features export.contract export.gate export.backends export.commands bench.progress
@@ -106,8 +106,8 @@ bench.doctor: engine.errors engine.store engine.models engine.images engine.runn
 bench.cli.studies: engine.errors engine.runners engine.store bench.comparison bench.demo bench.progress bench.published
     bench.report bench.report.several bench.results bench.study bench.study.cluster bench.terminal
 bench.cli: engine.errors engine.store engine.models engine.images engine.runners engine.features engine.finetune
-    export.commands bench.cli.studies bench.terminal bench.published bench.results bench.catalogue bench.data
-    bench.datasets bench.features bench.imagenet bench.regimes bench.study bench.study.cluster bench.finetune
+    export.commands bench.cli.studies bench.terminal bench.estimators bench.published bench.results bench.catalogue
+    bench.data bench.datasets bench.features bench.imagenet bench.regimes bench.study bench.study.cluster bench.finetune
     bench.throughput bench.throughput.session bench.throughput.report bench.report bench.demo bench.choose bench.doctor
     bench.cache bench.pretrain engine.search
 """

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .chosen_cells import AXES, Only, axes_of, only
     from .options import Choice, Option, choice_of, frontier, rates_of
     from .outcome import Outcome, class_facts, collapsed, faults, is_training, outcomes
     from .paired_leads import Lead, Right, leads
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
         save_plan,
         speed_path,
     )
-    from .pretraining import KINDS, Paired, Pretraining, pretraining_of, pretraining_pairs, recipe_pairs
     from .rows import Cell, Estimate, Row, RunStore, Speed
     from .table import (
         FROZEN,
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         SCOPES,
         capital,
         counted,
+        duration,
         interval_text,
         joined,
         label,
@@ -68,8 +69,8 @@ else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
+    "AXES",
     "FROZEN",
-    "KINDS",
     "KIND_FACTS",
     "SCOPES",
     "WITHOUT_N",
@@ -79,11 +80,10 @@ __all__ = [
     "Estimate",
     "Labels",
     "Lead",
+    "Only",
     "Option",
     "Outcome",
-    "Paired",
     "Plan",
-    "Pretraining",
     "Results",
     "Right",
     "Row",
@@ -91,6 +91,7 @@ __all__ = [
     "Speed",
     "Transfer",
     "Without",
+    "axes_of",
     "capital",
     "carrier",
     "choice_of",
@@ -101,6 +102,7 @@ __all__ = [
     "complete_block",
     "correlations",
     "counted",
+    "duration",
     "entry_log_odds",
     "estimate_path",
     "faults",
@@ -116,16 +118,14 @@ __all__ = [
     "mean_interval",
     "metric_name",
     "number_text",
+    "only",
     "outcomes",
     "plan_path",
-    "pretraining_of",
-    "pretraining_pairs",
     "printable",
     "ranking",
     "rates_of",
     "read_estimate",
     "read_speed",
-    "recipe_pairs",
     "row_order",
     "save_plan",
     "scope_letter",

@@ -17,6 +17,7 @@ from featune.engine.store import read_json, write_text
 
 from ..stats import percentile_needs
 from .checks import checked, read_checked
+from .chosen_cells import Only
 from .rows import Cell, Estimate, Row, RunStore, Speed
 
 KEY = re.compile(r"[0-9a-f]{16}")
@@ -64,6 +65,16 @@ class Plan:
             for cell in self.cells
             if (row := store.load(cell))
         ]
+
+    def narrowed(self, only: Only) -> "Plan":
+        """The same plan with the cells that are meant, and what else there is of their models and tasks."""
+        models, tasks = only.names["model"], only.names["task"]
+        return dataclasses.replace(
+            self,
+            cells=tuple(cell for cell in self.cells if cell in only),
+            speeds=tuple(one for one in self.speeds if one[0] in models),
+            estimates=tuple(one for one in self.estimates if one.model in models and one.task in tasks),
+        )
 
     def known_speeds(self, out: Path) -> list[Speed]:
         found = [read_speed(speed_path(out, key), model) for model, key in self.speeds]

@@ -9,7 +9,7 @@ from featune.engine.store import digest, plain
 
 from ..pretrain import Asked
 from ..regimes import REGIMES, Setting
-from ..results import Cell, RunStore
+from ..results import Cell, Only, RunStore
 from ..tasks import Task
 
 # Of measuring a cell, raised when it changes, so that rows of before are measured again.
@@ -66,6 +66,23 @@ class Study:
         backend = self.backend if REGIMES[kind].frozen else "torch"
         spec = with_channels(spec, task.channels)
         return digest([spec.digest, task.digest, kind, plain(setting), backend, self.device, RULES])
+
+    def axes(self) -> dict[str, list[object]]:
+        """Every name by axis, as `featune.bench.results.only` takes them."""
+        models = [*(spec.name for spec in self.models), *(asked.name for asked in self.pretraining)]
+        tasks = [task.name for task in self.tasks]
+        return {"model": list(models), "task": list(tasks), "regime": list(self.regimes), "seed": list(self.seeds)}
+
+    def narrowed(self, only: Only) -> "Study":
+        """The same study with those of its models, tasks, regimes and seeds that are meant."""
+        names = only.names
+        return dataclasses.replace(
+            self,
+            models=tuple(spec for spec in self.models if spec.name in names["model"]),
+            tasks=tuple(task for task in self.tasks if task.name in names["task"]),
+            regimes={name: of for name, of in self.regimes.items() if name in names["regime"]},
+            seeds=tuple(seed for seed in self.seeds if str(seed) in names["seed"]),
+        )
 
     def graphs(self) -> list[tuple[ModelSpec, Task]]:
         """Each model with the channels of the tasks, once for each number of them, and a task that has them."""

@@ -23,10 +23,8 @@ from ..results import KIND_FACTS
 from .axes import axis_title, facts_of, with_accuracy
 from .checks import check_estimators, check_model, check_place, check_settings, check_source_images
 from .definition import Study
-from .executors import Executor, in_process
 from .last_run import published_of
 from .probe_command import metric_meant
-from .running import with_pretrained
 from .schema import ModelEntry, Parsed, TaskEntry, parsed
 
 
@@ -128,10 +126,8 @@ def _looked_up(
     return spec, facts_of(spec, asked, measured) | kind
 
 
-def prepared(
-    study: Study, sources: list[Source], progress: Progress | None = None, execute: Executor = in_process
-) -> Study:
-    """The study with its tasks' CSVs written, every image checked, and the models pre-trained that it has made first.
+def prepared(study: Study, sources: list[Source], progress: Progress | None = None) -> Study:
+    """The study with its tasks' CSVs written and every image checked.
 
     Raises BadInput for a model whose `in_chans` is not a task's, and for settings that a task cannot meet.
     """
@@ -139,7 +135,7 @@ def prepared(
     study = dataclasses.replace(study, tasks=tasks)
     study.cells()  # meets every model with every task
     check_settings(study)
-    return with_pretrained(study, execute, progress or Silent())
+    return study
 
 
 def _check_work(read: Parsed, models: Sequence[ModelSpec | None], device: str, said: Progress) -> None:

@@ -8,11 +8,12 @@ import numpy as np
 
 from ...results import Cell, Estimate, Lead, Results, Right, Row, Transfer, collect, is_published, printable
 from .finding import Finding
-from .of_regimes import above, attenuation, choosing, given_size, other_axes, robust
+from .of_regimes import above, attenuation, choosing, given_size, other_axes, redrawn, robust, shape
 from .of_sources import far_tasks, pretraining, source_kinds
 from .of_studies import (
     among_published,
     detectable,
+    improvement,
     noise,
     recipe_control,
     regimes_compared,
@@ -43,7 +44,9 @@ def closer_look(
         of_regimes.append(robust(one, results, source_name))
         if one.regime != "scratch":  # the control: nobody chooses a model by it
             of_regimes += [
+                shape(one, results, source_name),
                 above(one, results, source_name),
+                redrawn(one, results, {} if right is None else right, source_name),
                 attenuation(one, results),
                 given_size(one, results, source_name),
                 *other_axes(one, results, speeds or {}),
@@ -60,6 +63,7 @@ def closer_look(
         *far_tasks(found, estimates),
         regimes_compared(means, results),
         variance(own, measured),
+        improvement(means, measured),
         runners_up(results, ahead, {} if right is None else right),  # its truth value would read all scores
         *among_published(results),
         *variants(measured),

@@ -7,14 +7,11 @@ import numpy as np
 
 from ...results import (
     Estimate,
-    Paired,
     Results,
     Transfer,
     counted,
     is_published,
     joined,
-    pretraining_pairs,
-    recipe_pairs,
     short_label,
     signed,
     signed_points,
@@ -22,6 +19,7 @@ from ...results import (
 )
 from ...stats import FEWEST_JUDGED, spearman
 from .finding import Finding
+from .pretraining import Paired, pretraining_pairs, recipe_pairs
 
 FEWEST_ARCHITECTURES = 3  # for an interval
 NAMES = {

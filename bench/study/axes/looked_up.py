@@ -3,7 +3,13 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from featune.engine.accuracies import IMAGENET_IMAGES, near_sides, timm_accuracies
+from featune.engine.accuracies import (
+    IMAGENET_IMAGES,
+    near_sides,
+    timm_accuracies,
+    torchvision_accuracy,
+    torchvision_facts,
+)
 from featune.engine.models import ModelSpec
 from featune.export.commands import model_cost
 
@@ -46,6 +52,8 @@ def with_accuracy(spec: ModelSpec, asked: Sequence[str] = (), measured: Own = NO
             return spec, f"{spec.name}: its measured {title} accuracy is {share:g}, which has no log odds"
         said = f"{spec.name}: {title} accuracy {share:.5g}, measured on {images:,} images"
         return dataclasses.replace(spec, source_top1=share, source_n=images), said
+    if name == "imagenet_top1" and (weights := _torchvisions(spec)):
+        return _of_torchvision(spec, *weights)
     if not _is_timms(spec):
         return spec, "" if name == "imagenet_top1" else f"{spec.name}: no published {title} accuracy is known"
     found = timm_accuracies().get((spec.architecture, spec.view.side), {}).get(column)
@@ -59,6 +67,26 @@ def with_accuracy(spec: ModelSpec, asked: Sequence[str] = (), measured: Own = NO
     return dataclasses.replace(spec, source_top1=found, source_n=IMAGENET_IMAGES[column]), said
 
 
+def _of_torchvision(spec: ModelSpec, model: str, weights: str) -> tuple[ModelSpec, str]:
+    found, (side, _) = torchvision_accuracy(model, weights), torchvision_facts(model, weights)
+    if found is None or side != spec.view.side:
+        at = f"; torchvision measured it at {side}" if found is not None else ""
+        return spec, f"{spec.name}: no ImageNet accuracy is published at {spec.view.side} pixels{at}"
+    said = f"{spec.name}: ImageNet accuracy {found:.5g} at {side} pixels, by torchvision's record"
+    return dataclasses.replace(spec, source_top1=found, source_n=IMAGENET_IMAGES["top1"]), said
+
+
+def _torchvisions(spec: ModelSpec) -> tuple[str, str] | None:
+    """(model, weights) of a factory of torchvision that loads its own weights, changed by no other argument."""
+    module, _, model = spec.architecture.rpartition(":")
+    arguments = dict(spec.kwargs)
+    weights = arguments.pop("weights", None)
+    own = module == "torchvision.models" and spec.weights.startswith("factory:") and spec.checkpoint is None
+    if not own or arguments or not isinstance(weights, str):
+        return None
+    return model, weights.rpartition(".")[2]
+
+
 def facts_of(spec: ModelSpec, asked: Sequence[str] = (), measured: Own = NOTHING) -> dict[str, float]:
     """Other numbers of the model that transfer may follow, by name of the axis, those that are known.
 
@@ -68,6 +96,9 @@ def facts_of(spec: ModelSpec, asked: Sequence[str] = (), measured: Own = NOTHING
     names = [name for name in asked if name in ACCURACIES and name != main_axis(asked)]
     own = {name: measured[column][0] for name in names if (column := ACCURACIES[name][0]) in measured}
     own = {name: share for name, share in own.items() if 0 < share < 1}
+    if weights := _torchvisions(spec):
+        _, parameters = torchvision_facts(*weights)
+        return own if parameters is None else own | {"parameters": parameters}
     if not _is_timms(spec):
         return own
     row = timm_accuracies().get((spec.architecture, spec.view.side), {})

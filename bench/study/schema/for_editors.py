@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from featune.engine.search import RECIPES
+
 from .entries import ModelEntry, StudyEntry, TaskEntry
 from .pretraining import PretrainEntry
 from .settings import SETTINGS
@@ -52,6 +54,8 @@ def _partial(reference: dict[str, str], definitions: dict[str, Any], name: str) 
     found = definitions[name]
     found.pop("required", None)
     found["properties"]["kind"] = {"enum": [*SETTINGS]}
+    if "learning_rates" in found["properties"]:
+        found["properties"]["recipe"] = {"enum": [*RECIPES]}
     for part in definitions.values():
         if part.get("title") == "AugmentationEntry":
             part.pop("required", None)

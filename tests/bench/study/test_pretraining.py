@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from featune.bench.pretrain import making
-from featune.bench.study import Study, planned_cells, prepared, read_study
+from featune.bench.progress import Silent
+from featune.bench.study import Study, planned_cells, prepared, read_study, with_pretrained
 from featune.bench.study.executors import in_process
 from featune.bench.study.running import run
 from featune.engine.errors import BadInput
@@ -49,7 +50,8 @@ def file_of(folder: Path, text: str = TEXT) -> Path:
 
 
 def whole(folder: Path, text: str = TEXT) -> Study:
-    return prepared(*read_study(file_of(folder, text), folder / "out"))
+    study = prepared(*read_study(file_of(folder, text), folder / "out"))
+    return with_pretrained(study, in_process, Silent())
 
 
 def test_models_are_made_first_and_then_measured_as_others(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from featune.bench.report import finding_lines
 from featune.bench.report.findings import Finding, closer_look
 from featune.bench.results import Estimate, Right, Row, collect, correlations, leads
 from featune.bench.stats import spearman
+from featune.bench.stats.slopes import detectable_slope
 from featune.bench.stats.studies import compare_correlations, noise_floor
 
 
@@ -28,6 +29,65 @@ def test_a_study_says_what_it_could_have_seen_and_fewer_than_six_models_say_noth
     assert found["detectable", ""].numbers["models"] == 8
     assert "could not have been seen" in found["detectable", ""].said
     assert not [key for key in looked(study(5)) if key[0] in ("detectable", "slope", "attenuation")]
+
+
+def test_the_slope_that_could_have_been_seen_goes_with_the_scatter_about_the_line() -> None:
+    rows = study(8)
+    found, results = looked(rows)["detectable", ""].numbers, collect(rows)
+    assert found["detectable_r"] > found["significant_r"]
+    one = next(of for of in correlations(results, means_only=True) if of.regime == "probe")
+    scatter = np.sqrt(((one.y - np.polyval(np.polyfit(one.x, one.y, 1), one.x)) ** 2).sum() / 6)
+    assert found["detectable_slope"]["probe"] == pytest.approx(detectable_slope(one.x, scatter))
+
+
+def test_a_line_that_bends_at_the_median_is_told_from_one_that_does_not() -> None:
+    tops = np.linspace(0.6, 0.85, 14)
+    for bend in (0.0, 1.5):
+        odds = np.log(tops / (1 - tops))
+        y = odds - bend * np.maximum(odds - np.median(odds), 0) + 0.02 * np.random.default_rng(0).normal(size=14)
+        rows = [
+            dataclasses.replace(
+                row(f"m{at}", "t", "probe", 0, source_top1=top), value=float(1 / (1 + np.exp(-v))), n=10**6
+            )
+            for at, (top, v) in enumerate(zip(tops, y, strict=True))
+        ]
+        found = looked(rows)["shape", "probe"]
+        assert ("which is settled" in found.said) == (bend > 0)
+        assert found.numbers["change"] == pytest.approx(-bend, abs=0.15)
+        assert found.numbers["line_explains"] <= found.numbers["pieces_explain"] + 1e-9
+    assert ("shape", "probe") not in looked(study(8))
+
+
+def test_the_first_model_is_better_than_the_second_as_often_as_its_runs_are() -> None:
+    rights = {"a": ((200, 210), (100, 130)), "b": ((190, 205), (120, 110))}  # tasks, seeds
+    rows = [
+        row(model, f"t{task}", "probe", right, seed=seed, source_top1=0.7 if model == "a" else 0.6)
+        for model, of in rights.items()
+        for task, seeds in enumerate(of)
+        for seed, right in enumerate(seeds)
+    ]
+    found = looked(rows)["improvement", ""].numbers["probe"]
+    assert (found["first"], found["second"], found["seeds"]) == ("a", "b", 2)
+    assert found["probability"] == pytest.approx((3 / 4 + 2 / 4) / 2)
+    assert found["low"] <= found["probability"] <= found["high"]
+
+
+def test_redrawn_images_move_the_correlation_less_than_redrawn_models() -> None:
+    rng = np.random.default_rng(0)
+    rows, right = [], {}
+    for at, top in enumerate(np.linspace(0.5, 0.8, 8)):
+        for task in ("t0", "t1"):
+            correct = (rng.uniform(size=400) < top + 0.1 * rng.normal()).astype(float)
+            one = dataclasses.replace(row(f"m{at}", task, source_top1=top), value=float(correct.mean()), n=400)
+            rows.append(one)
+            right[one.cell] = Right(correct, np.zeros(400, dtype=np.int64))
+    found = looked(rows, right=right)["redrawn", "probe"].numbers
+    one = next(of for of in correlations(collect(rows), means_only=True) if of.regime == "probe")
+    assert found["both"]["r"] == pytest.approx(one.r, abs=1e-6)
+    wide = {kind: of["high"] - of["low"] for kind, of in found.items()}
+    assert 0 < wide["examples"] < wide["models"]
+    assert wide["both"] > wide["examples"]
+    assert ("redrawn", "probe") not in looked(rows)  # of which nobody knows the images
 
 
 def test_frozen_and_fine_tuned_are_compared_on_the_same_models() -> None:

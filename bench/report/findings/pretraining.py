@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .table import Results
+from ...results import Results
 
 # Kind -> words of a tag, between underscores, that say so. The first kind with a word in the tag is the model's: a CLIP
 # model tuned on ImageNet-12k and then 1k is CLIP. Read off the tags of timm 1.0.31; words that end in * are beginnings.

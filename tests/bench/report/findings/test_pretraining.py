@@ -3,7 +3,8 @@
 import pytest
 from report_rows import row
 
-from featune.bench.results import collect, pretraining_of, pretraining_pairs, recipe_pairs
+from featune.bench.report.findings.pretraining import pretraining_of, pretraining_pairs, recipe_pairs
+from featune.bench.results import collect
 
 
 @pytest.mark.parametrize(
