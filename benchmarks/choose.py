@@ -29,8 +29,8 @@ from featune.bench.choose.probing import Splits
 from featune.bench.choose.rules import FINETUNED, FROZEN
 from featune.bench.choose.screening import Place
 from featune.bench.data import Request, prepare
-from featune.bench.demo.images import digits, photographs, shapes, write_images
 from featune.bench.finetune import Candidate, Job
+from featune.bench.generated.images import digits, photographs, shapes, write_images
 from featune.bench.regimes import Goodness
 from featune.bench.study import source_of
 from featune.bench.tasks import Task

@@ -18,7 +18,8 @@ import sys
 import time
 from pathlib import Path
 
-from featune.bench.demo.images import digits, write_images
+from featune.bench.generated import write_images
+from featune.bench.generated.images import digits
 
 MODELS = "test_resnet.r160_in1k,test_efficientnet.r160_in1k,test_vit.r160_in1k"
 
