@@ -112,9 +112,16 @@ def comparisons(table: Table) -> dict[str, Any]:
 
     table: at least two values of each. The standard deviation over seeds is pooled over variants, so that an interval
     is Student's with its degrees of freedom. detectable: of two variants of so many seeds, by `detectable_slope`.
+    same: variants whose values are those of an earlier one, as where equal steps are equal passes; they are one.
     """
     from scipy.stats import t as student
 
+    same: dict[str, str] = {}
+    for at, name in enumerate(table):
+        earlier = next((other for other in list(table)[:at] if table[other] == table[name]), None)
+        if earlier is not None:
+            same[name] = earlier
+    table = {name: of for name, of in table.items() if name not in same}
     names = list(table)
     spread, free = noise_floor(list(table.values()))
     if len(names) < 2 or not free or spread == 0:
@@ -137,5 +144,5 @@ def comparisons(table: Table) -> dict[str, Any]:
     detectable = detectable_slope([0.0] * fewest + [1.0] * fewest, spread)
     return {
         "reference": names[0], "reference_mean": float(first.mean()), "seed_sd": spread, "degrees_of_freedom": free,
-        "detectable": detectable, "variants": found,
+        "detectable": detectable, "variants": found, "same": same,
     }  # fmt: skip

@@ -26,6 +26,12 @@ def test_intervals_and_p_are_of_a_pooled_t_test() -> None:
     assert half["p_holm"] == pytest.approx(2 * half["p"])  # the smaller of two
 
 
+def test_a_variant_of_the_same_values_is_the_same_models_and_counted_once() -> None:
+    found = comparisons({**TABLE, "again": list(TABLE["all"])})
+    assert found == {**comparisons(TABLE), "same": {"again": "all"}}
+    assert comparisons(TABLE)["same"] == {}
+
+
 def test_what_is_detectable_is_found_four_times_in_five() -> None:
     """Against simulated studies of two variants of three seeds, by scipy's t test."""
     found = comparisons(TABLE)
