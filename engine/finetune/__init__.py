@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from .decoded import Decoded
     from .health import Diverged
     from .loop import Log, Progress, Run, Trained, predict, train
-    from .processes import joined
+    from .processes import agreed, joined, place, wait
     from .rate_search import Finetuned, TrainVal, Validation, finetune, fit_once
     from .replaying import Replayed, replay
     from .starts import sized
@@ -28,13 +28,16 @@ __all__ = [
     "TrainVal",
     "Trained",
     "Validation",
+    "agreed",
     "finetune",
     "fit_once",
     "joined",
     "layers_of",
+    "place",
     "predict",
     "recipe_of",
     "replay",
     "sized",
     "train",
+    "wait",
 ]

@@ -119,6 +119,7 @@ class RecipeEntry(_Entry):
     amp_dtype: Literal["bfloat16", "float16"]
     compile: bool
     channels_last: bool | None
+    sync_bn: bool
 
 
 SETTINGS: dict[str, type[_Entry]] = {
