@@ -220,7 +220,7 @@ def _finish(
 def stopping() -> contextlib.AbstractContextManager[None]:
     from ...study.cluster import stopping_on_signals
 
-    return stopping_on_signals()
+    return stopping_on_signals(("torch", "timm", "sklearn"))
 
 
 def executor(jobs: int | None) -> "Executor":
