@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TESTS ?=
 LINKS := featune/engine featune/export featune/bench
 
-.PHONY: demo test test-gpu test-tensorrt zoo check bench freeze clean
+.PHONY: demo test test-gpu test-wide test-tensorrt zoo check bench freeze clean
 
 demo: $(VENV)/installed
 	$(BIN)/featune demo
@@ -15,6 +15,10 @@ test: $(VENV)/tested
 
 test-gpu: $(VENV)/tested
 	$(BIN)/pytest -m gpu $(TESTS)
+
+# More architectures than the default run has time for.
+test-wide: $(VENV)/tested
+	$(BIN)/pytest -m wide $(TESTS)
 
 # On a machine with an NVIDIA GPU and TensorRT.
 test-tensorrt: $(VENV)/tested

@@ -2,11 +2,14 @@
 
     python benchmarks/finetune_speed.py step [--model resnet18 ...] [--side 112] [--batch 16] [--cpu] [--layout L]
     python benchmarks/finetune_speed.py epoch [--model mobilenetv3_small_050] [--side 112] [--batch 32] [--images 384]
+    python benchmarks/finetune_speed.py frozen [--model resnet18] [--side 112] [--batch 16] [--images 128] [--blocks 1]
 
 step: forward, backward, update and schedule with images that are there, some steps of each in turn; ours by
 `featune.engine.finetune.train` with its checks, norm and account. epoch: from JPEG files of 500 x 375, random crops and
 flips, epoch by epoch in turn; timm's `create_loader` at each number of workers, of which the best counts, and ours
 with decoded images kept (its usual way, from the second epoch on) and without. The first epoch of each is not counted.
+frozen: the head and the last block(s) learn, on eval views; whole trainings of some epochs in turn, with what is frozen
+computed once (the time for it is in the first epoch) and computed at each step.
 """
 
 import argparse
@@ -40,7 +43,7 @@ RECIPE = Recipe(learning_rates=(0.01,), weight_decay=1e-4, augmentation=Augmenta
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["step", "epoch"])
+    parser.add_argument("what", choices=["step", "epoch", "frozen"])
     parser.add_argument("--model", nargs="+", default=["resnet18", "vit_tiny_patch16_224", "mobilenetv3_small_100"])
     parser.add_argument("--side", type=int, default=112)
     parser.add_argument("--batch", type=int, default=16)
@@ -50,6 +53,7 @@ def main() -> int:
     parser.add_argument(
         "--cpu", action="store_true", help="steps in the processor's seconds, for a machine that is shared"
     )
+    parser.add_argument("--blocks", type=int, default=1, help="that learn, of `frozen`")
     parser.add_argument("--layout", choices=["contiguous", "channels-last", "as-it-comes"], default="contiguous")
     given = parser.parse_args()
     global clock, RECIPE
@@ -59,7 +63,7 @@ def main() -> int:
     print(f"torch {torch.__version__}, timm {timm.__version__}, {torch.get_num_threads()} threads, {given.layout}")
     print(f"side {given.side}, batch {given.batch}, {'processor' if given.cpu else 'wall'} seconds", flush=True)
     for name in given.model:
-        (steps if given.what == "step" else epochs)(name, given)
+        {"step": steps, "epoch": epochs, "frozen": frozen}[given.what](name, given)
     return 0
 
 
@@ -181,6 +185,38 @@ def epochs(name: str, given: argparse.Namespace) -> None:
             train(fresh_classifier(spec, CLASSES, 0), items, truth, spec.view, with_ready, 0, Run(progress=mark))
         times["featune, images ready"] = [after - before for before, after in itertools.pairwise(marks)]
         said(name, {kind: values[1:] for kind, values in times.items()}, "s per epoch", 1)
+
+
+def frozen(name: str, given: argparse.Namespace) -> None:
+    from featune.engine.finetune import loop
+
+    usual, per_epoch = loop.kept_rows, given.images // given.batch
+    with tempfile.TemporaryDirectory() as folder:
+        items, spec = jpegs(Path(folder), given.images), spec_from_entry(entry(name, given.side))
+        recipe = dataclasses.replace(
+            RECIPE, epochs=given.pairs, batch=given.batch, trained=given.blocks,
+            augmentation=Augmentation(crop="eval", hflip=0.0),
+        )  # fmt: skip
+        times: dict[str, list[float]] = {}
+        decoded = Decoded()
+        for kind, kept in (("once", usual), ("at each step", lambda *_: "switched off")):
+            loop.kept_rows = kept  # type: ignore[assignment]
+            marks = [time.perf_counter()]
+
+            def note(done: int, _: int, marks: list[float] = marks) -> None:
+                if done % per_epoch == 0:
+                    marks.append(time.perf_counter())
+
+            truth = torch.from_numpy(items.truth(CLASSES))
+            run = Run(progress=note, decoded=decoded)
+            found = train(fresh_classifier(spec, CLASSES, 0), items, truth, spec.view, recipe, 0, run)
+            times[kind] = [after - before for before, after in itertools.pairwise(marks)]
+            print(f"  {name}, computed {kind}: s per epoch {', '.join(f'{each:.3f}' for each in times[kind])}; loss "
+                  f"{found.details['last_loss']:.6f}; {found.details['frozen']}", flush=True)  # fmt: skip
+        loop.kept_rows = usual
+        once, each = (statistics.median(values[1:]) for values in times.values())
+        whole = sum(times["at each step"]) / sum(times["once"])
+        print(f"  {name}: epochs after the first {each / once:.2f} times as fast, {given.pairs} epochs {whole:.2f}")
 
 
 def loader(items: Labelled, given: argparse.Namespace, workers: int):  # type: ignore[no-untyped-def]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from featune.engine.errors import BadInput
-from featune.engine.finetune import Decoded, Recipe, TrainVal
+from featune.engine.finetune import Decoded, Recipe, TrainVal, forget
 from featune.engine.search import Facts
 from featune.engine.store import cache_dir, digest
 
@@ -130,8 +130,8 @@ def choose(
     )  # fmt: skip
     write_report(folder.path, document)
     if not written.get("error"):  # else the next run writes the files
-        for path in folder.work.rglob("*.pt"):
-            path.unlink()
+        for work in [folder.work, *(each for each in folder.work.rglob("*") if each.is_dir())]:
+            forget(work)
     return folder.path, document
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from featune.engine.errors import BadInput
+from featune.engine.finetune import forget
 from featune.engine.store import check_writable, plain, read_json, write_json
 
 RUN, RESULT, LOG, PAGE, RECIPE = "run.json", "result.json", "log.jsonl", "report.html", "recipe.yaml"
@@ -51,9 +52,8 @@ class Folder:
         return self.path / WORK
 
     def clean(self) -> None:
-        """Remove the checkpoints of a run that has ended; logs and trials stay."""
-        for path in self.work.glob("*.pt"):
-            path.unlink()
+        """Remove the checkpoints of a run that has ended, and what of its images was kept; logs and trials stay."""
+        forget(self.work)
 
 
 def _listed(names: list[str]) -> str:

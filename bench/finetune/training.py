@@ -25,6 +25,7 @@ from featune.engine.finetune import (
     fit_once,
     predict,
     sized,
+    why_not,
 )
 from featune.engine.models import ModelSpec, fresh_classifier, with_channels
 from featune.engine.search import (
@@ -41,7 +42,7 @@ from featune.engine.search import (
 from featune.engine.store import digest, read_json, write_json, written_whole
 
 from ..regimes import Goodness
-from .log_file import LogFile
+from ..training_log import LogFile
 
 log = logging.getLogger("featune")
 SEARCHES: dict[str, Callable[[int, int], tuple[Round, ...]]] = {"grid": grid, "halving": halving}
@@ -202,6 +203,9 @@ def trained(
             f"{len(recipes)} recipes, {total_steps(rounds):,} steps of search, {share:.0%} of the whole grid; a search "
             "that is stopped goes on"
         )
+    for reason in dict.fromkeys(why_not(recipe) for recipe in recipes if recipe.trained != "all"):
+        if reason:
+            told(f"what is frozen is computed at each step: {reason}")
     found = search(
         recipes, rounds, lambda recipe, steps: Candidate(job, recipe).train(steps), job.work / "trials",
         told=on_trial, dropped=lambda recipe: Candidate(job, recipe).forget(),

@@ -7,7 +7,17 @@ if TYPE_CHECKING:
     from .definition import Study
     from .estimates import known_estimates, run_estimates
     from .executors import Executor, Killed, default_jobs, jobs_of, limit_threads, processes
-    from .last_run import known_plan, known_tasks, outlook_lines, planned, planned_cells, rights, rows_at
+    from .last_run import (
+        images_right,
+        known_plan,
+        known_tasks,
+        outlook_lines,
+        planned,
+        planned_cells,
+        rights,
+        rows_at,
+        seconds_left,
+    )
     from .measuring import brief, export_graph, measured
     from .model_speeds import known_speeds
     from .probe_command import (
@@ -23,7 +33,7 @@ if TYPE_CHECKING:
         source_of,
         study_of,
     )
-    from .running import Outlook, finished, run, run_whole, save_plan_of
+    from .running import Failed, Outlook, finished, run, run_whole, save_plan_of, with_failed_cells, with_pretrained
     from .schema import TEMPLATE, json_schema
     from .study_file import prepared, read_study
 else:
@@ -35,6 +45,7 @@ __all__ = [
     "BACKEND_OF",
     "TEMPLATE",
     "Executor",
+    "Failed",
     "Killed",
     "Outlook",
     "Probed",
@@ -47,6 +58,7 @@ __all__ = [
     "export_graph",
     "finished",
     "holds_features",
+    "images_right",
     "jobs_of",
     "json_schema",
     "known_estimates",
@@ -72,6 +84,9 @@ __all__ = [
     "run_estimates",
     "run_whole",
     "save_plan_of",
+    "seconds_left",
     "source_of",
     "study_of",
+    "with_failed_cells",
+    "with_pretrained",
 ]

@@ -6,9 +6,10 @@ if TYPE_CHECKING:
     from .bottleneck import Verdict
     from .decoder_processes import check_decode_in
     from .extraction import Features, Options, check_on_error, extract
-    from .files import SUFFIXES, Stored, is_complete, open_stored, remove
+    from .files import SUFFIXES, Part, Stored, is_complete, open_stored, remove
     from .merging import index_range, merge
-    from .store import FeatureKey, FeatureRequest, FeatureStore, views_key
+    from .requests import FeatureKey, FeatureRequest, views_key
+    from .store import FeatureStore
 else:
     from ..doors import lazy_exports
 
@@ -21,6 +22,7 @@ __all__ = [
     "FeatureStore",
     "Features",
     "Options",
+    "Part",
     "Stored",
     "Verdict",
     "check_decode_in",

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from .decoded import Decoded
     from .health import Diverged
     from .loop import Log, Progress, Run, Trained, predict, train
+    from .prefix import forget, why_not
     from .processes import agreed, joined, place, wait
     from .rate_search import Finetuned, TrainVal, Validation, finetune, fit_once
     from .replaying import Replayed, replay
@@ -31,6 +32,7 @@ __all__ = [
     "agreed",
     "finetune",
     "fit_once",
+    "forget",
     "joined",
     "layers_of",
     "place",
@@ -40,4 +42,5 @@ __all__ = [
     "sized",
     "train",
     "wait",
+    "why_not",
 ]

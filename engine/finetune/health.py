@@ -49,9 +49,10 @@ class Health:
 
     def __init__(
         self, device: torch.device, run: "Run", recipe: Recipe, seed: int, classes: int, aim: Objective,
-        look_every: int | None,
+        view: View, look_every: int | None,
     ):  # fmt: skip
         self.run, self.recipe, self.seed, self.classes, self.aim = run, recipe, seed, classes, aim
+        self.view = view
         self.every = look_every or (1 if device.type == "cpu" else LOOK_EVERY)
         self.limit = BLOWN_UP * max(math.log(max(classes, 2)), 1.0)
         self.scaled = recipe.amp and recipe.amp_dtype == "float16"  # a scaler skips steps whose gradient overflows
@@ -115,6 +116,7 @@ class Health:
         said = {
             "step": step, "loss": repr(loss.item()), "norm": repr(norm.item()), "rate": rate, "files": files,
             "parts": state.parts, "seed": self.seed, "classes": self.classes, "device": str(loss.device),
+            "image": [self.view.channels, self.view.side, self.view.side],
             "recipe": plain(self.recipe), "spec": plain(self.run.spec) if self.run.spec else None,
         }  # fmt: skip
         write_json(folder / "step.json", said)
@@ -160,7 +162,9 @@ def fitting_parts(model: nn.Module, view: View, size: int, recipe: Recipe, devic
         shape = (-(-size // parts), view.channels, view.side, view.side)
         images = torch.zeros(shape, dtype=torch.uint8, device=device)
         with torch.random.fork_rng(), torch.autocast(device.type, getattr(torch, recipe.amp_dtype), enabled=recipe.amp):
-            model(images).float().sum().backward()
+            made = model(images)
+            whole = made if isinstance(made, Tensor) else torch.cat([made.logits, made.auxiliary], dim=1)
+            whole.float().sum().backward()
 
     try:
         return fewest_parts(attempt, recipe.accumulation, size)

@@ -17,6 +17,7 @@ from ..models import ModelSpec, View, feature_width
 from ..recipe import (
     Objective,
     Recipe,
+    loss_of,
     mixed,
     mixes,
     objective,
@@ -33,7 +34,7 @@ from . import checkpoints, processes
 from .checkpoints import State
 from .decoded import Decoded, Steps, eval_batches
 from .health import Diverged, Health, Wrong, check_start, fitting_parts
-from .prefix import Rows, body_of, features_suffice, head_of
+from .prefix import Kept, kept_rows
 from .watch import Clock, finishing_steps
 
 Progress = Callable[[int, int], None]  # steps done, steps in all
@@ -129,10 +130,7 @@ def _train(
         model = model.to(memory_format=torch.channels_last)
     classes = feature_width(model, view.side, view.channels)
     check_start(model, truth, classes, size, recipe)
-    alone = features_suffice(recipe)
-    steps = (Rows if alone else Steps)(
-        items, view, recipe, seed, run.decoded or Decoded(), size, (rank, world), pinned=device.type == "cuda"
-    )
+    steps = Steps(items, view, recipe, seed, run.decoded or Decoded(), size, (rank, world), device.type == "cuda")
     total = recipe.total_steps(len(items))
     last = min(total, run.until) if run.until is not None else total
     targets = truth.to(device)
@@ -151,11 +149,10 @@ def _train(
     if not (run.checkpoint and checkpoints.restore(run.checkpoint, state)) and device.type == "cuda":
         state.parts = fitting_parts(model, view, size // world, recipe, device)
         _save(run, state)
-    if isinstance(steps, Rows):
-        steps.rows = torch.from_numpy(_scores(body_of(model), items, view, run.device, decoded=steps.decoded))
+    kept = kept_rows(model, steps, run.device, run.work) if recipe.trained != "all" else None
     head_alone = round(recipe.head_first * total)
-    health = Health(device, run, recipe, seed, classes, aim, look_every)
-    whole = head_of(model) if alone else model
+    health = Health(device, run, recipe, seed, classes, aim, view, look_every)
+    whole, steps = (kept.learning, kept.steps) if isinstance(kept, Kept) else (model, steps)
     compiled = torch.compile(whole) if recipe.compile else whole
     learning: list[nn.Parameter] = []
     clock = Clock()
@@ -221,6 +218,8 @@ def _train(
     if average:
         model.load_state_dict(average.module.state_dict())
     details = {**clock.account(size), "accumulation": state.parts, **health.account()}
+    if kept is not None:
+        details["frozen"] = kept.details() if isinstance(kept, Kept) else f"computed at each step: {kept}"
     return Trained(model.eval(), state.step, total, details)
 
 
@@ -236,8 +235,8 @@ def backward(
     for number, (piece, labels) in enumerate(pieces):
         with processes.quiet(forward, last=number == len(pieces) - 1):
             with torch.autocast(images.device.type, getattr(torch, recipe.amp_dtype), enabled=recipe.amp):
-                logits = forward(piece)
-            mean = aim.mean(logits.float(), labels)
+                made = forward(piece)
+            mean = loss_of(aim, made, labels)
             if whole is not None:  # this part's share of the step; processes' gradients are averaged
                 mean = mean * (aim.weight(labels) / whole.clamp(min=1e-12))
             scaler.scale(mean * world if world > 1 else mean).backward()

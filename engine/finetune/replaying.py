@@ -11,11 +11,10 @@ from torch import Tensor, nn
 
 from ..errors import BadInput
 from ..models import ModelSpec, View, is_in_memory
-from ..recipe import Objective, recipe_of, set_learning
+from ..recipe import Objective, cut_in_two, recipe_of, set_learning
 from ..store import read_json
 from . import checkpoints
 from .loop import backward
-from .prefix import head_of
 from .starts import fresh
 
 
@@ -54,7 +53,8 @@ def replay(folder: Path | str, model: nn.Module | None = None, device: str = "cp
     scaler = torch.amp.GradScaler(torch.device(device).type, enabled=bool(values["scaler"]))
     scaler.load_state_dict(values["scaler"])
     checkpoints.set_random_state(values)
-    forward = head_of(model) if batch["images"].ndim == 2 else model  # rows of features, where the head alone learns
+    is_rows = batch["images"].ndim == 2  # of what is frozen, which was computed once
+    forward = cut_in_two(model, torch.zeros(1, *record["image"], dtype=torch.uint8).to(device))[1] if is_rows else model
     with _first_wrong(model) as wrong:
         loss = backward(
             forward, batch["images"].to(device), batch["target"].to(device), aim, scaler, recipe, record["parts"]

@@ -12,8 +12,9 @@ from ..images import Labelled
 from ..models import ModelSpec, View, classifier, fresh_classifier
 from ..probe import probe
 from ..recipe import Recipe
-from .loop import Run, predict
-from .prefix import body_of, head_of
+from .health import Diverged
+from .loop import Run
+from .prefix import body_of, head_of, rows_of
 
 if TYPE_CHECKING:
     from .rate_search import TrainVal, Validation
@@ -59,12 +60,16 @@ def start_head(
 ) -> None:
     """Gives the head the weights of a converged logistic regression on the frozen features of the items.
 
-    Its penalty is chosen on val, by a fit on train alone; features are of the eval views. items: train, or train + val.
+    Its penalty is chosen on val, by a fit on train alone; features are of the eval views, computed once for all
+    trainings of a work folder. items: train, or train + val.
     """
-    body, head = body_of(model), head_of(model)
+    body, head = body_of(model).to(run.device).eval(), head_of(model)
 
     def rows(which: Labelled) -> np.ndarray:
-        return predict(body.to(run.device), which, view, run.device, decoded=run.decoded)
+        found = rows_of(body, which, view, run.device, run.work, run.decoded)
+        if not np.isfinite(found).all():
+            raise Diverged("the features of the start are not finite; give another weight file")
+        return found
 
     def truth(which: Labelled) -> np.ndarray:
         return which.truth(data.classes, data.multilabel, masked=True)

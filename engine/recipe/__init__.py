@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .auxiliary import Outputs, WithAuxiliaryHead, loss_of
+    from .cutting import Frozen, Learning, Uncut, cut_in_two
     from .depth import first_uses, layers_of
     from .losses import BLOWN_UP, Objective, objective
     from .mixing import mixed, mixes
@@ -16,11 +18,18 @@ else:
 
 __all__ = [
     "BLOWN_UP",
+    "Frozen",
+    "Learning",
     "Objective",
+    "Outputs",
     "Parts",
     "Recipe",
+    "Uncut",
+    "WithAuxiliaryHead",
+    "cut_in_two",
     "first_uses",
     "layers_of",
+    "loss_of",
     "mixed",
     "mixes",
     "objective",

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...terminal import Json, errors, json_text
-from .files import Out, StudyPath
+from .finishing import last_line
+from .options import Device, Out, StudyPath
 
 if TYPE_CHECKING:
     from ...progress import Progress
@@ -43,8 +44,6 @@ def run_shard(
     else:
         print(f"share {found.index} of {found.count}: {counts.cells} cells, {counts.done} done, {counts.failed} failed")
     if counts.failed:
-        from .running import last_line
-
         for reason in dict.fromkeys(last_line(row.error) for row in rows if row.error):
             print(f"featune: failed: {reason}", file=sys.stderr)
         raise typer.Exit(1)
@@ -55,7 +54,7 @@ def study_slurm(
     path: StudyPath,
     shards: Shards,
     out: Out = None,
-    device: Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:N. (default: the file's)")] = None,
+    device: Device = None,
     time: Annotated[str, typer.Option(help="Limit of a task: MINUTES, HH:MM:SS or D-HH:MM:SS.")] = "04:00:00",
     cpus: Annotated[int, typer.Option(min=1, help="Processors of a task: cells at a time.")] = 4,
     gpus: Annotated[int, typer.Option(min=0, help="GPUs of a task.")] = 0,
@@ -93,7 +92,7 @@ def study_missing(
     path: StudyPath,
     shards: Shards,
     out: Out = None,
-    device: Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:N. (default: the file's)")] = None,
+    device: Device = None,
     as_json: Json = False,
 ) -> None:
     """Print the shares that have a cell without a value, as `sbatch --array` takes them. Runs and fetches nothing.

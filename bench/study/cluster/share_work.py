@@ -23,6 +23,7 @@ from .. import (
     read_study,
     run,
     save_plan_of,
+    with_pretrained,
 )
 from .shares import Shard, share
 
@@ -71,6 +72,7 @@ def work_on_share(
     check_place(study.backend, study.device)
     with locked(Path(study.out, "tasks", "prepare"), lambda: progress.say("waiting: another share prepares the tasks")):
         study = prepared(dataclasses.replace(study, threads=1), sources, progress)
+        study = with_pretrained(study, execute, progress)
         save_plan_of(study, path)
     part = part_of(study, share(study.cells(), shard))
     progress.say(f"share {shard.index} of {shard.count}: {len(part.chosen)} of {len(study.cells())} cells")

@@ -153,7 +153,8 @@ def test_the_head_starts_at_the_probes_weights(spec: ModelSpec, items: Labelled)
 def test_the_body_runs_once_where_the_head_alone_learns_on_views_that_do_not_change(
     spec: ModelSpec, items: Labelled
 ) -> None:
-    recipe = with_fields(trained="head", augmentation=Augmentation(crop="eval", hflip=0.0), ema=0.5, clip_norm=1.0)
+    fixed = Augmentation(crop="eval", hflip=0.0)
+    recipe = with_fields(trained="head", epochs=6, augmentation=fixed, ema=0.5, clip_norm=1.0)
     found = {}
     for kind, changed in (("once", recipe), ("each time", dataclasses.replace(recipe, start_size=32))):
         model, seen = fresh_classifier(spec, 3, 0), []

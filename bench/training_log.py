@@ -1,8 +1,8 @@
-"""log.jsonl: a line of JSON for every step and every evaluation, whole after a kill; TensorBoard's events by choice."""
+"""The log of a training: a JSON line for every step and evaluation, whole after a kill; TensorBoard by choice."""
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,21 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             continue
     return found
+
+
+def steps_to_odds(lines: Sequence[Mapping[str, Any]], n: int, share: float = 0.9) -> int | None:
+    """Steps until val first has this share of the odds that it has at the last look; None without two looks.
+
+    n: images of val; half an image is added on each side, so that 0 and 1 have odds. A look between epochs is not
+    there, so the answer is a multiple of an epoch's steps. Kornblith et al. 2019 take the largest odds for the final
+    ones.
+    """
+    looks = [(int(line["step"]), float(line["val"])) for line in lines if line.get("val") is not None]
+    if len(looks) < 2 or not all(0 <= value <= 1 for _, value in looks):
+        return None
+    odds = [(step, (value * n + 0.5) / ((1 - value) * n + 0.5)) for step, value in looks]
+    wanted = share * odds[-1][1]
+    return next(step for step, value in odds if value >= wanted)
 
 
 def _finite(value: Any) -> Any:

@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from ...results import Results, Transfer, printable, short_label
-from .marks import Key
-from .style import COLOURS, MUTED, SHAPES
+from ....results import Results, Transfer, printable, short_label
+from ...figures import COLOURS, MUTED, SHAPES, Key
 
 # Up to here names fit beside their points on 360 px; beyond, points carry numbers and a key names them.
 NAMED_AT_MOST = 8
@@ -21,6 +20,12 @@ def regime_styles(results: Results) -> dict[str, tuple[str, str]]:
         at = fixed[regime] if regime in fixed else free.pop(0) if free else 0
         styles[regime] = (COLOURS[at % len(COLOURS)], SHAPES[at])
     return styles
+
+
+def places(results: Results) -> dict[str, int]:
+    """Each model's place in the page's tables, by which the page links its points."""
+    known: dict[str, int] = results.kept.setdefault("places", {model: at for at, model in enumerate(results.models)})
+    return known
 
 
 def family_shapes(results: Results) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The demo's images: a generated source task and three targets, written to disk as a user's would be.
+"""Images of the demo and of miniature studies: source tasks and three targets, written to disk as a user's would be.
 
 The source task stands in for ImageNet: fractals of iterated function systems, one system per class, after the
 idea of Kataoka et al. 2020 ("Pre-training without Natural Images"). Targets: scikit-learn's scanned digits,
@@ -92,6 +92,25 @@ def shapes(seed: int) -> Drawn:
         for split, count in (("train", 50), ("val", 25), ("test", 100)):
             for _ in range(count):
                 yield split, name, _shape(name, rng)
+
+
+def fractal_families(
+    seed: int, train: int = 100, val: int = 25, test: int = 25, families: int = 8, classes: int = 4
+) -> Drawn:
+    """A source task with a hierarchy: `classes` systems in each family, all changed from the family's own system.
+
+    A class differs from its family's system by up to a quarter of each number, an image from its class's by 8 %, as in
+    `fractals`. Classes are called f0-0 to f7-3, after their family f0 to f7.
+    """
+    for family in range(families):
+        rng = np.random.default_rng((seed, 5, family))
+        base = _system(rng)
+        for number in range(classes):
+            rng = np.random.default_rng((seed, 5, family, number))
+            maps = base * rng.uniform(0.75, 1.25, base.shape)
+            for split, count in (("train", train), ("val", val), ("test", test)):
+                for _ in range(count):
+                    yield split, f"f{family}-{number}", _fractal(maps, rng)
 
 
 TARGETS: dict[str, Callable[[int], Drawn]] = {"digits": digits, "photographs": photographs, "shapes": shapes}

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from featune.bench.finetune.log_file import LogFile, read_log
+from featune.bench.training_log import LogFile, read_log, steps_to_odds
 
 
 def told(step: int, **values: float) -> dict[str, float]:
@@ -45,3 +45,14 @@ def test_a_line_that_a_kill_cut_short_is_left_out(tmp_path: Path) -> None:
 def test_what_is_not_finite_is_null(tmp_path: Path) -> None:
     LogFile(tmp_path / "log.jsonl")(told(0, loss=float("nan")))
     assert read_log(tmp_path / "log.jsonl")[0]["loss"] is None
+
+
+def test_steps_to_a_share_of_the_final_odds_are_worked_out_by_hand() -> None:
+    """Odds of 0.5, 0.8, 0.9, 0.89 of 1,000 images are about 1, 4, 9 and 8.1: 90 % of the last is 7.3."""
+    looks = [{"step": step, "val": value} for step, value in ((0, 0.5), (10, 0.8), (20, 0.9), (30, 0.89))]
+    lines = [{"step": 1, "loss": 0.3}, *looks]
+    assert steps_to_odds(lines, 1000) == 20
+    assert steps_to_odds(lines, 1000, share=0.4) == 10
+    assert steps_to_odds([*looks, {"step": 40, "val": 1.0}], 1000) == 40
+    assert steps_to_odds(looks[:1], 1000) is None
+    assert steps_to_odds([{"step": 0, "val": -0.1}, {"step": 9, "val": 0.5}], 1000) is None  # a kappa has no odds

@@ -1,18 +1,16 @@
 """The report's figures, from results to panels: transfer, task by task, regimes side by side, throughput."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ...results import (
-    FROZEN,
+from ....results import (
     Results,
     Transfer,
     capital,
-    complete_block,
     counted,
     entry_log_odds,
-    gains,
     label,
     mean_interval,
     metric_name,
@@ -21,14 +19,26 @@ from ...results import (
     signed,
     source_log_odds,
 )
-from ...stats import fit_line
-from .axis import limits_of
-from .legend import family_key, family_shapes, number_key, regime_key, regime_styles, said_of_numbers
-from .marks import Figure, Limits, Line, Mark, Panel, Series, ends, sides
-from .panels import MOST_ROWS, dot_panel, gain_panel, scatter_panel
+from ....stats import fit_line
+from ...figures import (
+    Figure,
+    Limits,
+    Line,
+    Mark,
+    Panel,
+    Series,
+    ends,
+    limits_of,
+    scatter_panel,
+    sides,
+)
+from .legend import family_key, family_shapes, number_key, places, regime_key, regime_styles, said_of_numbers
+
+STRONG = 0.7  # of source accuracy: Fang et al. 2023 fit a second line above it
+FEWEST_OF_A_LINE = 3  # models
 
 
-def _transfer_figure(
+def transfer_figure(
     results: Results, found: Sequence[Transfer], source_name: str, names: Mapping[str, str]
 ) -> Figure | None:
     means = [one for one in found if not one.task]
@@ -41,7 +51,8 @@ def _transfer_figure(
         for model, x, y in zip(one.models, one.x, one.y, strict=True):
             low, high = mean_interval([results.entries[task, model, one.regime] for task in one.tasks])
             _, left, right = source_log_odds(results, model)
-            marks.append(Mark(names[model], shapes[results.family.get(model, "")], x, y, low, high, left, right))
+            marks.append(Mark(names[model], shapes[results.family.get(model, "")], x, y, low, high, left, right,
+                              about=places(results)[model]))  # fmt: skip
         series.append(Series(one.regime, styles[one.regime][0], tuple(marks), _line(one)))
     across = limits_of([x for one in series for x in sides(one.marks)], 0.12)
     # Every panel is as many log odds tall, so that slopes compare; regimes side by side are another figure.
@@ -118,7 +129,7 @@ def _transfer_caption(results: Results, means: Sequence[Transfer], source_name: 
     return " ".join(parts)
 
 
-def _task_figure(results: Results, source_name: str, names: Mapping[str, str]) -> Figure | None:
+def task_figure(results: Results, source_name: str, names: Mapping[str, str]) -> Figure | None:
     if len(results.fraction_tasks) == 1 and len(results.regimes) == 1:
         return None  # the first figure shows just that
     panels: list[Panel] = []
@@ -128,7 +139,8 @@ def _task_figure(results: Results, source_name: str, names: Mapping[str, str]) -
             panels.append(_task_panel(results, task, series, source_name, f"task-{len(panels)}"))
     caption = (
         f"Each task by itself: {source_name} accuracy against the task’s metric, both in log odds, one point "
-        "per model and regime, regimes a little apart, named at its highest; bars: 95\u00a0% intervals. The "
+        "per model and regime, regimes a little apart, named at its highest; bars: 95\u00a0% intervals. Lines: least "
+        f"squares over all models, and dashed over those above {100 * STRONG:.0f}\u00a0% where there are others. The "
         "vertical axes differ."
     )
     numbered = " Numbered: the models of Figure 1." if said_of_numbers(results) else ""
@@ -143,17 +155,37 @@ def _task_series(results: Results, task: str, names: Mapping[str, str]) -> list[
             entry = results.entries.get((task, model, regime))
             if entry is not None and entry.value is not None:
                 x, _, _ = source_log_odds(results, model)
-                marks.append(Mark(names[model], styles[regime][1], x, *entry_log_odds(entry)))
+                mark = Mark(names[model], styles[regime][1], x, *entry_log_odds(entry), about=places(results)[model])
+                marks.append(mark)
         shift = 4 * (at - (len(results.regimes) - 1) / 2)
         if marks:
-            found.append(Series(regime, styles[regime][0], tuple(marks), shift=shift))
+            colour = styles[regime][0]
+            found.append(Series(regime, colour, tuple(marks), shift=shift, others=_two_lines(results, marks)))
     return found
+
+
+def _two_lines(results: Results, marks: Sequence[Mark]) -> tuple[Line, ...]:
+    """Through all models, and dashed through those above `STRONG` (Fang et al. 2023) where there are others too."""
+    source = [results.source_top1[results.models[mark.about or 0]] for mark in marks]
+    strong = [mark for mark, known in zip(marks, source, strict=True) if known >= STRONG]
+    lines = [_plain_line(marks, False)]
+    if len(strong) < len(marks):
+        lines.append(_plain_line(strong, True))
+    return tuple(line for line in lines if line is not None)
+
+
+def _plain_line(marks: Sequence[Mark], dashed: bool) -> Line | None:
+    if len({mark.x for mark in marks}) < FEWEST_OF_A_LINE:
+        return None
+    x, y = (np.array([getattr(mark, name) for mark in marks]) for name in ("x", "y"))
+    fit = fit_line(x, y, np.array([x.min(), x.max()]))
+    return Line(fit.at, fit.line, dashed=dashed)
 
 
 def _task_panel(results: Results, task: str, series: Sequence[Series], source_name: str, name: str) -> Panel:
     marks = [mark for one in series for mark in one.marks]
     metric = metric_name(results.metric[task])
-    return scatter_panel(
+    panel = scatter_panel(
         name,
         printable(task),
         printable(f"{task}: {metric} against {source_name} accuracy, {counted(len(marks), 'point')}."),
@@ -166,69 +198,4 @@ def _task_panel(results: Results, task: str, series: Sequence[Series], source_na
         named=True,
         height=300,
     )
-
-
-def _regime_figure(results: Results) -> Figure | None:
-    if len(results.models) == 1 and len(results.regimes) == 1:
-        return None
-    blocks = [complete_block(results, regime, results.models, results.fraction_tasks) for regime in results.regimes]
-    common = [task for task in results.fraction_tasks if all(task in tasks for models, tasks in blocks if models)]
-    if not common:
-        return None
-    rows = [(model, _means_by_regime(results, model, common)) for model in results.models]
-    rows = [(printable(model), series) for model, series in rows if series]
-    count = len(rows)
-    rows = _highest(rows)
-    known = [end for _, series in rows for one in series for mark in one.marks
-            for end in (mark.x, mark.low, mark.high) if end is not None]  # fmt: skip
-    if not rows:
-        return None
-    over = f"mean over {len(common)} tasks" if len(common) > 1 else printable(common[0])
-    which = "" if len(rows) == count else f"; the {len(rows)} of {count} models that are highest in any regime"
-    description = f"Accuracy of {counted(len(rows), 'model')} in each regime, {over}."
-    axis = "Accuracy, spaced by log odds"
-    panels = [dot_panel("regimes-0", f"Accuracy, {over}", description, rows, axis, limits_of(known, 0.06))]
-    caption = f"Regimes side by side, {over} (of log odds){which}; pale bars: 95\u00a0%, from the finite test splits."
-    added = _gain_panel(results)
-    if added is not None:
-        panels.append(added)
-        caption += " What fine-tuning adds: fine-tuned minus frozen, a dot per model, the stroke at their mean."
-    return Figure("regimes", caption, tuple(panels), (regime_key(results),))
-
-
-def _highest(rows: Sequence[tuple[str, list[Series]]]) -> list[tuple[str, list[Series]]]:
-    """As many rows as a reader looks through, in their order: those whose mark in any series is highest."""
-    best = [max(mark.x for one in series for mark in one.marks) for _, series in rows]
-    kept = sorted(sorted(range(len(rows)), key=lambda at: -best[at])[:MOST_ROWS])
-    return [rows[at] for at in kept]
-
-
-def _means_by_regime(results: Results, model: str, tasks: Sequence[str]) -> list[Series]:
-    """The model's mean log odds over these tasks in every regime that has them all."""
-    styles, found = regime_styles(results), []
-    for regime in results.regimes:
-        entries = [results.entries.get((task, model, regime)) for task in tasks]
-        done = [entry for entry in entries if entry is not None and entry.value is not None]
-        if len(done) == len(tasks):
-            middle = float(np.mean([entry_log_odds(entry)[0] for entry in done]))
-            colour, shape = styles[regime]
-            mark = Mark(model, shape, middle, 0.0, *mean_interval(done))
-            found.append(Series(regime, colour, (mark,)))
-    return found
-
-
-def _gain_panel(results: Results) -> Panel | None:
-    frozen = next((regime for regime in FROZEN if regime in results.regimes), None)
-    if frozen is None or "finetune" not in results.regimes:
-        return None
-    rows = [
-        (printable(task), [gain for _, gain in gains(results, task, "finetune", frozen)])
-        for task in results.fraction_tasks
-    ]
-    rows = [(task, points) for task, points in rows if points]
-    if not rows:
-        return None
-    colour = regime_styles(results)["finetune"][0]
-    description = f"Fine-tuned minus {label(frozen)}, in percentage points: one dot per model, by task."
-    axis = "Fine-tuned minus frozen, percentage points"
-    return gain_panel("regimes-1", "What fine-tuning adds", description, rows, axis, colour)
+    return dataclasses.replace(panel, task=task)

@@ -1,0 +1,179 @@
+"""What is frozen is computed once, and the training is the one that computes it at each step."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from featune.engine.finetune import (
+    Diverged,
+    Recipe,
+    Run,
+    TrainVal,
+    finetune,
+    forget,
+    loop,
+    prefix,
+    replay,
+    train,
+    why_not,
+)
+from featune.engine.images import Augmentation, Labelled
+from featune.engine.models import ModelSpec, fresh_classifier, spec_from_entry, state_digest
+
+FIXED = Augmentation(crop="eval", hflip=0.0)
+RECIPE = Recipe(epochs=6, batch=4, learning_rates=(0.05,), augmentation=FIXED, trained=1)
+
+
+@pytest.fixture(scope="session")
+def vit() -> ModelSpec:
+    kwargs = {"img_size": 32, "drop_path_rate": 0.3}
+    return spec_from_entry({"architecture": "test_vit", "pretrained": False, "side": 32, "kwargs": kwargs})
+
+
+def fitted(spec: ModelSpec, items: Labelled, recipe: Recipe, /, **options: Any) -> tuple[nn.Module, Any, int]:
+    """(the trained model, its account, calls of the first layer)."""
+    model, calls = fresh_classifier(spec, 3, 0), [0]
+
+    def count(*_: Any) -> None:
+        calls[0] += 1
+
+    first = next(module for module in model[1].modules() if isinstance(module, nn.Conv2d))  # type: ignore[index, union-attr]
+    hook = first.register_forward_hook(count)
+    found = train(model, items, torch.from_numpy(items.truth(3)), spec.view, recipe, 0, Run(**options))
+    hook.remove()
+    return found.model, found.details, calls[0]
+
+
+def plainly(monkeypatch: pytest.MonkeyPatch, *arguments: Any) -> tuple[nn.Module, Any, int]:
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "kept_rows", lambda *_: "switched off")
+        return fitted(*arguments)
+
+
+def close(one: nn.Module, other: nn.Module) -> bool:
+    values = other.state_dict()
+    return all(torch.allclose(each, values[name], rtol=0, atol=1e-5) for name, each in one.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"trained": "head"},
+        {"trained": 2, "ema": 0.8, "clip_norm": 1.0, "head_first": 0.4, "layer_decay": 0.8},
+        {"accumulation": 2, "channels_last": True},
+        {"channels_last": False, "amp": True, "optimizer": "adamw", "learning_rates": (1e-3,)},
+    ],
+    ids=str,
+)
+def test_the_training_is_that_of_the_plain_loop(
+    spec: ModelSpec, items: Labelled, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]
+) -> None:
+    recipe = dataclasses.replace(RECIPE, **fields)
+    once, details, calls = fitted(spec, items, recipe)
+    plain, said, each_time = plainly(monkeypatch, spec, items, recipe)
+    assert details["frozen"]["rows"] == 11
+    assert said["frozen"] == "computed at each step: switched off"
+    assert calls < each_time
+    assert details["last_loss"] == pytest.approx(said["last_loss"], rel=1e-4)
+    assert close(once, plain) or recipe.amp
+    before = fresh_classifier(spec, 3, 0)
+    assert not close(once, before)
+
+
+def test_random_depth_above_the_cut_is_drawn_as_in_the_plain_loop(
+    vit: ModelSpec, items: Labelled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = dataclasses.replace(RECIPE, trained=2, learning_rates=(0.5,))
+    assert close(fitted(vit, items, recipe)[0], plainly(monkeypatch, vit, items, recipe)[0])
+
+
+def test_a_killed_training_takes_its_rows_from_the_file_and_ends_at_the_same_bits(
+    spec: ModelSpec, items: Labelled, tmp_path: Path
+) -> None:
+    whole = state_digest(fitted(spec, items, RECIPE)[0])
+    _, _, calls = fitted(spec, items, RECIPE, work=tmp_path, until=2)
+    assert calls > 0
+    resumed, _, again = fitted(spec, items, RECIPE, work=tmp_path)
+    # The three batches of eleven images; not what finds the cut.
+    assert again == calls - 3
+    assert state_digest(resumed) == whole
+    forget(tmp_path)  # its checkpoint and rows
+    assert [each.name for each in tmp_path.iterdir()] == ["items"]
+
+
+def test_a_kill_while_rows_are_computed_keeps_those_that_are_there(
+    spec: ModelSpec, items: Labelled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = prefix._computed
+
+    def killed(*arguments: Any) -> Any:
+        yield next(usual(*arguments))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(prefix, "_computed", killed)
+    monkeypatch.setattr(prefix, "SAVE_SECONDS", 0)
+    with pytest.raises(KeyboardInterrupt):
+        fitted(spec, items, RECIPE, work=tmp_path)
+    monkeypatch.undo()
+    asked: list[int] = []
+    monkeypatch.setattr(prefix, "_computed", lambda frozen, left, *rest: asked.append(len(left)) or usual(
+        frozen, left, *rest))  # fmt: skip
+    assert state_digest(fitted(spec, items, RECIPE, work=tmp_path)[0]) == state_digest(fitted(spec, items, RECIPE)[0])
+    assert asked == [7, 11]
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"augmentation": Augmentation()}, "at random"),
+        ({"augmentation": dataclasses.replace(FIXED, hflip=0.5)}, "at random"),
+        ({"mixup": 0.2}, "mixed"),
+        ({"start_size": 24}, "grow"),
+    ],
+)
+def test_images_that_change_are_computed_at_each_step_and_it_is_said(
+    spec: ModelSpec, items: Labelled, fields: dict[str, Any], says: str
+) -> None:
+    recipe = dataclasses.replace(RECIPE, steps=1, **fields)
+    assert says in str(why_not(recipe))
+    assert says in fitted(spec, items, recipe)[1]["frozen"]
+    assert why_not(RECIPE) is None
+
+
+def test_rows_that_do_not_fit_are_computed_at_each_step_and_it_is_said(
+    spec: ModelSpec, items: Labelled, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(prefix, "KEPT_BYTES", 1000)
+    details = fitted(spec, items, dataclasses.replace(RECIPE, steps=1))[1]
+    assert "GB of rows, room for 0.0 GB" in details["frozen"]
+    assert "what is frozen is computed at each step" in caplog.text
+
+
+def test_all_rates_of_a_search_share_the_rows_and_the_features_of_their_start(
+    spec: ModelSpec, items: Labelled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    usual = prefix._computed
+    monkeypatch.setattr(prefix, "_computed", lambda frozen, left, *rest: asked.append(len(left)) or usual(
+        frozen, left, *rest))  # fmt: skip
+    data = TrainVal(items, items.take([0, 1, 2]), 3)
+    recipe = dataclasses.replace(RECIPE, steps=1, start="probe", learning_rates=(1e-3, 1e-2))
+    finetune(spec, data, lambda scores: float(np.mean(scores)), recipe, 0, Run(work=tmp_path))
+    # Features of train and val, rows of train, once for two rates; then of both for the last training.
+    assert asked == [11, 3, 11, 14]
+
+
+def test_a_bad_step_on_rows_is_kept_and_repeated(spec: ModelSpec, items: Labelled, tmp_path: Path) -> None:
+    recipe = dataclasses.replace(RECIPE, learning_rates=(1e30,), warmup=0.0)
+    with pytest.raises(Diverged) as caught:
+        fitted(spec, items, recipe, work=tmp_path, spec=spec)
+    assert caught.value.kept is not None
+    record = json.loads((caught.value.kept / "step.json").read_text())
+    assert repr(replay(caught.value.kept).loss) == record["loss"]
