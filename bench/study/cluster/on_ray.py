@@ -43,9 +43,13 @@ class Needs:
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """What a node must share with the driver. mark: a file of the output folder. versions: of COMPARED."""
+    """What a node must share with the driver. mark: a file of the output folder. versions: of COMPARED.
+
+    folder: the driver's own, from which relative paths of a study are seen; a worker starts in another one.
+    """
 
     mark: str
+    folder: str
     versions: tuple[tuple[str, str], ...]
     environment: tuple[tuple[str, str], ...]
     threads: int
@@ -80,7 +84,7 @@ def ray_tasks(
     try:
         with written_whole(mark) as temporary:
             temporary.write_text(platform.node(), encoding="utf-8")
-        here = Place(str(mark.absolute()), _versions(), _passed(), threads)
+        here = Place(str(mark.absolute()), os.getcwd(), _versions(), _passed(), threads)
         with contextlib.redirect_stdout(sys.stderr):  # where Ray tells of deaths; results alone are for stdout
             yield _executor(ray, here, needs, tries)
     finally:
@@ -168,6 +172,13 @@ def _ready(here: Place) -> None:
     if not Path(here.mark).exists():
         folder = Path(here.mark).parent
         raise BadInput(f"node {node} does not see {folder}; put --out on a disk that all nodes share, by the same path")
+    try:
+        os.chdir(here.folder)
+    except OSError as error:
+        raise BadInput(
+            f"node {node} has no folder {here.folder} ({error.strerror}), where the command was started; start it in "
+            "one that all nodes share"
+        ) from error
     for (name, wanted), (_, found) in zip(here.versions, _versions(), strict=True):
         if wanted != found:
             raise BadInput(f"node {node} has {name} {found}, {wanted} expected; install the same versions on all nodes")
