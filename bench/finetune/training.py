@@ -21,6 +21,7 @@ from featune.engine.finetune import (
     Run,
     Trained,
     TrainVal,
+    agreed,
     fit_once,
     predict,
     sized,
@@ -52,7 +53,10 @@ Said = Callable[[str], None]
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What is trained, and where. work: of checkpoints, trials and logs. board: of TensorBoard's events."""
+    """What is trained, and where. work: of checkpoints, trials and logs. board: of TensorBoard's events.
+
+    apart: as of `Run`.
+    """
 
     spec: ModelSpec
     data: TrainVal
@@ -64,6 +68,7 @@ class Job:
     board: Path | None = None
     decoded: Decoded = dataclasses.field(default_factory=Decoded)
     progress: Callable[[int, int], None] | None = None
+    apart: bool = False
 
     def at(self, recipe: Recipe) -> ModelSpec:
         return sized(with_channels(self.spec, self.data.train.channels), recipe)
@@ -115,7 +120,7 @@ class Candidate:
 
         run = Run(
             self.job.device, self.job.work, self.name, self.job.save_seconds, advance, self.job.decoded,
-            evaluate=evaluate, log=told, spec=self.spec,
+            evaluate=evaluate, log=told, spec=self.spec, apart=self.job.apart,
         )  # fmt: skip
         try:
             if not self.state.exists():
@@ -221,6 +226,7 @@ def trained(
     run = Run(
         job.device, job.work, "refit", job.save_seconds, job.progress, job.decoded,
         log=LogFile(log_path, board=job.board / "refit" if job.board else None), spec=candidate.spec,
+        apart=job.apart,
     )  # fmt: skip
     done = fit_once(candidate.spec, job.data, both, job.goodness, found.best, job.seed, run)
     return Outcome(
@@ -245,7 +251,7 @@ def within_minutes(
     took = timed(job, recipe, clock)
     start, each, look = took.start, took.step, took.look / recipe.steps_per_epoch(len(job.data.train))
     left = minutes * 60 * MARGIN - (clock() - since) - start * (1 + refit)
-    budget = int(left / (each + look))
+    budget = agreed(int(left / (each + look)))  # or processes would make different numbers of steps
     if budget < len(recipes):
         raise BadInput(
             f"{minutes:g} minutes found, about {each + look:.2g} s a step: not one step for {len(recipes)} recipe(s); "
@@ -274,7 +280,7 @@ def timed(job: Job, recipe: Recipe, clock: Callable[[], float] = time.perf_count
     """Measured on a few steps, of which nothing is left."""
     place, spec = job.work / "timing", job.at(recipe)
     shutil.rmtree(place, ignore_errors=True)  # of a timing that was stopped
-    run = Run(job.device, place, "timing", 1e9, None, job.decoded)
+    run = Run(job.device, place, "timing", 1e9, None, job.decoded, apart=job.apart)
 
     def seconds(until: int) -> tuple[float, Trained]:
         began = clock()
