@@ -70,7 +70,7 @@ bench.study: engine.errors engine.paths engine.store engine.machine engine.model
     bench.stats bench.results bench.tasks bench.data bench.features bench.regimes bench.throughput bench.estimators
     bench.study.schema bench.study.axes bench.published
 bench.finetune: engine.errors engine.paths engine.store engine.models engine.images engine.finetune engine.search
-    bench.progress bench.results bench.tasks bench.data bench.regimes bench.study.schema bench.study
+    bench.progress bench.results bench.tasks bench.data bench.regimes bench.study.schema bench.study bench.throughput
 bench.report.figures: engine.store bench.stats bench.results
 bench.report.findings: engine.metrics bench.stats bench.stats.slopes bench.stats.studies bench.results
 bench.report: engine.errors engine.store engine.metrics bench.stats bench.results bench.estimators bench.report.figures
