@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TESTS ?=
 LINKS := featune/engine featune/export featune/bench
 
-.PHONY: demo test test-gpu test-tensorrt zoo check bench freeze clean
+.PHONY: demo test test-gpu test-wide test-tensorrt zoo check bench freeze clean
 
 demo: $(VENV)/installed
 	$(BIN)/featune demo
@@ -15,6 +15,10 @@ test: $(VENV)/tested
 
 test-gpu: $(VENV)/tested
 	$(BIN)/pytest -m gpu $(TESTS)
+
+# More architectures than the default run has time for.
+test-wide: $(VENV)/tested
+	$(BIN)/pytest -m wide $(TESTS)
 
 # On a machine with an NVIDIA GPU and TensorRT.
 test-tensorrt: $(VENV)/tested
@@ -28,6 +32,7 @@ check: $(VENV)/tested
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	if [ -x $(BIN)/hadolint ]; then $(BIN)/hadolint Dockerfile.gpu; else echo "hadolint has no wheel here: Dockerfile.gpu is not linted"; fi
 
 bench: $(VENV)/tested
 	$(BIN)/python benchmarks/help.py

@@ -127,11 +127,15 @@ def json_text(value: Any) -> str:
 
 
 def command_line(*words: object, **options: object) -> str:
-    """A command as it was given, to be run again; an option of None or False was not given, True is a flag."""
+    """A command as it was given, to be run again; None, False or an empty list was not given, True is a flag.
+
+    A list is an option that was given several times.
+    """
     found = list(words)
     for name, value in options.items():
-        if value is not None and value is not False:
-            found += [f"--{name.replace('_', '-')}", *([] if value is True else [value])]
+        for each in value if isinstance(value, list) else [value]:
+            if each is not None and each is not False:
+                found += [f"--{name.replace('_', '-')}", *([] if each is True else [each])]
     return shlex.join(map(str, found))
 
 

@@ -211,7 +211,7 @@ def frozen(name: str, given: argparse.Namespace) -> None:
             run = Run(progress=note, decoded=decoded)
             found = train(fresh_classifier(spec, CLASSES, 0), items, truth, spec.view, recipe, 0, run)
             times[kind] = [after - before for before, after in itertools.pairwise(marks)]
-            print(f"  {name}, computed {kind}: s per epoch {', '.join(f'{each:.3f}' for each in times[kind])}; last loss "
+            print(f"  {name}, computed {kind}: s per epoch {', '.join(f'{each:.3f}' for each in times[kind])}; loss "
                   f"{found.details['last_loss']:.6f}; {found.details['frozen']}", flush=True)  # fmt: skip
         loop.kept_rows = usual
         once, each = (statistics.median(values[1:]) for values in times.values())

@@ -1,10 +1,13 @@
 """Our medians beside those of torch.utils.benchmark and MLPerf's LoadGen, and ONNX Runtime beside OpenVINO.
 
-    python benchmarks/throughput_rivals.py OUT.jsonl [--models resnet18,...] [--rounds 6] [--seconds 0.4]
+    python benchmarks/throughput_rivals.py OUT.jsonl [--models resnet18,...] [--rounds 40] [--seconds 0.1]
+    python benchmarks/throughput_rivals.py OUT.jsonl --summary
 
 Needs mlcommons-loadgen and openvino, which are no dependencies of Featune. One thread each, batch 1, the graphs that
-`featune export` makes of random weights, fp32. In each round all four are measured in turn, every second round in the
-opposite order. Of the first three the same ONNX Runtime session runs.
+`featune export` makes of random weights, fp32, all in one process. In each round every way has a turn, in random orders
+each followed by its mirror image, and ratios are taken within rounds. Of the first three the same ONNX Runtime session
+runs. LoadGen also times a call that does nothing: that is its own dispatch, which its latencies hold. A model is a line
+of OUT.jsonl; stopped, the command goes on with those that are missing. throughput_rivals.md has what came of it.
 """
 
 import argparse
@@ -13,6 +16,7 @@ import json
 import re
 import statistics
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from featune.bench.throughput import Rotation, timed_block, warm_up
+from featune.bench.throughput import Block, Rotation, balanced_order, timed_block, verdict_of, warm_up
 from featune.engine.runners import onnxruntime_runner
 from featune.export.commands import spec_of_model
 from featune.export.gate import own_sample
@@ -29,10 +33,12 @@ from featune.export.graph import graph_from_spec
 MODELS = "test_resnet,test_vit,test_convnext,test_efficientnet,mobilenetv3_small_050,resnet18"
 CORES = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
 MEDIAN = re.compile(r"50\.00 percentile latency \(ns\)\s*:\s*(\d+)")
+LEAST, NOTHING = 5, 5  # calls of a turn; runs of LoadGen with nothing to do
+COLUMNS = ("torch.utils.benchmark", "loadgen", "loadgen less its dispatch", "openvino")
 
 
 def by_ours(call: Callable[[Any], Any], inputs: Rotation, seconds: float) -> float:
-    return statistics.median(timed_block(call, inputs, seconds=seconds, least=5).samples)
+    return statistics.median(timed_block(call, inputs, seconds=seconds, least=LEAST).samples)
 
 
 def by_torch(call: Callable[[Any], Any], inputs: Rotation, seconds: float) -> float:
@@ -54,7 +60,7 @@ def by_loadgen(call: Callable[[Any], Any], inputs: Rotation, seconds: float) -> 
 
     settings = loadgen.TestSettings()
     settings.scenario, settings.mode = loadgen.TestScenario.SingleStream, loadgen.TestMode.PerformanceOnly
-    settings.min_duration_ms, settings.min_query_count = int(1000 * seconds), 10
+    settings.min_duration_ms, settings.min_query_count = int(1000 * seconds), LEAST
     system = loadgen.ConstructSUT(issue, lambda: None)
     count = len(inputs.batches)
     samples = loadgen.ConstructQSL(count, count, lambda found: None, lambda found: None)
@@ -72,11 +78,12 @@ def by_loadgen(call: Callable[[Any], Any], inputs: Rotation, seconds: float) -> 
     return int(found[1]) / 1e9
 
 
-def measured(model: str, rounds: int, seconds: float) -> dict[str, Any]:
+def measured(model: str, rounds: int, seconds: float, seed: int = 0) -> dict[str, Any]:
     import openvino
 
     spec = spec_of_model(model, untrained=True)
     inputs = Rotation(own_sample(spec.view).images, 1)
+    began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         path = graph_from_spec(spec, Path(folder, "model.onnx"))
         compiled = openvino.Core().compile_model(path, "CPU", CORES)
@@ -95,37 +102,61 @@ def measured(model: str, rounds: int, seconds: float) -> dict[str, Any]:
             }
             for call in (runner, vino):
                 warm_up(call, inputs)
+            nothing = statistics.median(by_loadgen(lambda images: None, inputs, seconds) for _ in range(NOTHING))
             found: dict[str, list[float]] = {name: [] for name in ways}
-            for number in range(rounds):
-                for name in list(ways)[:: -1 if number % 2 else 1]:
+            for order in balanced_order(list(ways), rounds, np.random.default_rng(seed)):
+                for name in order:
                     found[name].append(ways[name]())
-    logs = {name: np.log(found[name]) - np.log(found["ours"]) for name in ways}
+    found["loadgen less its dispatch"] = [each - nothing for each in found["loadgen"]]
     return {
         "model": model,
         "milliseconds": {name: 1000 * statistics.median(each) for name, each in found.items()},
-        "by_ours": {name: float(np.exp(np.median(each))) for name, each in logs.items() if name != "ours"},
-        "range": {name: [float(np.exp(x)) for x in (min(each), max(each))] for name, each in logs.items()},
+        "dispatch_ms": 1000 * nothing,
+        "by_ours": {name: compared(found["ours"], found[name]) for name in COLUMNS},
+        "rounds": found,
         "largest difference of rows": worst,
+        "seconds": time.monotonic() - began,
     }
 
 
+def compared(ours: list[float], theirs: list[float]) -> dict[str, Any]:
+    """How many times as long theirs took, of pairs within rounds."""
+    one, other = (
+        [Block(0, turn, (value,), 1, value) for turn, value in enumerate(values)] for values in (ours, theirs)
+    )
+    verdict = verdict_of(one, other)
+    return {"ratio": verdict.ratio, "low": verdict.low, "high": verdict.high, "word": verdict.word}
+
+
+def summary(out: Path) -> None:
+    """The lines as the rows of a page's table."""
+    for line in map(json.loads, out.read_text().splitlines()):
+        cells = [
+            f"{found['ratio']:.3f} ({found['low']:.3f} to {found['high']:.3f})"
+            for found in (line["by_ours"][name] for name in COLUMNS)
+        ]
+        times = f"{line['milliseconds']['ours']:.3f} | {line['dispatch_ms']:.4f}"
+        print(f"| `{line['model']}` | {times} | {' | '.join(cells)} |")
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--models", default=MODELS)
-    parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--seconds", type=float, default=0.4)
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--seconds", type=float, default=0.1)
+    parser.add_argument("--summary", action="store_true", help="only print what OUT has")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     known = [json.loads(line)["model"] for line in asked.out.read_text().splitlines()] if asked.out.exists() else []
-    for model in asked.models.split(","):
+    for model in [] if asked.summary else asked.models.split(","):
         if model in known:
             continue
         found = measured(model, asked.rounds, asked.seconds)
         with open(asked.out, "a") as file:
             file.write(json.dumps(found) + "\n")
-        ratios = ", ".join(f"{name} {ratio:.3f}" for name, ratio in found["by_ours"].items())
-        print(f"{model}: ours {found['milliseconds']['ours']:.3f} ms; by ours: {ratios}", flush=True)
+        print(f"{model}: {found['seconds']:.0f} s", flush=True)
+    summary(asked.out)
 
 
 if __name__ == "__main__":

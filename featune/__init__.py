@@ -10,7 +10,7 @@ The names below are the public ones. `featune.export` is a package and is called
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .bench.api import extract, finetune, probe, rows
+    from .bench.api import correctness, extract, finetune, probe, rows
     from .bench.data import Data, open_data, prepare
     from .bench.features import FeatureTable
     from .bench.regimes import REGIMES
@@ -39,6 +39,7 @@ __all__ = [
     "Recipe",
     "Study",
     "Task",
+    "correctness",
     "extract",
     "feature_model",
     "finetune",

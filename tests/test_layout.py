@@ -42,6 +42,7 @@ export.commands: engine.accuracies engine.errors engine.store engine.models engi
     engine.tensorrt export.contract export.graph export.precision export.gate export.backends
 
 bench.progress:
+bench.training_log: engine.errors engine.store
 bench.terminal: engine.errors engine.store export.commands bench.progress
 bench.stats: engine.errors engine.metrics
 bench.stats.slopes: engine.errors engine.metrics bench.stats
@@ -49,50 +50,67 @@ bench.stats.studies: engine.errors engine.metrics bench.stats
 bench.results: engine.errors engine.paths engine.store engine.metrics bench.stats
 bench.tasks: engine.errors engine.paths engine.store engine.images engine.metrics
 bench.catalogue: engine.errors engine.paths engine.store bench.progress
+bench.generated: engine.errors engine.store
 bench.data: engine.errors engine.machine engine.paths engine.store engine.images bench.progress bench.tasks
-    bench.catalogue
+    bench.catalogue bench.generated
 bench.datasets: engine.errors engine.store engine.images bench.progress bench.tasks bench.catalogue bench.data
-bench.features: engine.errors engine.store engine.images engine.runners engine.features export.commands bench.progress
-    bench.tasks bench.data
+bench.features: engine.errors engine.store engine.models engine.images engine.runners engine.features export.commands
+    bench.progress bench.tasks bench.data bench.estimators
+bench.imagenet: engine.accuracies engine.errors engine.store engine.images engine.paths engine.features export.commands
+    bench.progress bench.stats bench.tasks bench.data bench.datasets bench.features
+bench.pretrain: engine.errors engine.machine engine.paths engine.store engine.models engine.images engine.metrics
+    engine.recipe engine.finetune bench.stats bench.tasks bench.data bench.training_log
 bench.regimes: engine.errors engine.models engine.images engine.metrics engine.features engine.logistic_regression
     engine.probe engine.finetune export.commands bench.tasks bench.data bench.features
 bench.published: engine.accuracies engine.errors engine.metrics engine.paths engine.store bench.stats
     bench.stats.slopes bench.stats.studies bench.results
-bench.throughput: engine.errors engine.machine engine.runners bench.results
+bench.throughput: engine.errors engine.machine engine.runners bench.stats bench.results
 bench.throughput.session: engine.errors engine.store engine.machine engine.models engine.images engine.runners
     engine.tensorrt engine.features export.contract export.gate export.backends export.commands bench.progress
     bench.throughput
 bench.estimators: engine.errors engine.metrics bench.stats bench.results
 bench.study.axes: engine.accuracies engine.models export.commands
-bench.study.schema: engine.errors engine.paths engine.store engine.images bench.regimes bench.estimators
+bench.study.schema: engine.errors engine.paths engine.store engine.images engine.finetune engine.search bench.regimes
+    bench.estimators
 bench.study: engine.errors engine.paths engine.store engine.machine engine.models engine.images engine.runners
     engine.metrics engine.features export.contract export.gate export.backends export.commands bench.progress
     bench.stats bench.results bench.tasks bench.data bench.features bench.regimes bench.throughput bench.estimators
-    bench.study.schema bench.study.axes bench.published
+    bench.study.schema bench.study.axes bench.published bench.imagenet bench.pretrain
+bench.study.cluster: engine.errors engine.models engine.paths engine.store bench.progress bench.results bench.tasks
+    bench.study
 bench.finetune: engine.errors engine.paths engine.store engine.models engine.images engine.finetune engine.search
     bench.progress bench.results bench.tasks bench.data bench.regimes bench.study.schema bench.study bench.throughput
-bench.report.figures: engine.store bench.stats bench.results
+    bench.training_log
+bench.report.figures: engine.store
+bench.report.figures.studies: bench.stats bench.stats.studies bench.results bench.report.figures
+bench.report.pages: engine.store bench.results bench.report.figures
 bench.report.findings: engine.metrics bench.stats bench.stats.slopes bench.stats.studies bench.results
 bench.report: engine.errors engine.store engine.metrics bench.stats bench.results bench.estimators bench.report.figures
-    bench.report.findings bench.stats.slopes
+    bench.report.figures.studies bench.report.pages bench.report.findings bench.stats.slopes
+bench.report.several: engine.errors engine.store bench.comparison bench.report bench.report.figures
+    bench.report.pages bench.results
 bench.choose: engine.accuracies engine.errors engine.paths engine.store engine.machine engine.models engine.images
     engine.runners engine.metrics engine.features engine.logistic_regression engine.probe engine.finetune engine.search
     export.backends export.commands export.gate bench.progress bench.stats bench.stats.studies bench.results bench.tasks
     bench.data bench.features bench.regimes bench.throughput bench.study bench.finetune bench.report.figures
+    bench.report.pages
 bench.throughput.report: engine.accuracies engine.errors engine.store bench.results bench.report.figures
     bench.throughput
 bench.comparison: engine.metrics bench.stats bench.results
-bench.pretrain: engine.store engine.models engine.images engine.metrics engine.finetune
 bench.demo: engine.errors engine.store engine.models engine.images engine.finetune bench.progress bench.results
-    bench.tasks bench.data bench.regimes bench.estimators bench.study bench.pretrain
+    bench.generated bench.tasks bench.data bench.regimes bench.estimators bench.study bench.pretrain
 bench.api: engine.errors engine.store engine.models engine.images engine.runners engine.features engine.finetune
     export.commands bench.progress bench.tasks bench.data bench.features bench.regimes bench.study bench.finetune
-bench.cli.studies: engine.errors engine.store bench.comparison bench.demo bench.published bench.report bench.results
-    bench.study bench.terminal
+bench.cache: engine.errors engine.store export.backends export.gate bench.features
+bench.doctor: engine.errors engine.store engine.models engine.images engine.runners engine.tensorrt
+    engine.logistic_regression export.backends
+bench.cli.studies: engine.errors engine.runners engine.store bench.comparison bench.demo bench.progress bench.published
+    bench.report bench.report.several bench.results bench.study bench.study.cluster bench.terminal
 bench.cli: engine.errors engine.store engine.models engine.images engine.runners engine.features engine.finetune
-    export.commands bench.cli.studies bench.terminal bench.published bench.results bench.catalogue bench.data
-    bench.datasets bench.features bench.regimes bench.study bench.finetune bench.throughput bench.throughput.session
-    bench.throughput.report bench.report bench.demo bench.choose
+    export.commands bench.cli.studies bench.terminal bench.estimators bench.published bench.results bench.catalogue
+    bench.data bench.datasets bench.features bench.imagenet bench.regimes bench.study bench.study.cluster bench.finetune
+    bench.throughput bench.throughput.session bench.throughput.report bench.report bench.demo bench.choose bench.doctor
+    bench.cache bench.pretrain engine.search
 """
 MAY_USE = {
     room.strip(): set(used.split())

@@ -13,8 +13,9 @@ from featune.bench.study.schema import parsed
 from featune.engine.accuracies import timm_accuracies
 
 STUDIES = {path.stem: path for path in sorted((Path(__file__).parent.parent / "studies").glob("*.yaml"))}
-NEEDS_FILES = ("local-weights", "kornblith2019", "fang2023")
-PUBLIC = [name for name in STUDIES if name not in NEEDS_FILES]
+NEEDS_FILES = ("local-weights", "kornblith2019", "fang2023", "huh2016")
+OFFLINE = ("huh2016-mini", "kornblith2019-choices-mini")  # their images are drawn, their models pre-trained here
+PUBLIC = [name for name in STUDIES if name not in (*NEEDS_FILES, *OFFLINE)]
 
 
 @pytest.fixture
@@ -26,7 +27,30 @@ def without_data(monkeypatch: pytest.MonkeyPatch) -> list[Source]:
 
 
 def test_what_ships_is_tested_and_holds_the_study_that_the_help_cites() -> None:
-    assert {"quickstart", "imagenet-ladder", *NEEDS_FILES} == set(STUDIES)
+    assert {"quickstart", "imagenet-ladder", *NEEDS_FILES, *OFFLINE} == set(STUDIES)
+
+
+@pytest.mark.parametrize("name", OFFLINE)
+def test_an_offline_study_pre_trains_several_variants_from_three_seeds_or_more(name: str) -> None:
+    study, sources = read_study(STUDIES[name])
+    assert study.name == name
+    assert not study.models
+    assert {source.images.text.partition("/")[0] for source in sources if source.images} == {"generated"}
+    variants = {asked.name.partition("@")[0] for asked in study.pretraining}
+    assert len(variants) > 2
+    assert len(study.pretraining) >= 3 * len(variants)
+
+
+def test_huh2016_asks_for_the_subsets_of_the_paper() -> None:
+    """Counts of classes and images: the models that the authors released, github.com/minyoungg/wmigftl."""
+    read = parsed(STUDIES["huh2016"])
+    assert not read.faults.problems
+    assert read.pretrain
+    subsets = read.pretrain[0].subsets.values()
+    assert {of.images_per_class for of in subsets} >= {500, 250, 125, 50}
+    assert {of.coarse for of in subsets} >= {f"leaf-to-root:{count}" for count in (918, 753, 486, 79, 9)}
+    assert "root-to-leaf:127" in {of.coarse for of in subsets}
+    assert {of.choose for of in subsets} == {"random", "minimal"}
 
 
 @pytest.mark.parametrize("name", PUBLIC)

@@ -1,22 +1,19 @@
 """report.html, choose.json and the picture: which model to take, in words first."""
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from featune.engine.metrics import METRICS
 from featune.engine.store import write_json, write_text
 
-from ..report.figures import COLOURS, Figure, Mark, Panel, Series, draw, ends, key_svg, limits_of, scatter_panel
+from ..report.figures import COLOURS, Figure, Mark, Panel, Series, draw, ends, limits_of, scatter_panel
+from ..report.pages import drawings, page
 from ..results import metric_name, printable
 from .document import minutes, number, points
 from .rules import FINETUNED, FIRST_IMAGES, FROZEN, GROWTH, LEAST_PASSES, LEAST_STEPS, MOST_TUNED
-
-if TYPE_CHECKING:
-    from markupsafe import Markup
 
 PAGE, RESULT, PICTURE = "report.html", "choose.json", "accuracy.png"
 STAGES = {
@@ -40,15 +37,15 @@ def picture(document: Mapping[str, Any]) -> Figure | None:
     metric = METRICS[document["metric"]]
     if not metric.higher_is_better or metric.lowest < 0 or metric.highest > 1:
         return None
-    lines = [line for line in document["candidates"] if line["comparable"] and line["ms"]]
-    labels = short_names(line["model"] for line in lines)
+    lines = [(at, line) for at, line in enumerate(document["candidates"]) if line["comparable"] and line["ms"]]
+    labels = short_names(line["model"] for _, line in lines)
     kinds = {
         "chosen": (COLOURS[1], "D", lambda line: line["fate"] == "chosen"),
         FROZEN: (COLOURS[0], "o", lambda line: line["fate"] != "chosen" and line["regime"] == FROZEN),
         FINETUNED: (COLOURS[2], "^", lambda line: line["fate"] != "chosen" and line["regime"] == FINETUNED),
     }
     series = [
-        Series(name, colour, tuple(_mark(line, shape, labels[line["model"]]) for line in lines if chosen(line)))
+        Series(name, colour, tuple(_mark(line, shape, labels[line["model"]], at) for at, line in lines if chosen(line)))
         for name, (colour, shape, chosen) in kinds.items()
     ]
     series = [one for one in series if one.marks]
@@ -74,13 +71,6 @@ def picture(document: Mapping[str, Any]) -> Figure | None:
     return Figure("choose", caption, (panel,), (key,))
 
 
-def breakable(name: str) -> "Markup":
-    """The name, escaped, with places to break a line after its separators."""
-    from markupsafe import Markup, escape
-
-    return Markup(re.sub(r"([_./:\\-])(?=[^_./:\\-])", r"\1<wbr>", str(escape(printable(name)))))
-
-
 def short_names(models: Iterable[str]) -> dict[str, str]:
     """The part of each name that tells the models apart in a picture: no tag, no folder."""
     names = list(dict.fromkeys(models))
@@ -89,7 +79,7 @@ def short_names(models: Iterable[str]) -> dict[str, str]:
     return {name: printable(name if alike[short[name]] > 1 else short[name]) for name in names}
 
 
-def _mark(line: Mapping[str, Any], shape: str, label: str) -> Mark:
+def _mark(line: Mapping[str, Any], shape: str, label: str, about: int) -> Mark:
     val = line["val"]
     edge = 0.5 / max(1, val["n"])  # half an image: 0 and 1 stay on the axis
 
@@ -97,26 +87,20 @@ def _mark(line: Mapping[str, Any], shape: str, label: str) -> Mark:
         share = min(max(share, edge), 1 - edge)
         return math.log(share / (1 - share))
 
-    return Mark(label, shape, math.log10(line["ms"]), *(odds(val[key]) for key in ("value", "low", "high")))
+    middle, low, high = (odds(val[key]) for key in ("value", "low", "high"))
+    return Mark(label, shape, math.log10(line["ms"]), middle, low, high, about=about)
 
 
 def page_html(document: Mapping[str, Any], figure: Figure | None, panels: list[str]) -> str:
     """A self-contained page."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(loader=PackageLoader("featune.bench.choose", ""), autoescape=True,
-                              undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # fmt: skip
-    environment.filters["breakable"] = breakable
-    environment.finalize = lambda value: value if isinstance(value, Markup) else printable(value)
-    metric = document["metric"]
-    return environment.get_template("choose.html.j2").render(
+    metric, sentences = document["metric"], list(document["sentences"])
+    warnings = [sentences.pop(0)] if document["untrained"] else []
+    return page(
+        "featune.bench.choose", "choose.html.j2",
         title=f"Which backbone for {document['data']['name']}",
-        sentences=document["sentences"],
-        untrained=document["untrained"],
-        panels=[Markup(panel) for panel in panels],
-        caption=figure.caption if figure else "",
-        key=[(text, Markup(key_svg(*glyph))) for key in (figure.keys if figure else ()) for text, *glyph in key],
+        sentences=sentences,
+        warnings=warnings,
+        picture=drawings([(figure, panels)])[0] if figure else None,
         lines=[_line(metric, line) for line in document["candidates"]],
         metric=metric_name(metric),
         facts=facts(document),

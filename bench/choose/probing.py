@@ -25,6 +25,8 @@ from .rules import FROZEN, Tried, best, clearly_worse, rounds_of
 from .screening import Opened, Place
 
 PROBE_SHARE = 0.5  # of the time that is left, which a round of probes may take
+LEAST_SHARE = 0.25  # which it is left at least
+SPARE = 1.3  # times the seconds of the steps themselves: a tuning is started, timed and looked at too
 FEWEST_IMAGES = 200  # of train in the first round, whatever the budget
 LEAST_GROWTH = 1.3  # of the images of a further round
 
@@ -92,8 +94,12 @@ class Probes:
 
 
 def room(left: float, tuning: float) -> float:
-    """Seconds that a round of probes may take: PROBE_SHARE of those left, or all where the rest is none for tuning."""
-    return PROBE_SHARE * left if tuning <= (1 - PROBE_SHARE) * left else left
+    """Seconds that a round of probes may take: PROBE_SHARE of those left, less where the shortest tuning needs more.
+
+    Down to LEAST_SHARE; where the rest would not do for a tuning even then, probes may take all.
+    """
+    needed = SPARE * tuning
+    return min(PROBE_SHARE * left, left - needed) if needed <= (1 - LEAST_SHARE) * left else left
 
 
 def probe_all(

@@ -83,14 +83,18 @@ def tune(
     if seconds > left:
         need = f"about {seconds:.0f} s for {least} steps of the fastest model" if models else "a model"
         return Tuned((), (), {}, f"fine-tuning was not started: it needs {need}, {max(0.0, left):.0f} s were left")
-    costs, out = dict[str, Cost](), dict[str, str]()
+    costs, out, planned = dict[str, Cost](), dict[str, str](), 0.0
     for model in models:
         guess = FORWARD * recipe.batch / rates[model] * least
+        if costs and planned + guess > left:  # timing it would take what the better one needs
+            out[model] = "not fine-tuned: no time for a further model"
+            continue
         if guess > left:
             out[model] = f"not fine-tuned: {least} steps take about {guess:.0f} s, {left:.0f} s were left"
             continue
         value = journal.once(f"time {model}", [model, recipe], lambda model=model: work.cost(model))  # type: ignore[misc]
         costs[model] = Cost(**value)
+        planned += guess
     left = deadline - journal.seconds
     for model, cost in list(costs.items()):
         if seconds_of([cost], halving_rounds(1, least)) > left:
@@ -114,14 +118,17 @@ def tune(
     def heard(of: Sequence[Tuning]) -> Callable[[Trial], None]:
         def hear(trial: Trial) -> None:
             one = of[trial.candidate]
-            trials.append((one, trial))
-            journal.add(f"trial {digest(one)} {trial.steps}", trial.seconds)
+            seconds = journal.add(_piece(one, trial.steps), trial.seconds)  # those of killed processes too
+            trials.append((one, dataclasses.replace(trial, seconds=seconds)))
             value = f"val {trial.value:.4f}" if trial.value is not None else f"failed ({trial.error})"
             told(f"{one.model}, rate {one.recipe.learning_rates[0]:g}: {value} after {trial.steps:,} steps")
 
         return hear
 
-    found = search(made, rounds, work.train, folder / "trials", told=heard(made))
+    def train(one: Tuning, until: int) -> float:
+        return journal.watched(_piece(one, until), lambda: work.train(one, until))
+
+    found = search(made, rounds, train, folder / "trials", told=heard(made))
     ended = {one for one, trial in trials if trial.steps == steps and trial.value is not None}
     finished = [one for one in made if one in ended]
     for one in made:
@@ -143,11 +150,15 @@ def tune(
             if fits < least:
                 continue
             one = Tuning(extra.model, dataclasses.replace(extra.recipe, steps=fits))
-            search([one], halving_rounds(1, fits), work.train, folder / "trials", told=heard([one]))
+            search([one], halving_rounds(1, fits), train, folder / "trials", told=heard([one]))
             if trials[-1][1].value is not None:
                 finished.append(one)
                 out.pop(one.model, None)
     return Tuned(tuple(finished), tuple(trials), out, said)
+
+
+def _piece(one: Tuning, until: int) -> str:
+    return f"trial {digest(one)} {until}"
 
 
 def _kept(journal: Journal, name: str, inputs: object, steps: int) -> int:

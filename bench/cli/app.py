@@ -10,6 +10,8 @@ from . import (
     export_commands,
     feature_commands,
     finetune_commands,
+    imagenet_commands,
+    machine_commands,
     public_commands,
     studies,
     throughput_commands,
@@ -26,7 +28,7 @@ app = typer.Typer(
 )
 PARTS = (
     studies, public_commands, feature_commands, finetune_commands, choose_commands, throughput_commands,
-    export_commands,
+    export_commands, imagenet_commands, machine_commands,
 )  # fmt: skip
 for part in PARTS:
     app.add_typer(part.app)

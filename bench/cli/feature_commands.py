@@ -1,12 +1,16 @@
 """`featune extract` and `featune probe`: parse, call one function, print."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..terminal import InChans, Json, Quiet, Seed, errors, json_text, progress_of, with_view
 from .stored_commands import Store, features_app
+
+if TYPE_CHECKING:
+    from ..features import Merged
 
 FEATURES = "Features"
 BACKEND = "onnxruntime, torch, tensorrt, tensorrt-rtx or onnxruntime-tensorrt. (default: onnxruntime)"
@@ -43,6 +47,11 @@ def extract(
     max_pixels: Annotated[int | None, typer.Option(help="Refuse larger images. (default: 178,956,970)")] = None,
     allow_fallback: Annotated[bool, typer.Option("--allow-fallback", help="Accept another provider.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Also write .npz, .parquet or .safetensors.")] = None,
+    shard: Annotated[str | None, typer.Option("--shard", help="I/N: this share of the images alone.")] = None,
+    merge: Annotated[
+        int | None,
+        typer.Option("--merge", min=1, help="Put the files of so many shares together; extracts nothing."),
+    ] = None,
     store: Store = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -56,13 +65,15 @@ def extract(
     Example: featune extract resnet50,vit_small_patch16_224 photos/ --out photos.npz
     """
     with errors():
+        from featune.engine.errors import BadInput
         from featune.engine.features import Options, check_decode_in, check_on_error
         from featune.engine.images import check_decoder, limit_pixels
         from featune.engine.store import check_writable
         from featune.export.commands import RunSettings
 
         from ..data import Request
-        from ..features import Models, exported_to, extract_models, format_of
+        from ..features import Models, exported_to, extract_models, format_of, merge_models, of_share
+        from ..study.cluster import parsed_shard
 
         if max_pixels is not None:
             limit_pixels(max_pixels)
@@ -81,7 +92,18 @@ def extract(
             batch, workers, device, check_on_error(on_error), keep_views, decode_in=check_decode_in(decode_in)
         )
         chosen = Models(models.split(","), checkpoint, untrained, backend, precision, view)
-        found, made = extract_models(chosen, request, how, options, store=store, progress=progress_of(quiet))
+        if shard and merge:
+            raise BadInput("--shard and --merge exclude each other; make every share first, then merge")
+        if merge:
+            _print_merged(
+                merge_models(chosen, request, how, options, merge, store=store, progress=progress_of(quiet)), as_json
+            )
+            return
+        part = None
+        if shard:
+            share = parsed_shard(shard)
+            options, part = of_share(share.index, share.count, chosen, options)
+        found, made = extract_models(chosen, request, how, options, store=store, progress=progress_of(quiet), part=part)
         files = exported_to(made, out) if out else {each.key: str(each.file) for each in made}
         if as_json:
             notes = {"notes": list(found.notes)}
@@ -95,6 +117,18 @@ def extract(
         for _, path, reason in made[0].features.skipped:
             print(f"skipped: {path}: {reason}")
         print("\n".join(made[0].features.verdict.lines()))
+
+
+def _print_merged(made: "Sequence[Merged]", as_json: bool) -> None:
+    from featune.engine.store import plain
+
+    if as_json:
+        print(json_text(plain(made)))
+        return
+    for each in made:
+        print(f"{each.model}: {each.rows} images of {len(each.parts)} shares, key {each.key}: {each.file}")
+        for note in each.notes:
+            print(f"note: {note}")
 
 
 @app.command(rich_help_panel=FEATURES)

@@ -1,4 +1,4 @@
-"""`featune finetune`: parse, call one function, print."""
+"""`featune finetune` and `featune pretrain`: parse, call one function, print."""
 
 import os
 from pathlib import Path
@@ -164,3 +164,116 @@ def _replayed(folder: Path) -> list[str]:
         "images:",
         *(f"  {file}" for file in found.files),
     ]
+
+
+SUBSET = "Subset of the source: by default all of it"
+CHOICES = "Training choices that may hurt the features (Kornblith et al. 2019)"
+
+
+def _of_subset(*names: str, help: str, **more: Any) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel=SUBSET, **more)
+
+
+def _of_choices(*names: str, help: str, **more: Any) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel=CHOICES, **more)
+
+
+@app.command("pretrain", rich_help_panel="Features")
+@with_view
+def pretrain_command(
+    source: Annotated[str, typer.Argument(help="Folder of train and val, CSV, prepared task or data string.")],
+    model: Annotated[str, typer.Argument(help="A timm architecture.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The folder that is left. (default: below runs/pretrain)")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Of the model, in reports. (default: the folder's)")] = None,
+    classes: Annotated[int | None, _of_subset("--classes", help="So many classes.")] = None,
+    choose: Annotated[str, _of_subset("--choose", help="random, or minimal: branch by branch of the hierarchy.")] = (
+        "random"
+    ),
+    images_per_class: Annotated[int | None, _of_subset("--images-per-class", help="Training images of each.")] = None,
+    images: Annotated[int | None, _of_subset("--images", help="Training images of all, in equal parts.")] = None,
+    hierarchy: Annotated[
+        Path | None, _of_subset("--hierarchy", help="CSV with the columns child,parent, or JSON of child to parent.")
+    ] = None,
+    coarse: Annotated[str, _of_subset("--coarse", help="leaf-to-root:N or root-to-leaf:N, labels of N classes.")] = "",
+    drop: Annotated[
+        list[str] | None, _of_subset("--drop", help="A class to leave out, or a node of the hierarchy; repeat it.")
+    ] = None,
+    away_from: Annotated[
+        list[str] | None, _of_subset("--away-from", help="Leave out images that this target has too; repeat it.")
+    ] = None,
+    near: Annotated[
+        int | None,
+        _of_subset("--near", min=-1, max=16, help="Bits of 63 of a perceptual hash; -1: same bytes. (default: 6)"),
+    ] = None,
+    subset_seed: Annotated[int, _of_subset("--subset-seed", min=0, help="Of the choice of classes and images.")] = 0,
+    smoothing: Annotated[float, _of_choices("--smoothing", help="Label smoothing, such as 0.1.")] = 0.0,
+    dropout: Annotated[float, _of_choices("--dropout", help="Before the classifier layer.")] = 0.0,
+    auxiliary: Annotated[float, _of_choices("--auxiliary", help="Weight of a second head's loss, such as 0.4.")] = 0.0,
+    bn_scale: Annotated[bool, _of_choices("--bn-scale/--no-bn-scale", help="Whether batch norm learns gamma.")] = True,
+    steps: Annotated[int | None, _of_search("--steps", min=1, help="Equal for all subsets.")] = None,
+    epochs: Annotated[int | None, _of_search("--epochs", min=1, help="Passes over the subset.")] = None,
+    seed: Seed = 0,
+    recipe: Annotated[
+        Path | None, _of_recipe("--recipe", help="A recipe.yaml. (default: SGD, 0.1 per 256 images, cosine)")
+    ] = None,
+    opt: Annotated[str | None, _of_recipe("--opt", help="sgd, adamw, or another of timm's.")] = None,
+    lr: Annotated[float | None, _of_recipe("--lr", help="The learning rate.")] = None,
+    batch_size: Annotated[int | None, _of_recipe("--batch-size", "-b", min=1, help="Of one step.")] = None,
+    weight_decay: Annotated[float | None, _of_recipe("--weight-decay", help="Of matrices and kernels.")] = None,
+    sets: Annotated[list[str] | None, _of_recipe("--set", help="FIELD=VALUE of any other field; repeat it.")] = None,
+    splits: Annotated[str, typer.Option(help="As test=validation; of a data string.")] = "",
+    root: Annotated[Path | None, typer.Option(help="The folder of named data. (default: data)")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Download named data that are missing.")] = False,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")] = "cpu",
+    quiet: Quiet = False,
+    as_json: Json = False,
+    *,
+    view: dict[str, Any],
+) -> None:
+    """Train an architecture from random weights on a subset of a source task; leave a folder that is a model.
+
+    Say how long: --steps are equal for subsets of all sizes, --epochs are equal passes over each.
+
+    Example: featune pretrain images/imagenet resnet18 --images-per-class 500 --steps 100000
+    """
+    with errors():
+        from featune.engine.errors import BadInput
+        from featune.engine.runners import require_device
+        from featune.engine.search import Facts
+        from featune.export.commands import spec_of_model
+
+        from ..data import Request, parsed_splits
+        from ..finetune import chosen_recipes
+        from ..pretrain import FROM_SCRATCH, Asked, Choices, Rule, check, default_folder, made_lines, make
+        from ..study import source_of
+
+        if (steps is None) == (epochs is None):
+            raise BadInput(
+                "how long? --steps N, equal for subsets of all sizes, or --epochs N, equal passes over each; give one "
+                "of them"
+            )
+        if near is not None and not away_from:
+            raise BadInput(f"--near {near} found without --away-from; name the target, or leave it out")
+        require_device(device)
+        said = progress_of(quiet)
+        given = {
+            "opt": opt, "lr": lr, "batch_size": batch_size, "weight_decay": weight_decay, "steps": steps,
+            "epochs": epochs,
+        }  # fmt: skip
+        chosen = chosen_recipes(str(recipe) if recipe else FROM_SCRATCH, Facts(0), given, tuple(sets or ()))
+        rule = Rule(
+            classes, choose, images_per_class, images, coarse, tuple(drop or ()), subset_seed,  # type: ignore[arg-type]
+            near if away_from else None,
+        )  # fmt: skip
+        asked = Asked(
+            name or "", spec_of_model(model, None, True, view, said.say),
+            source_of(Request(source, root=root, download=download), "top1", seed, parsed_splits(splits)),
+            chosen.candidates[0], rule, Choices(smoothing, dropout, auxiliary, bn_scale), hierarchy,
+            tuple(Request(text, root=root) for text in away_from or ()), seed, device,
+        )  # fmt: skip
+        found = check(asked)
+        with said.stage("pre-training") as advance:
+            made = make(found, out or default_folder(found), advance)
+        print(json_text({"folder": str(made.folder), **made.result}) if as_json else "\n".join(made_lines(made)))

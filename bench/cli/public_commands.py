@@ -1,7 +1,8 @@
 """What is public: `featune published`, `featune tasks` and `featune prepare`; parse, call one function, print."""
 
+import dataclasses
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from ..terminal import Json, Quiet, counts, errors, json_text, progress_of
 
 if TYPE_CHECKING:
+    from ..estimators import Judged
     from ..published import Published, Summary
 
 app = typer.Typer()
@@ -40,10 +42,55 @@ def published(
             _print_measure(real_on_imagenet(y=MEASURES[name]), as_json)
         else:
             found = summary(published(name), without=without or (), imagenet=imagenet)
+            scores = [] if imagenet else _judged_scores(name, without or ())
             if as_json:
-                print(json_text(found.as_json()))
+                print(json_text(found.as_json() | {"estimators": [_judged_json(one) for one in scores]}))
             else:
                 _print(found)
+                _print_scores(scores)
+
+
+def _judged_scores(name: str, without: Sequence[str]) -> "list[Judged]":
+    """The estimators' scores that come with a table, judged by its transfer; none for most tables."""
+    from ..estimators import CHANCE, judged
+    from ..published import published_estimates, published_rows
+    from ..results import collect
+
+    scores = [one for one in published_estimates(name) if one.model not in without]
+    if not scores:
+        return []
+    # As if they were measured: the judge keeps published rows apart from a study's, and here there is no study.
+    rows = [dataclasses.replace(row, source="measured") for row in published_rows([name])]
+    return [
+        one for one in judged(collect(row for row in rows if row.cell.model not in without), scores)
+        if one.score != CHANCE
+    ]  # fmt: skip
+
+
+def _judged_json(one: "Judged") -> dict[str, Any]:
+    from featune.engine.store import plain
+
+    tau = None if one.tau is None else {"value": one.tau.value, "low": one.tau.low, "high": one.tau.high}
+    by_task = {of.task: of.tau for of in one.by_task}
+    found = {"regime": one.regime, "score": one.score, "tau": tau, "p": one.p, "by_task": by_task}
+    return plain(found | {"regret_points": one.regret, "models": len(one.models)})
+
+
+def _print_scores(scores: "Sequence[Judged]") -> None:
+    from ..estimators import ESTIMATORS, SOURCE
+    from ..results import label, signed
+
+    for regime in dict.fromkeys(one.regime for one in scores):
+        print(
+            f"\nscores that come with it, by Kendall's weighted tau with transfer ({label(regime)}), mean over tasks:"
+        )
+        for one in scores:
+            if one.regime == regime and one.tau is not None:
+                known = ESTIMATORS.get(one.score)
+                title = known.title if known else "source accuracy" if one.score == SOURCE else one.score
+                p = "" if one.p is None else f", p = {one.p:.3f}"
+                tau = f"{signed(one.tau.value)} ({signed(one.tau.low)} to {signed(one.tau.high)})"
+                print(f"{title}: {tau}{p}; its first choice costs {one.regret:.1f} points on average")
 
 
 # Not tables of transfer: another ImageNet measure against top-1, over timm's results.

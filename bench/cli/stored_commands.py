@@ -2,11 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..terminal import Json, errors, json_text
+
+if TYPE_CHECKING:
+    from ..features import Geometry
 
 features_app = typer.Typer(no_args_is_help=True, help="List, show, verify, remove and export stored features.")
 
@@ -134,6 +137,62 @@ def features_export(
         for other in origins_of(root, found):
             if other.content != origin.content:
                 print(f"note: the same images are {other} too; --data {other.content} chooses it", file=sys.stderr)
+
+
+Measured = Annotated[str, typer.Argument(help="A key, or its beginning.")]
+
+
+@features_app.command("separation")
+def features_separation(
+    key: Measured,
+    data: Annotated[str | None, typer.Option("--data", help="Data set of the labels. (default: the last one)")] = None,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """How far the classes lie apart, R^2 in cosine distance (Kornblith et al. 2021).
+
+    Example: featune features separation 3f2a
+    """
+    with errors():
+        from ..features import separation
+
+        _print_geometry(separation(_root(store), key, data), as_json)
+
+
+@features_app.command("compare")
+def features_compare(
+    one: Measured,
+    other: Measured,
+    plain: Annotated[bool, typer.Option("--plain", help="Without the correction for few images.")] = False,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """How alike two models or layers see the same images: linear CKA (Kornblith et al. 2019), debiased.
+
+    Example: featune features compare 3f2a 91bc
+    """
+    with errors():
+        from ..features import similarity
+
+        _print_geometry(similarity(_root(store), one, other, debiased=not plain), as_json)
+
+
+@features_app.command("distance")
+def features_distance(one: Measured, other: Measured, store: Store = None, as_json: Json = False) -> None:
+    """Squared Frechet distance of two sets of images in one model's features.
+
+    Example: featune features distance 3f2a 91bc
+    """
+    with errors():
+        from ..features import distance
+
+        _print_geometry(distance(_root(store), one, other), as_json)
+
+
+def _print_geometry(found: "Geometry", as_json: bool) -> None:
+    from featune.engine.store import plain
+
+    print(json_text(plain(found)) if as_json else found.line())
 
 
 def _root(store: Path | None) -> Path:

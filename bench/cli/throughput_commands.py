@@ -34,20 +34,22 @@ def throughput(
         float | None, typer.Option(help="Milliseconds that a call may take, where the batch is searched.")
     ] = None,
     price_per_hour: Annotated[float | None, typer.Option(min=0, help="Of this machine: gives the cost.")] = None,
-    rounds: Annotated[int, typer.Option(min=2, help="Turns of each worker, an even number; below 6 no verdict.")] = 10,
-    seconds: Annotated[float, typer.Option(min=0.01, help="Of one turn, at least.")] = 0.4,
+    rounds: Annotated[int, typer.Option(min=2, help="Turns of each worker, an even number; below 6 no verdict.")] = 40,
+    seconds: Annotated[float, typer.Option(min=0.01, help="Of one turn, at least.")] = 0.1,
     published: Annotated[
         Path | None, typer.Option(help="A benchmark-infer-*.csv of timm's, to be shown beside.")
     ] = None,
     allow_fallback: Annotated[bool, typer.Option("--allow-fallback", help="Accept another provider.")] = False,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the order of the turns.")] = 0,
+    remeasure: Annotated[bool, typer.Option("--remeasure", help="Measure again what is in --out already.")] = False,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report.")] = Path("runs/throughput"),
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Measure models on backends in turns, and say which is faster, equal or undecided, and which to take.
 
-    A killed run goes on. With compare: what changed between two reports, of two machines, versions or dates.
+    A killed run goes on; a finished one is shown again, with its date. With compare: what changed between two
+    reports, of two machines, versions or dates.
 
     Example: featune throughput resnet18 mobilenetv3_small_050 --untrained --out runs/speed
     """
@@ -72,7 +74,7 @@ def throughput(
             Effort(rounds, seconds), seed, out,
         )  # fmt: skip
         beside = published_speeds(published, names) if published else []
-        found = run(asked, progress_of(quiet))
+        found = run(asked, progress_of(quiet), remeasure=remeasure)
         page = write_report(out, found.rows, found.document, beside)
         if as_json:
             print(json_text(with_recommendations(found.rows, found.document)))

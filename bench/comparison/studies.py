@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,9 +31,9 @@ LIKE = ("n_train", "n_val")  # details that tell the split
 class Pair:
     """A cell of both studies: means over seeds, and in what it was measured otherwise.
 
-    differs: what differs and makes the two incomparable (metric, test images, split, recipe); other: what differs
-    besides (seeds, weights or settings by their digest, versions, device). points: whether more is better, so that
-    differences can be averaged.
+    differs: what differs and makes the two incomparable (metric, images of a split, view, recipe); other: what differs
+    besides (seeds, weights or settings by their digest, versions, device, arithmetic). points: whether more is better,
+    so that differences can be averaged.
     """
 
     task: str
@@ -146,6 +146,12 @@ def _cells(rows: Iterable[Row]) -> dict[Key, list[Row]]:
 def _pair(key: Key, first: Sequence[Row], second: Sequence[Row]) -> Pair:
     differs = [name for name, of in COMPARED.items() if _values(first, of) != _values(second, of)]
     other = [name for name, of in BESIDES.items() if _values(first, of) != _values(second, of)]
+    for name, of in IF_KNOWN.items():
+        values = [_values(rows, of) for rows in (first, second)]
+        if None in values[0] | values[1]:
+            other += [f"{name}, which rows of an earlier version do not tell,"] if values[0] != values[1] else []
+        elif values[0] != values[1]:
+            differs.append(name)
     a, b = (math.fsum(float(row.value or 0) for row in rows) / len(rows) for rows in (first, second))
     known = METRICS.get(first[0].metric)
     points = known is None or known.higher_is_better
@@ -165,12 +171,25 @@ COMPARED = {
     "split": lambda row: tuple(row.details.get(name) for name in LIKE),
     "recipe": lambda row: repr(sorted(dict(row.details.get("recipe") or {}).items())),
 }
+# The same, where both studies' rows tell it.
+IF_KNOWN: dict[str, Callable[[Row], Any]] = {
+    "images in the test split": lambda row: _images(row, ("test",)),
+    "images in train and val": lambda row: _images(row, ("train", "val")),
+    "view": lambda row: repr(sorted(row.details["view"].items())) if "view" in row.details else None,
+}
 BESIDES = {
     "seeds": lambda row: row.cell.seed,
     "weights, view, images or settings (by their digest)": lambda row: row.cell.inputs,
     "versions": lambda row: repr(sorted(dict(row.environment.get("versions") or {}).items())),
     "device": lambda row: (row.environment.get("device"), row.environment.get("backend")),
+    "arithmetic": lambda row: row.environment.get("precision"),
 }
+
+
+def _images(row: Row, splits: Sequence[str]) -> tuple[str, ...] | None:
+    """The digests of the splits' images and classes, or None where the row has none."""
+    known = row.details.get("images") or {}
+    return tuple(known[split] for split in splits) if {*splits} <= {*known} else None
 
 
 def _collected(rows: Sequence[Row], cells: Collection[Key]) -> Results:

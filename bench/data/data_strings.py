@@ -9,6 +9,7 @@
 | `wds/PATTERN` | WebDataset shards, read in place |
 | `torch/NAME` | torchvision |
 | `hfds/OWNER/NAME[:CONFIG]`, `hfds/DIR` | Hugging Face datasets |
+| `generated/NAME[:SEED]` | drawn here, for trials and miniature studies |
 """
 
 import dataclasses
@@ -20,13 +21,15 @@ from featune.engine.errors import BadInput, Missing, nearest
 from ..catalogue import TASKS
 from ..progress import Progress, Silent
 from ..tasks import PARQUET, refuse_file
-from .files import read_csv, read_folder, read_tars, read_task
+from .files import read_csv, read_folder, read_generated, read_tars, read_task
 from .huggingface import read_hub
 from .request import Data, Request, with_class_map
 from .torchvision_names import read_torch
 from .webdataset_shards import read_wds
 
-LIBRARIES: dict[str, Callable[[Request, Progress], Data]] = {"torch": read_torch, "hfds": read_hub, "wds": read_wds}
+LIBRARIES: dict[str, Callable[[Request, Progress], Data]] = {
+    "torch": read_torch, "hfds": read_hub, "wds": read_wds, "generated": read_generated,
+}  # fmt: skip
 STREAMED = ("hfids", "tfds")  # timm's other prefixes, which have no order to come back to
 
 

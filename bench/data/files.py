@@ -19,6 +19,7 @@ from featune.engine.images import (
     is_image_name,
 )
 
+from ..generated import generated_folder, splits_of
 from ..progress import Progress
 from ..tasks import (
     CLASS,
@@ -90,6 +91,15 @@ def read_folder(request: Request, folder: Path) -> Data:
             f"{f', {told[1]}' if told[1] else ''}"
         )
     return Data(request.name, items, classes, tuple(filter(None, told)))
+
+
+def read_generated(request: Request, progress: Progress) -> Data:
+    """`generated/NAME[:SEED]`, drawn where it is not there yet."""
+    return dataclasses.replace(read_folder(request, generated_folder(request.rest)), name=request.name)
+
+
+def generated_splits(request: Request, progress: Progress) -> list[str]:
+    return splits_of(request.rest)
 
 
 def read_csv(request: Request, file: Path) -> Data:

@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from featune.engine.errors import BadImages, BadInput
 from featune.engine.images import Labelled, read_image
 from featune.engine.machine import processors
@@ -44,7 +46,8 @@ class Source:
     images are read, by default as a prepared task says, else 3. images: a data string of a library or of tars, and
     splits: what its train, val and test are called, where their names do not say so. fold: (number from 0, of how
     many) where one fold is test, of images without splits. classes: all of them in their order, from the lowest grade
-    to the highest for example, where it is not the one of their names.
+    to the highest for example, where it is not the one of their names. shots: so many images of each class in train,
+    and at most so many in val, drawn by the seed.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Source:
     splits: Mapping[str, str] = dataclasses.field(default_factory=dict)
     fold: tuple[int, int] | None = None
     classes: tuple[str, ...] = ()
+    shots: int | None = None
 
 
 def look(source: Source, progress: Progress | None = None) -> Layout:
@@ -84,7 +88,32 @@ def look(source: Source, progress: Progress | None = None) -> Layout:
     check_metric(source.metric, layout.multilabel, () if source.classes else layout.classes)
     _check_ignored(source, layout)
     _require_every_class(source.name, layout)
-    return layout
+    return _few(source, layout) if source.shots is not None else layout
+
+
+def _few(source: Source, layout: Layout) -> Layout:
+    """The layout with `shots` images of each class in train, and at most so many in val; those of more hold fewer's."""
+    assert source.shots is not None
+    if layout.multilabel:
+        raise BadInput(f"{source.name}: {source.shots} shots asked for, images have several labels; leave shots out")
+    splits = dict(layout.splits)
+    for split in ("train", "val"):
+        items = splits[split]
+        truth = items.truth(len(layout.classes))
+        counts = np.bincount(truth, minlength=len(layout.classes))
+        rare = int(counts.argmin())
+        if split == "train" and counts[rare] < source.shots:
+            raise BadInput(
+                f"{source.name}: {source.shots} shots asked for, class {layout.classes[rare]} has {counts[rare]} "
+                "training images; lower shots or add images"
+            )
+        order = np.random.default_rng((source.seed, len(items))).permutation(len(items))
+        place = np.zeros(len(items), dtype=np.int64)  # of an image among its class's, in the order drawn
+        for label in range(len(layout.classes)):
+            own = order[truth[order] == label]
+            place[own] = np.arange(len(own))
+        splits[split] = items.take(np.flatnonzero(place < source.shots).tolist())
+    return dataclasses.replace(layout, splits=splits, note=f"{layout.note}; {source.shots} images of each class")
 
 
 def prepare(source: Source, out: Path, progress: Progress | None = None) -> Task:

@@ -11,14 +11,14 @@ from featune.engine.images import Labelled
 from ..progress import Progress
 from ..tasks import CALLED, SPLITS, Layout, class_order, cut_val, cut_whole
 from .data_strings import holds_tars, library_of, open_data
-from .files import tar_splits
+from .files import generated_splits, tar_splits
 from .huggingface import hub_splits
 from .request import Data, Request
 from .torchvision_names import torch_splits
 from .webdataset_shards import wds_splits
 
 SPLITS_OF: dict[str, Callable[[Request, Progress], list[str]]] = {
-    "torch": torch_splits, "hfds": hub_splits, "wds": wds_splits,
+    "torch": torch_splits, "hfds": hub_splits, "wds": wds_splits, "generated": generated_splits,
 }  # fmt: skip
 
 

@@ -125,18 +125,24 @@ def _labels_of_devkit(root: Path) -> tuple[list[int], tuple[str, ...]]:
 
 def known_wnids() -> tuple[str, ...]:
     """The 1000 wnids of ImageNet-1k, sorted, from timm's own list."""
-    return tuple(lines_of(_timm_file("imagenet_synsets.txt")))
+    return timm_list("imagenet_synsets.txt")
+
+
+def timm_list(name: str) -> tuple[str, ...]:
+    """The lines of a list of classes that timm ships, such as `imagenet_a_synsets.txt`."""
+    return tuple(lines_of(_timm_file(name)))
 
 
 def real_labels(root: Path) -> list[list[int]]:
     """ReaL labels in the order of the images' numbers: real.json beside the images, else timm's identical copy."""
     for path in (root / "real.json", root / "real" / "real.json"):
         if path.exists():
-            return _label_lists(path)
-    return _label_lists(_timm_file("imagenet_real_labels.json"))
+            return label_lists(path)
+    return label_lists(_timm_file("imagenet_real_labels.json"))
 
 
-def _label_lists(path: Path) -> list[list[int]]:
+def label_lists(path: Path) -> list[list[int]]:
+    """The class indices of each image that a JSON file such as real.json lists."""
     labels = json_of(path)
     if not (isinstance(labels, list) and all(isinstance(some, list) for some in labels)):
         raise BadInput(f"{path}: a list of lists of labels expected; {AGAIN}")

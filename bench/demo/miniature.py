@@ -14,14 +14,14 @@ from featune.engine.images import Augmentation
 from featune.engine.models import spec_from_entry
 
 from ..data import Source, prepare
-from ..estimators import ESTIMATORS
+from ..estimators import USUAL
+from ..generated import SIDE, SOURCE_CLASSES, TARGETS, fractals, write_images
 from ..pretrain import Pretrained, pretrain
 from ..progress import Progress
 from ..regimes import ProbeSetting, Setting
 from ..results import Row, Speed
 from ..study import Executor, Killed, Study, run_estimates, run_whole
 from ..tasks import read_folder_split
-from .images import SIDE, SOURCE_CLASSES, TARGETS, fractals, write_images
 
 CROPS = Augmentation(scale=(0.6, 1.0))
 UPRIGHT = Augmentation(scale=(0.6, 1.0), hflip=0.0)  # a mirrored digit is another sign
@@ -79,7 +79,7 @@ def demo(out: Path, seed: int, execute: Executor, progress: Progress) -> tuple[S
         threads=1,
         source_name="source task (fractals)",
         notes=NOTES,
-        estimators=tuple(ESTIMATORS),
+        estimators=USUAL,
     )
     rows, fast = run_whole(study, execute, progress)
     run_estimates(study, execute, progress)

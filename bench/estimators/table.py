@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from featune.engine.errors import BadInput, nearest
 
+from .feature_geometry import class_separation, frechet_nearness
 from .feature_scores import h_score, logme, nleep, transrate
 from .source_scores import leep, nce
 
@@ -14,15 +15,17 @@ from .source_scores import leep, nce
 class Estimator:
     """function: an array [n, columns] and labels to one number, the higher the better.
 
-    needs: whether that array holds the model's features or its probabilities of the source classes.
-    several_labels: whether it is defined where an image has several labels or none.
+    needs: whether that array holds the model's features or its probabilities of the source classes; of "source images"
+    it holds features, and the model's features of source images [m, columns] stand in the labels' place.
+    several_labels: whether it is defined where an image has several labels or none. usual: whether `all` means it too.
     """
 
     title: str
     function: Callable[[Any, Any], float]
-    needs: Literal["features", "source"]
+    needs: Literal["features", "source", "source images"]
     several_labels: bool
     source: str
+    usual: bool = True
 
 
 ESTIMATORS: dict[str, Estimator] = {
@@ -32,7 +35,14 @@ ESTIMATORS: dict[str, Estimator] = {
     "h_score": Estimator("regularised H-score", h_score, "features", False, "Ibrahim et al. 2022"),
     "nleep": Estimator("N-LEEP", nleep, "features", False, "Li et al. 2021"),
     "transrate": Estimator("TransRate", transrate, "features", False, "Huang et al. 2022"),
+    "class_separation": Estimator(
+        "class separation", class_separation, "features", False, "Kornblith et al. 2021", usual=False
+    ),
+    "frechet": Estimator(
+        "nearness to the source images", frechet_nearness, "source images", True, "Heusel et al. 2017", usual=False
+    ),
 }
+USUAL = tuple(name for name, each in ESTIMATORS.items() if each.usual)  # what `all` of a study file means
 
 
 def estimator(name: str) -> Estimator:

@@ -9,6 +9,7 @@ from typing import Any
 
 from featune.engine.errors import BadInput
 from featune.engine.features import FeatureRequest, Features, FeatureStore, Options, views_key
+from featune.engine.models import with_logits
 from featune.engine.runners import require_device
 from featune.engine.store import cache_dir, check_writable, remove_stale
 from featune.export.commands import (
@@ -33,7 +34,7 @@ class Models:
     """names: timm names, factories `file.py:function`, or files of `featune export`. checkpoint: of a single one.
 
     backend, precision: that were asked for by name, which a file must be of. view: parts of an entry that go before
-    what each model says of itself, as `entry_of` gives them.
+    what each model says of itself, as `entry_of` gives them. logits: of the source classes, in place of features.
     """
 
     names: Sequence[str]
@@ -42,11 +43,12 @@ class Models:
     backend: str | None = None
     precision: str | None = None
     view: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    logits: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Extraction:
-    """One model's file of features. content: names the paths and labels of this extraction's data."""
+    """One model's file of features. content: names the paths and labels of this extraction's data. side: the view's."""
 
     model: str
     precision: str
@@ -54,6 +56,8 @@ class Extraction:
     content: str
     file: Path
     features: Features
+    backend: str = ""
+    side: int = 0
 
     def record(self) -> dict[str, Any]:
         """For --json."""
@@ -72,19 +76,33 @@ def extract_models(
     *,
     store: Path | None = None,
     progress: Progress,
+    part: Callable[[Data], Data] | None = None,
 ) -> tuple[Data, list[Extraction]]:
-    """Features of the data by every model, in one pass.
+    """Features of the data by every model, in one pass. part: of the data, what is meant of it.
 
     store: the folder of feature files, by default the one that studies use. What is there already is not computed.
     """
+    check_models(model, how, store)
+    data = open_data(request, progress)
+    data = part(data) if part else data
+    return data, extract_data(model, data, how, options, store=store, progress=progress)
+
+
+def check_models(model: Models, how: RunSettings, store: Path | None = None) -> None:
+    """What can be wrong with models, device and store before an image is looked for."""
     if model.checkpoint is not None and len(model.names) > 1:
         raise BadInput(f"--checkpoint is of one model, {len(model.names)} given; extract them one by one")
     _check_alone(model)
     require_device(how.device)
+    check_writable((store or cache_dir() / "features") / "rows")
+
+
+def extract_data(
+    model: Models, data: Data, how: RunSettings, options: Options, *, store: Path | None = None, progress: Progress
+) -> list[Extraction]:
+    """As `extract_models`, of data that are open already."""
     root = store or cache_dir() / "features"
-    check_writable(root / "rows")
     remove_stale(root)
-    data = open_data(request, progress)
     with progress.stage("export and parity") as advance:
         wanted = []
         for name in model.names:
@@ -96,10 +114,12 @@ def extract_models(
         found = FeatureStore(root).extract(data.items, wanted, options=options, progress=advance)
     made = []
     for each, features in zip(wanted, found, strict=True):
+        key = each.key
+        file = root / f"{key.name}.npy"
         made.append(
-            Extraction(each.label, each.key.precision, each.key.name, content, root / f"{each.key.name}.npy", features)
+            Extraction(each.label, key.precision, key.name, content, file, features, key.backend, key.view.side)
         )
-    return data, made
+    return made
 
 
 def request_of_model(
@@ -113,7 +133,7 @@ def request_of_model(
     if _is_file(name):
         refuse_options(name, view, "a file has its own view")
         opened = request_of_plan if name.endswith(".plan") else request_of_artefact
-        wanted = opened(Path(name), data.items, how)
+        wanted = opened(Path(name), data.items, how, logits=model.logits)
         own = {"backend": wanted.key.backend.partition(":")[0], "precision": wanted.key.precision}
         for option, has in own.items():
             asked = getattr(model, option)
@@ -121,7 +141,7 @@ def request_of_model(
                 raise BadInput(f"{name}: its {option} is {has}, --{option} {asked} asked for; leave --{option} out")
         return wanted
     spec = spec_of_model(name, model.checkpoint, model.untrained, view, say)
-    return request_of_spec(spec, data.items, how, cache_dir())
+    return request_of_spec(with_logits(spec) if model.logits else spec, data.items, how, cache_dir())
 
 
 def _is_file(name: str) -> bool:

@@ -21,9 +21,9 @@ from ..regimes import Goodness, Scorer, Scores
 from ..results import Row, RunStore
 from ..study import Study, measured, study_of
 from ..tasks import Task
+from ..training_log import read_log, seconds_before, steps_to_odds
 from .energy import Energy
 from .folder import CONFUSION, LOG, MISTAKES, PAGE, RECIPE, RESULT, ROWS, Folder, default_folder
-from .log_file import read_log, seconds_before
 from .mistakes import judge
 from .page import page_html
 from .recipes import Chosen, chosen_recipes, write_recipe
@@ -210,6 +210,7 @@ def _leave(
         "recipe": chosen.name, "scratch": asked.scratch, "seed": asked.seed,
         "test": {"value": row.value, "low": row.low, "high": row.high, "n": row.n},
         "val": {"value": outcome.val, "n": task.counts["val"], "start": looked[0]["val"] if looked else None},
+        "steps_to_90_percent_of_final_odds": steps_to_odds(lines, task.counts["val"]),
         "kept": {"step": outcome.step, "of": outcome.total, "trained_on": "train + val" if refit else "train"},
         "learning_rate": recipe.learning_rates[0],
         "search": {
@@ -259,6 +260,8 @@ def result_lines(result: Mapping[str, Any]) -> list[str]:
     if result["search"]["candidates"] > 1:
         count = result["search"]["candidates"]
         found.append(f"search: {count} candidates, {result['search']['steps']:,} steps in all")
+    if (converged := result.get("steps_to_90_percent_of_final_odds")) is not None:
+        found.append(f"convergence: val has 90 % of its final odds after {converged:,} steps")
     found.append(f"cost: {cost_words(cost)}")
     found.append(f"timm: {result['files']['timm']}")
     return found

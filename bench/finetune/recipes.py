@@ -64,7 +64,7 @@ def chosen_recipes(text: str | Recipe, facts: Facts, options: Mapping[str, Any],
     if of_optimizer := [recipe for recipe in base if recipe.optimizer == changes.get("optimizer")]:
         base = tuple(of_optimizer)  # of a grid over optimisers, the part that is meant
     changed = (_changed(recipe, changes, given, facts) for recipe in base)
-    made = dict.fromkeys(one for recipe in changed for one in _of_one_rate(recipe))  # a given rate makes some equal
+    made = dict.fromkeys(one for recipe in changed for one in recipe.candidates())  # a given rate makes some equal
     return Chosen(name, tuple(made), refit)
 
 
@@ -73,10 +73,6 @@ OWNED = {
     "lr": ("learning_rates",), "batch_size": ("batch", "accumulation"), "grad_accum_steps": ("batch", "accumulation"),
     "warmup_epochs": ("warmup",), "model_ema": ("ema",), "model_ema_decay": ("ema",), "img_size": ("image_size",),
 }  # fmt: skip
-
-
-def _of_one_rate(recipe: Recipe) -> list[Recipe]:
-    return [dataclasses.replace(recipe, learning_rates=(rate,)) for rate in recipe.learning_rates]
 
 
 def _changed(recipe: Recipe, changes: Mapping[str, Any], given: Mapping[str, Any], facts: Facts) -> Recipe:
@@ -98,6 +94,8 @@ def by_option(recipe: Recipe, changes: Mapping[str, Any], given: Mapping[str, An
     if "batch_size" in given or parts:
         parts = parts or 1
         found |= {"batch": given.get("batch_size", recipe.batch) * parts, "accumulation": parts}
+    if "weight_decay" in changes and "weight_decays" not in changes:
+        found["weight_decays"] = []
     if "warmup_epochs" in given:
         batch = found.get("batch", changes.get("batch", recipe.batch))
         lengths = {name: changes.get(name, getattr(recipe, name)) for name in ("epochs", "steps")}

@@ -4,18 +4,14 @@ import importlib.util
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from featune.engine.errors import BadInput, Missing, nearest
 from featune.engine.store import digest, write_text
 
+from ..training_log import Tracker
+
 PROJECT = "featune"  # MLflow's experiment and W&B's project, where the environment names no other
-
-
-class Tracker(Protocol):
-    def note(self, values: Mapping[str, float], step: int) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class TensorBoard:

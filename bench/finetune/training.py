@@ -30,7 +30,7 @@ from featune.engine.search import (
 from featune.engine.store import digest, plain, read_json, write_json, written_whole
 
 from ..regimes import Goodness
-from .log_file import LogFile
+from ..training_log import LogFile
 from .trackers import opened
 
 SEARCHES: dict[str, Callable[[int, int], tuple[Round, ...]]] = {"grid": grid, "halving": halving}

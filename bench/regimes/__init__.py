@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     from .contract import Bench, Regime, Scorer, Scores
     from .frozen import FrozenData, stored_features
     from .selection import Goodness, metric_options
-    from .settings import ProbeSetting, Setting
+    from .settings import MeansSetting, ProbeSetting, Setting
     from .table import REGIMES, RegimeKind, regime_named
 else:
     from featune.engine.doors import lazy_exports
@@ -18,6 +18,7 @@ __all__ = [
     "Bench",
     "FrozenData",
     "Goodness",
+    "MeansSetting",
     "ProbeSetting",
     "Regime",
     "RegimeKind",

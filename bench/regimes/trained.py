@@ -1,6 +1,8 @@
 """Regimes that train all weights: fine-tuning, and training from scratch."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from featune.engine.finetune import Recipe, Run, TrainVal, finetune
 from featune.engine.images import Labelled
@@ -18,10 +20,18 @@ def finetune_regime(bench: Bench, recipe: Recipe) -> Regime:
         tuned = finetune(spec, data, good, recipe, seed, Run(bench.device, bench.work), try_all=good.has_threshold)
         if not good.has_threshold:
             return tuned
-        chosen = list(tuned.details["tried"]).index(f"{tuned.details['learning_rate']:g}")
+        chosen = _call_of_the_chosen(tuned.details)
         return dataclasses.replace(tuned, details={**tuned.details, **good.details(chosen)})
 
     return regime
+
+
+def _call_of_the_chosen(details: Mapping[str, Any]) -> int:
+    """Which call of the validation the choice was made by, counted from 0; what diverged called none."""
+    if "grid" in details:
+        trials = [(rate, decay) for rate, decay, _ in details["grid"]]
+        return trials.index((details["learning_rate"], details["weight_decay"]))
+    return list(details["tried"]).index(f"{details['learning_rate']:g}")
 
 
 def scratch_regime(bench: Bench, recipe: Recipe) -> Regime:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .taking import taken
     from .writing import (
         correlation_lines,
         estimator_lines,
@@ -16,4 +17,12 @@ else:
 
     __getattr__, __dir__ = lazy_exports(__name__)
 
-__all__ = ["correlation_lines", "estimator_lines", "finding_lines", "results_table", "speed_lines", "write_report"]
+__all__ = [
+    "correlation_lines",
+    "estimator_lines",
+    "finding_lines",
+    "results_table",
+    "speed_lines",
+    "taken",
+    "write_report",
+]

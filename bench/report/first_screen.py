@@ -1,4 +1,4 @@
-"""The report's first words: does transfer follow source accuracy, which model is best, and how sure is that?"""
+"""The report's first words: which model to take, and whether source accuracy mattered."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,6 +7,7 @@ import numpy as np
 
 from ..results import (
     FROZEN,
+    Choice,
     Entry,
     Lead,
     Results,
@@ -28,6 +29,7 @@ from ..results import (
 from ..stats import FEWEST_JUDGED
 from ..stats.slopes import significant_correlation
 from .tables import p_text
+from .taking import taken
 
 WITH = {
     "probe": "with a linear probe on frozen features",
@@ -42,9 +44,16 @@ MOST_LEADS = 4  # named
 MOST_NAMED = 5  # models
 
 
-def answer(results: Results, found: Sequence[Transfer], source_name: str, ahead: Sequence[Lead] = ()) -> dict[str, Any]:
-    """The page's first words. lead: the answer in a paragraph; trouble: what went
-    wrong; regimes: (name, text) each; close: how sure."""
+def answer(
+    results: Results,
+    found: Sequence[Transfer],
+    source_name: str,
+    ahead: Sequence[Lead] = (),
+    choice: Choice | None = None,
+    way: str = "",
+) -> dict[str, Any]:
+    """The page's first words. take, expect, sentences: which model to take; lead: whether source accuracy mattered;
+    trouble: what went wrong; regimes: (name, text) each; close: how sure. way: how speed was measured."""
     means = [one for one in found if not one.task]
     measured = [one for one in means if not is_published(one.regime)]
     lead = _verdicts(measured, source_name) if measured else [_no_correlation(results, source_name)]
@@ -56,7 +65,19 @@ def answer(results: Results, found: Sequence[Transfer], source_name: str, ahead:
         text = " ".join([*(capital(text) for text in of), _best(results, regime)]).strip()
         if text:
             regimes.append((capital(label(regime)), text))
-    return {"lead": " ".join(lead), "trouble": trouble(results), "regimes": regimes, "close": _separation(ahead)}
+    words = taken(results, choice, way) if choice else {"take": _without_choice(results), "expect": "", "sentences": []}
+    return words | {
+        "lead": " ".join(lead), "trouble": trouble(results), "regimes": regimes, "close": _separation(ahead),
+    }  # fmt: skip
+
+
+# --- Without a choice
+
+
+def _without_choice(results: Results) -> str:
+    """Where no metric is a share of 1: who is best on each task."""
+    said = [text for regime in results.measured_regimes if (text := _best(results, regime))]
+    return said[0] if said else "No model can be named."
 
 
 # --- Does transfer follow source accuracy?

@@ -23,6 +23,7 @@ from ..results import (
     row_order,
     scope_letter,
     signed,
+    source_text,
 )
 
 MOST_TRAININGS = 400  # lines of the table of how training went
@@ -33,7 +34,7 @@ MOST_TRAININGS = 400  # lines of the table of how training went
 def table_cell(results: Results, task: str, model: str, regime: str) -> dict[str, Any]:
     """What a table shows of an entry; a failed one is a word, one that is not there yet a dash."""
     entry = results.entries.get((task, model, regime))
-    cell = {"value": "–", "interval": "", "note": "", "fault": "", "best": False, "failed": False}
+    cell = {"value": "–", "interval": "", "note": "", "fault": "", "best": False, "failed": False, "numbers": []}
     if entry is None:
         return cell
     if entry.value is None:
@@ -53,6 +54,7 @@ def table_cell(results: Results, task: str, model: str, regime: str) -> dict[str
         "note": "; ".join(notes),
         "fault": fault,
         "best": best,
+        "numbers": [entry.value, entry.low, entry.high, entry.n],
     }
 
 
@@ -66,12 +68,11 @@ def sizes(results: Results, task: str) -> str:
 
 def task_table(results: Results, task: str) -> dict[str, Any]:
     lines = []
-    for model in results.models:
+    for place, model in enumerate(results.models):
         cells = [table_cell(results, task, model, regime) for regime in results.regimes]
         if any((task, model, regime) in results.entries for regime in results.regimes):
-            known = results.source_top1.get(model)
-            source = "–" if known is None else f"{100 * known:.1f}"
-            lines.append({"model": model, "family": results.family.get(model, ""), "source": source, "cells": cells})
+            source = source_text(results, model)
+            lines.append({"model": model, "place": place, "source": source, "cells": cells})
     unit = (
         "percent"
         if results.is_fraction(task)
@@ -235,7 +236,8 @@ def correlations_csv(found: Iterable[Transfer]) -> str:
 
 def throughput_csv(speeds: Iterable[Speed]) -> str:
     columns = [field.name for field in dataclasses.fields(Speed)]
-    return csv_text(columns, sorted(dataclasses.astuple(one) for one in speeds))
+    known = columns.index("p95_ms")  # that and others may be None, which have no order
+    return csv_text(columns, sorted((dataclasses.astuple(one) for one in speeds), key=lambda one: tuple(one[:known])))
 
 
 def csv_text(columns: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:

@@ -18,18 +18,24 @@ from ..results import (
     Right,
     Row,
     Speed,
+    choice_of,
     collect,
     correlations,
     leads,
     printable,
     ranking,
+    rates_of,
     short_label,
+    source_text,
 )
+from .document import Heading, document_of
 from .estimator_section import estimates_csv, estimators_csv, judged_lines, judgement
-from .figures import draw, report_figures
-from .findings import closer_look, report_json
+from .figures import Figure, draw, figure_svg
+from .figures.studies import NAMES, report_figures
+from .findings import closer_look
 from .first_screen import sentence, trouble
-from .page import Heading, page_html
+from .other_forms import markdown, write_parquet
+from .page import page_html
 from .tables import correlations_csv, results_csv, sizes, table_cell, throughput_csv
 
 if TYPE_CHECKING:
@@ -37,6 +43,7 @@ if TYPE_CHECKING:
 
 MOST_LINES = 200  # of the terminal's table; of more models and tasks it shows the best
 BEST = 3
+PARQUET = "results.parquet"
 
 
 def write_report(
@@ -52,50 +59,71 @@ def write_report(
     seed: int = 0,
     right: Mapping[Cell, Right] | None = None,
     results: Results | None = None,
+    least_rate: float | None = None,
 ) -> Path:
-    """The path of `report.html`, written under `out` with report.json, figures/*.png, results.csv and correlations.csv,
-    with throughput.csv of the speeds, and with estimates.csv and estimators.csv of the estimates.
+    """The path of `report.html`, written under `out` with report.json, report.md, figures/*.png and *.svg, results.csv
+    (and .parquet where pyarrow is installed) and correlations.csv, with throughput.csv of the speeds, and with
+    estimates.csv and estimators.csv of the estimates.
 
     notes: what a reader must know before believing a number. seed: of the drawn orders of models. right: which test
     images the cells got right, where known, so that leads are judged by paired tests; by intervals otherwise.
-    results: the rows collected, where the caller has them.
-    Raises BadInput where there is neither a row nor a speed, or `out` cannot be written.
+    results: the rows collected, where the caller has them. least_rate: images per second that the
+    model to take has to run at.
+    Raises BadInput where there is neither a row nor a speed, no model is fast enough, or `out` cannot be written.
     """
     out = Path(out)
     if not rows and not speeds:
         raise BadInput(f"no results for {out}; run the study first")
     results = results or collect(rows)
+    right = {} if right is None else right  # its truth value would read all scores
     found = correlations(results, seed)
-    drawn = report_figures(results, found, speeds, source_name)
-    write_text(out / "results.csv", results_csv(rows))
-    write_text(out / "correlations.csv", correlations_csv(found))
+    choice = choice_of(results, rows, speeds, right, least_rate)
+    if choice is None and least_rate is not None:
+        raise BadInput(f"no model is known to run at {least_rate:g} images per second; give less, or measure speeds")
+    drawn = report_figures(results, found, speeds, source_name, rows, choice)
     measured = [row for row in rows if row.source == "measured"]
     own = results if len(measured) == len(rows) else collect(measured)  # published models take part in no judgement
-    ahead = leads(results, {} if right is None else right)  # its truth value would read all scores
-    looked = closer_look(results, found, rows, source_name, ahead, right, _rates(speeds))
+    ahead = leads(results, right)
+    looked = closer_look(results, found, rows, source_name, ahead, right, rates_of(speeds)[0], estimates)
     results.kept["looked"] = looked  # the terminal asks for it next
     scored = judged(own, estimates, speeds, seed)
-    _write_or_remove(out / "throughput.csv", throughput_csv(speeds) if speeds else None)
-    _write_or_remove(out / "estimates.csv", estimates_csv(estimates) if estimates else None)
-    _write_or_remove(out / "estimators.csv", estimators_csv(scored) if scored else None)
-    for name in {"transfer", "tasks", "regimes", "throughput"} - {one.name for one in drawn}:
-        (out / "figures" / f"{name}.png").unlink(missing_ok=True)
-    pictures = [(one, draw(out / "figures" / f"{one.name}.png", one.panels, one.keys)) for one in drawn]
-    said = judgement(scored, estimates, source_name)
     heading = Heading(title, notes, source_name, command, seed)
-    page = page_html(heading, rows, speeds, results, found, pictures, said, ahead, looked)
-    write_text(out / "report.html", page)
-    write_json(out / "report.json", report_json(title, source_name, found, looked, command))
+    said = judgement(scored, estimates, source_name)
+    document = document_of(heading, rows, speeds, results, found, said, ahead, looked, choice)
+    texts = {
+        "results.csv": results_csv(rows),
+        "correlations.csv": correlations_csv(found),
+        "throughput.csv": throughput_csv(speeds) if speeds else None,
+        "estimates.csv": estimates_csv(estimates) if estimates else None,
+        "estimators.csv": estimators_csv(scored) if scored else None,
+    }
+    for name, text in texts.items():
+        _write_or_remove(out / name, text)
+    tables = [name for name, text in texts.items() if text is not None]
+    if write_parquet(out / PARQUET, rows):
+        tables.append(PARQUET)
+    pictures = _draw(out / "figures", drawn)
+    document["figures"] = [
+        {"name": one.name, "caption": printable(one.caption), "keys": [[each[0] for each in key] for key in one.keys]}
+        for one in drawn
+    ]
+    write_text(out / "report.html", page_html(document, pictures, ["report.json", "report.md", *tables]))
+    write_text(out / "report.md", markdown(document))
+    write_json(out / "report.json", document)
     return out / "report.html"
 
 
-def _rates(speeds: Sequence[Speed]) -> dict[str, float]:
-    """Images per second of each model, by the way of running that has most of the models."""
-    kinds: dict[tuple[str, ...], dict[str, float]] = {}
-    for one in speeds:
-        kind = (one.backend, one.precision, one.device, str(one.batch), str(one.threads), one.scope)
-        kinds.setdefault(kind, {})[one.model] = one.images_per_second
-    return max((kinds[kind] for kind in sorted(kinds)), key=len, default={})
+def _draw(folder: Path, drawn: Sequence[Figure]) -> list[tuple[Figure, list[str]]]:
+    """Each figure with its panels, its files written; those of figures that an earlier report had are removed."""
+    for name in set(NAMES) - {one.name for one in drawn}:
+        for kind in ("png", "svg"):
+            (folder / f"{name}.{kind}").unlink(missing_ok=True)
+    found = []
+    for one in drawn:
+        panels = draw(folder / f"{one.name}.png", one.panels, one.keys)
+        write_text(folder / f"{one.name}.svg", figure_svg(one.panels, panels, one.keys))
+        found.append((one, panels))
+    return found
 
 
 def finding_lines(
@@ -110,7 +138,7 @@ def finding_lines(
     looked = results.kept.get("looked")
     if looked is None:
         found, ahead = correlations(results, seed, means_only=True), leads(results, right or {})
-        looked = closer_look(results, found, rows, source_name, ahead, right, _rates(speeds))
+        looked = closer_look(results, found, rows, source_name, ahead, right, rates_of(speeds)[0])
     return [one.said for one in looked]
 
 
@@ -167,13 +195,12 @@ def results_table(rows: Results | Sequence[Row]) -> "Table":
     for task in results.tasks:
         models = results.models if few else _best(results, task)
         for at, model in enumerate(models):
-            known = results.source_top1.get(model)
             cells = [table_cell(results, task, model, regime) for regime in results.regimes]
             table.add_row(
                 Text(printable(task) if at == 0 else ""),
                 sizes(results, task) if at == 0 else "",
                 Text(printable(model)),
-                "–" if known is None else f"{100 * known:.1f}",
+                source_text(results, model),
                 *(Text(cell["value"] + (f" [{cell['interval']}]" if cell["interval"] else "")
                        + (f" {cell['fault']}" if cell["fault"] else ""),
                        style="bold" if cell["best"] else "red" if cell["failed"] else "") for cell in cells),

@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .chosen_cells import AXES, Only, axes_of, only
+    from .options import Choice, Option, choice_of, frontier, rates_of
     from .outcome import Outcome, class_facts, collapsed, faults, is_training, outcomes
     from .paired_leads import Lead, Right, leads
     from .plan import (
@@ -42,9 +44,11 @@ if TYPE_CHECKING:
         verdict,
     )
     from .wording import (
+        KIND_FACTS,
         SCOPES,
         capital,
         counted,
+        duration,
         interval_text,
         joined,
         label,
@@ -55,6 +59,8 @@ if TYPE_CHECKING:
         short_label,
         signed,
         signed_points,
+        source_kind,
+        source_text,
         value_text,
     )
 else:
@@ -63,14 +69,19 @@ else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
+    "AXES",
     "FROZEN",
+    "KIND_FACTS",
     "SCOPES",
     "WITHOUT_N",
     "Cell",
+    "Choice",
     "Entry",
     "Estimate",
     "Labels",
     "Lead",
+    "Only",
+    "Option",
     "Outcome",
     "Plan",
     "Results",
@@ -80,8 +91,10 @@ __all__ = [
     "Speed",
     "Transfer",
     "Without",
+    "axes_of",
     "capital",
     "carrier",
+    "choice_of",
     "class_facts",
     "clear_lead",
     "collapsed",
@@ -89,9 +102,11 @@ __all__ = [
     "complete_block",
     "correlations",
     "counted",
+    "duration",
     "entry_log_odds",
     "estimate_path",
     "faults",
+    "frontier",
     "gains",
     "interval_text",
     "is_published",
@@ -103,10 +118,12 @@ __all__ = [
     "mean_interval",
     "metric_name",
     "number_text",
+    "only",
     "outcomes",
     "plan_path",
     "printable",
     "ranking",
+    "rates_of",
     "read_estimate",
     "read_speed",
     "row_order",
@@ -115,7 +132,9 @@ __all__ = [
     "short_label",
     "signed",
     "signed_points",
+    "source_kind",
     "source_log_odds",
+    "source_text",
     "speed_path",
     "value_text",
     "verdict",

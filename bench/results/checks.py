@@ -120,8 +120,9 @@ def details_fault(details: Mapping[str, Any]) -> str:
         return f"rates: {_shown(rates)} found, a list of numbers expected"
     if not isinstance(tried, Mapping) or not all(map(_is_text_of_number, tried)):
         return f"tried: {_shown(tried)} found, values by learning rate expected"
-    if not isinstance(details.get("recipe", {}), Mapping | None):
-        return f"recipe: {_shown(details['recipe'])} found, settings by name expected"
+    for name in ("recipe", "images", "view"):
+        if not isinstance(details.get(name, {}), Mapping | None):
+            return f"{name}: {_shown(details[name])} found, values by name expected"
     return ""
 
 

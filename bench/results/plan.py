@@ -15,7 +15,9 @@ from featune.engine.errors import BadInput
 from featune.engine.paths import as_name
 from featune.engine.store import read_json, write_text
 
+from ..stats import percentile_needs
 from .checks import checked, read_checked
+from .chosen_cells import Only
 from .rows import Cell, Estimate, Row, RunStore, Speed
 
 KEY = re.compile(r"[0-9a-f]{16}")
@@ -63,6 +65,16 @@ class Plan:
             for cell in self.cells
             if (row := store.load(cell))
         ]
+
+    def narrowed(self, only: Only) -> "Plan":
+        """The same plan with the cells that are meant, and what else there is of their models and tasks."""
+        models, tasks = only.names["model"], only.names["task"]
+        return dataclasses.replace(
+            self,
+            cells=tuple(cell for cell in self.cells if cell in only),
+            speeds=tuple(one for one in self.speeds if one[0] in models),
+            estimates=tuple(one for one in self.estimates if one.model in models and one.task in tasks),
+        )
 
     def known_speeds(self, out: Path) -> list[Speed]:
         found = [read_speed(speed_path(out, key), model) for model, key in self.speeds]
@@ -126,10 +138,16 @@ def estimate_path(out: Path, one: Estimate) -> Path:
 
 
 def read_speed(path: Path, model: str) -> Speed | None:
-    """The throughput that was kept under another name of the model, perhaps; None where there is none of ours."""
+    """The throughput that was kept under another name of the model, perhaps; None where there is none of ours.
+
+    Earlier versions kept a p95 of too few calls.
+    """
     value: Any = read_json(path)
     try:
-        return checked(Speed(**{**value, "model": model})) if isinstance(value, dict) else None
+        if not isinstance(value, dict):
+            return None
+        found = checked(Speed(**{**value, "model": model}))
+        return found if found.iterations >= percentile_needs(95) else dataclasses.replace(found, p95_ms=None)
     except (TypeError, ValueError):  # of another version; what is missing can be measured again
         return None
 

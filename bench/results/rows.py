@@ -75,6 +75,7 @@ class Speed:
     """How fast one model ran with one backend.
 
     scope: what the clock included: (a) kernel only, data resident; (b) with host-device copies; (c) from files.
+    p95_ms: None of fewer calls than it needs (`percentile_needs`). iterations: calls.
     loaded: whether other work took the machine's time meanwhile, so that the rate is too low. others_busy: processors
     that other processes kept busy; None for speeds of before this was watched.
     """
@@ -88,7 +89,7 @@ class Speed:
     scope: str
     images_per_second: float
     median_ms: float
-    p95_ms: float
+    p95_ms: float | None
     iterations: int
     loaded: bool = False
     others_busy: float | None = None

@@ -5,7 +5,7 @@ import functools
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,7 @@ REGIMES = {
     "scratch": "trained from scratch",
 }
 FROZEN = ("probe", "knn")
+Model = TypeVar("Model")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -244,8 +245,8 @@ def complete_block(
 
 
 def without_holes(
-    models: Sequence[str], tasks: Sequence[str], missing: Callable[[str, str], bool]
-) -> tuple[list[str], list[str]]:
+    models: Sequence[Model], tasks: Sequence[str], missing: Callable[[Model, str], bool]
+) -> tuple[list[Model], list[str]]:
     """The models and tasks that are left when, while a value is missing, the one that misses the largest share goes.
 
     missing: whether a model and a task have no value.

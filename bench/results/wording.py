@@ -53,6 +53,20 @@ def printable(text: object) -> str:
 
 # --- Numbers
 
+# `imagenet_kind` of a study file -> the fact of the model's rows that is 1 where its source accuracy was found so.
+KIND_FACTS = {"zero-shot": "source_zero_shot", "linear-probe": "source_linear_probe"}
+
+
+def source_kind(results: Results, model: str) -> str:
+    """How the model's source accuracy was found, empty for that of its own classifier."""
+    facts = results.facts.get(model, {})
+    return next((kind.replace("-", " ") for kind, fact in KIND_FACTS.items() if facts.get(fact)), "")
+
+
+def source_text(results: Results, model: str) -> str:
+    known, kind = results.source_top1.get(model), source_kind(results, model)
+    return "–" if known is None else f"{100 * known:.1f}" + (f" ({kind})" if kind else "")
+
 
 def number_text(value: float, results: Results, task: str) -> str:
     if not results.is_fraction(task):
@@ -97,3 +111,10 @@ def joined(parts: Sequence[str]) -> str:
 
 def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def duration(seconds: float) -> str:
+    """`90 s`, `12 min`, `3.4 h`."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
         spearman,
         transfer_correlation,
     )
-    from .intervals import Interval, bootstrap, clopper_pearson, draw_weights, tail_of, wilson
+    from .intervals import Interval, bootstrap, clopper_pearson, draw_weights, percentile_needs, tail_of, wilson
     from .over_models import (
         ERROR,
         FEWEST_JUDGED,
@@ -67,6 +67,7 @@ __all__ = [
     "paired_difference",
     "pearson",
     "pearson_rows",
+    "percentile_needs",
     "permutation_test",
     "shuffled_tau",
     "slope_above",

@@ -1,11 +1,10 @@
-"""A study's values: one with its interval, and a table of them in log odds with error bars.
+"""A study's values: one with its interval, and a table of them in log odds.
 
 Values are fractions; a table of results is [models, tasks]. Pure functions of arrays, and whatever is drawn at
 random is drawn from `seed`. What has no value is NaN, never a warning; what makes no sense (a percentage, a NaN
 from a failed cell) is BadInput.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -116,42 +115,6 @@ def log_odds(values: npt.ArrayLike, n: npt.ArrayLike | None = None) -> Array:
     return np.log(values * n + 0.5) - np.log((1 - values) * n + 0.5)
 
 
-def relative_logit(values: npt.ArrayLike, n: npt.ArrayLike | None = None) -> Array:
-    """Log odds less their mean over models, per task.
-
-    values: fractions [models, tasks]; n: test images [tasks]. Half a count is added on each side, so 0 and 1
-    stay finite. Raises BadInput if a task has fewer than two models. After Kornblith et al. 2019.
-    """
-    odds = log_odds(table(values, fewest_models=2), n)
-    return odds - odds.mean(axis=0)
-
-
 def mean_log_odds(values: npt.ArrayLike, n: npt.ArrayLike | None = None) -> Array:
     """Log odds averaged over tasks [models]; values: fractions [models, tasks], n: test images [tasks]."""
     return log_odds(table(values), n).mean(axis=1)
-
-
-@dataclass(frozen=True)
-class ErrorBars:
-    """Means over tasks [models] and their within-task standard errors [models]."""
-
-    mean: Array
-    error: Array
-    models: int
-    tasks: int
-
-
-def within_task_errors(values: npt.ArrayLike) -> ErrorBars:
-    """Each model's mean over tasks, with an error that leaves out how hard the tasks are.
-
-    values: [models, tasks], log odds as a rule. Each task's mean over models is taken away, which shrinks the
-    variance by (M - 1) / M; Morey's (2008) factor sqrt(M / (M - 1)) restores it. Errors are standard errors
-    of the mean over tasks; NaN with one task. Kornblith et al. 2019, Figure 1.
-    """
-    values = table(values, fewest_models=2)
-    models, tasks = values.shape
-    relative = values - values.mean(axis=0)
-    error = np.full(models, np.nan)
-    if tasks > 1:
-        error = relative.std(axis=1, ddof=1) * np.sqrt(models / (models - 1)) / np.sqrt(tasks)
-    return ErrorBars(values.mean(axis=1), error, models, tasks)

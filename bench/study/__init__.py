@@ -6,9 +6,19 @@ if TYPE_CHECKING:
     from .checks import check_model, check_place
     from .definition import Study
     from .estimates import known_estimates, run_estimates
-    from .executors import Executor, Killed, default_jobs, processes
-    from .last_run import known_plan, known_tasks, outlook_lines, planned, planned_cells, rights, rows_at
-    from .measuring import measured
+    from .executors import Executor, Killed, default_jobs, jobs_of, limit_threads, processes
+    from .last_run import (
+        images_right,
+        known_plan,
+        known_tasks,
+        outlook_lines,
+        planned,
+        planned_cells,
+        rights,
+        rows_at,
+        seconds_left,
+    )
+    from .measuring import brief, export_graph, measured
     from .model_speeds import known_speeds
     from .probe_command import (
         BACKEND_OF,
@@ -23,7 +33,7 @@ if TYPE_CHECKING:
         source_of,
         study_of,
     )
-    from .running import finished, run_whole, save_plan_of
+    from .running import Failed, Outlook, finished, run, run_whole, save_plan_of, with_failed_cells, with_pretrained
     from .schema import TEMPLATE, json_schema
     from .study_file import prepared, read_study
 else:
@@ -35,20 +45,27 @@ __all__ = [
     "BACKEND_OF",
     "TEMPLATE",
     "Executor",
+    "Failed",
     "Killed",
+    "Outlook",
     "Probed",
     "Study",
+    "brief",
     "check_file_alone",
     "check_model",
     "check_place",
     "default_jobs",
+    "export_graph",
     "finished",
     "holds_features",
+    "images_right",
+    "jobs_of",
     "json_schema",
     "known_estimates",
     "known_plan",
     "known_speeds",
     "known_tasks",
+    "limit_threads",
     "measured",
     "outlook_lines",
     "planned",
@@ -63,9 +80,13 @@ __all__ = [
     "regime_of_frozen_features",
     "rights",
     "rows_at",
+    "run",
     "run_estimates",
     "run_whole",
     "save_plan_of",
+    "seconds_left",
     "source_of",
     "study_of",
+    "with_failed_cells",
+    "with_pretrained",
 ]

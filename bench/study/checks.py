@@ -10,7 +10,7 @@ from featune.engine.errors import BadInput, FeatuneError, first_line
 from featune.engine.models import ModelSpec, classifier, feature_model, feature_width
 from featune.export.backends import backend_named
 
-from ..estimators import ESTIMATORS
+from ..estimators import ESTIMATORS, USUAL
 from .definition import Study
 from .estimates import require_source_classes
 
@@ -90,18 +90,27 @@ def check_settings(study: Study) -> None:
         raise BadInput("\n  ".join(found))
 
 
+def check_source_images(names: Sequence[str], source_images: str) -> None:
+    """Raises BadInput where one of `estimators` and `source_images` lacks the other."""
+    wanting = [name for name in names if name in ESTIMATORS and ESTIMATORS[name].needs == "source images"]
+    if wanting and not source_images:
+        raise BadInput(f"{' and '.join(wanting)}: images of the source task are needed; give `source_images`")
+    if source_images and not wanting:
+        raise BadInput("source_images found, and no estimator that takes them; name `frechet` among the estimators")
+
+
 def check_estimators(names: Sequence[str], models: Sequence[ModelSpec]) -> list[str]:
     """Sentences on the models that have no source classes for the estimators that need them.
 
     Raises BadInput where none has, and the estimators were chosen one by one.
     """
     wanting = [name for name in names if ESTIMATORS[name].needs == "source"]
-    reasons = []
+    reasons: list[str] = []
     for spec in models if wanting else ():
         try:
             require_source_classes(spec)
         except BadInput as error:
             reasons.append(str(error))
-    if reasons and len(reasons) == len(models) and set(names) != set(ESTIMATORS):
+    if reasons and len(reasons) == len(models) and set(names) != set(USUAL):
         raise BadInput(f"{' and '.join(wanting)} of no model can be computed: {reasons[0]}")
     return [f"not computed: {reason}" for reason in reasons]

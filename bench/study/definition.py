@@ -7,8 +7,9 @@ from pathlib import Path
 from featune.engine.models import ModelSpec, with_channels
 from featune.engine.store import digest, plain
 
+from ..pretrain import Asked
 from ..regimes import REGIMES, Setting
-from ..results import Cell, RunStore
+from ..results import Cell, Only, RunStore
 from ..tasks import Task
 
 # Of measuring a cell, raised when it changes, so that rows of before are measured again.
@@ -20,9 +21,11 @@ RULES = 2
 class Study:
     """What to measure. regimes: name -> (kind, setting). out: where rows and reports go. cache: features, graphs.
 
-    estimators: names from `featune.bench.estimators.ESTIMATORS`, whose values are kept beside the rows. artefact: a
+    estimators: names from `featune.bench.estimators.ESTIMATORS`, whose values are kept beside the rows; source_images:
+    a data string of images of the source task, for the one that measures how far a task lies from them. artefact: a
     file of `featune export` whose features stand for the one model's. facts: by model, other numbers that transfer may
-    follow (`featune.bench.study.axes`). published: tables that the report shows beside the study.
+    follow (`featune.bench.study.axes`). published: tables that the report shows beside the study. pretraining: models
+    that are made before the cells (`with_pretrained`) and come after the others.
     """
 
     name: str
@@ -39,8 +42,10 @@ class Study:
     notes: tuple[str, ...] = ()
     estimators: tuple[str, ...] = ()
     artefact: str = ""
+    source_images: str = ""
     facts: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     published: tuple[str, ...] = ()
+    pretraining: tuple[Asked, ...] = ()
 
     @property
     def runs(self) -> RunStore:
@@ -61,6 +66,23 @@ class Study:
         backend = self.backend if REGIMES[kind].frozen else "torch"
         spec = with_channels(spec, task.channels)
         return digest([spec.digest, task.digest, kind, plain(setting), backend, self.device, RULES])
+
+    def axes(self) -> dict[str, list[object]]:
+        """Every name by axis, as `featune.bench.results.only` takes them."""
+        models = [*(spec.name for spec in self.models), *(asked.name for asked in self.pretraining)]
+        tasks = [task.name for task in self.tasks]
+        return {"model": list(models), "task": list(tasks), "regime": list(self.regimes), "seed": list(self.seeds)}
+
+    def narrowed(self, only: Only) -> "Study":
+        """The same study with those of its models, tasks, regimes and seeds that are meant."""
+        names = only.names
+        return dataclasses.replace(
+            self,
+            models=tuple(spec for spec in self.models if spec.name in names["model"]),
+            tasks=tuple(task for task in self.tasks if task.name in names["task"]),
+            regimes={name: of for name, of in self.regimes.items() if name in names["regime"]},
+            seeds=tuple(seed for seed in self.seeds if str(seed) in names["seed"]),
+        )
 
     def graphs(self) -> list[tuple[ModelSpec, Task]]:
         """Each model with the channels of the tasks, once for each number of them, and a task that has them."""

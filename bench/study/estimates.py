@@ -25,7 +25,7 @@ from featune.engine.models import ModelSpec, feature_model, source_model, with_c
 from featune.engine.runners import torch_runner
 from featune.engine.store import digest, write_json
 
-from ..data import Data
+from ..data import Data, Request, open_data
 from ..estimators import ESTIMATORS
 from ..features import note_origin
 from ..progress import Progress
@@ -70,9 +70,10 @@ def measure_pair(study: Study, pair: Pair) -> list[Estimate]:
 def _measured(inputs: "_Inputs", asked: Estimate) -> Estimate:
     estimator = ESTIMATORS[asked.name]
     try:
-        array = inputs.features if estimator.needs == "features" else inputs.probabilities
+        array = inputs.probabilities if estimator.needs == "source" else inputs.features
+        beside = inputs.source_features if estimator.needs == "source images" else inputs.truth
         began = time.perf_counter()
-        value = estimator.function(array, inputs.truth)
+        value = estimator.function(array, beside)
         seconds = time.perf_counter() - began
         if not np.isfinite(value):
             raise BadInput(f"{estimator.title} is {value}; look at the features of {asked.model}")
@@ -106,12 +107,24 @@ class _Inputs:
         return stored_features(bench, self.spec, self.task, self.train)(self.train, "train")
 
     @functools.cached_property
+    def source_features(self) -> NDArray[np.float32]:
+        bench = Bench(Path(self.study.cache), self.study.backend, self.study.device, self.study.threads)
+        items = source_items(self.study.source_images, self.task.channels)
+        return stored_features(bench, self.spec, self.task, self.train)(items, "source")
+
+    @functools.cached_property
     def probabilities(self) -> NDArray[np.float64]:
         require_source_classes(self.spec)
         logits = logits_by_head(self.spec, self.train, lambda: self.features)
         if logits is None:
             logits = source_logits(self.spec, self.task, self.train, Path(self.study.cache), self.study.device)
         return softmax(logits)
+
+
+@functools.cache
+def source_items(text: str, channels: int) -> Labelled:
+    """The images of the source task that a data string names."""
+    return open_data(Request(text, channels=channels)).items
 
 
 # --- Source probabilities
@@ -188,7 +201,10 @@ def _waiting(study: Study) -> list[Estimate]:
 
 
 def _inputs(study: Study, spec: ModelSpec, task: Task, name: str) -> str:
-    return digest([with_channels(spec, task.channels).digest, task.digest, name, study.backend, study.device])
+    known = [with_channels(spec, task.channels).digest, task.digest, name, study.backend, study.device]
+    if ESTIMATORS[name].needs == "source images":
+        known.append(source_items(study.source_images, task.channels).content_digest)
+    return digest(known)
 
 
 def _undefined(spec: ModelSpec, task: Task, name: str) -> str | None:

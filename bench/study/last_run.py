@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featune.engine.errors import BadInput, FeatuneError
+from featune.engine.errors import BadInput, FeatuneError, nearest
 from featune.engine.metrics import METRICS
 from featune.engine.paths import check_name
 from featune.engine.store import file_digest
@@ -89,6 +89,16 @@ def rows_at(path: Path) -> list[Row]:
     return plan.rows(out)
 
 
+def tasks_at(path: Path) -> tuple[Path, list[Task]]:
+    """(output folder, tasks whose labels are still at hand) of a study file's last run, or of an output folder."""
+    if not path.is_dir():
+        plan, out, _ = known_plan(path)
+        return out, known_tasks(plan)
+    plans = [load_plan(file) for file in sorted(path.glob("*.plan.json"))]
+    found = {task.name: task for plan in plans if plan for task in known_tasks(plan)}
+    return path, list(found.values())
+
+
 def planned_cells(path: Path, out: Path | None = None) -> dict[str, Any]:
     """What a study file will measure, and what that costs by the cells that are done: seconds and bytes of a cell.
 
@@ -102,7 +112,7 @@ def planned_cells(path: Path, out: Path | None = None) -> dict[str, Any]:
     read = parsed(path)
     read.faults.refuse()
     tasks = sum(given.folds or 1 for _, given in read.tasks)
-    models, seeds = len(read.models), len({*read.study.seeds})
+    models, seeds = read.model_count, len({*read.study.seeds})
     folder = out or Path("runs", read.study.name)
     done = [row for row in RunStore(folder / "runs").rows() if row.error is None] if (folder / "runs").is_dir() else []
     each = models * tasks * seeds
@@ -154,7 +164,36 @@ def planned(path: Path) -> int:
 
     read = parsed(path)
     tasks = sum(given.folds or 1 for _, given in read.tasks)
-    return len(read.models) * tasks * len(read.regimes) * len({*read.study.seeds})
+    return read.model_count * tasks * len(read.regimes) * len({*read.study.seeds})
+
+
+def seconds_left(plan: Plan, rows: Iterable[Row]) -> tuple[float, list[str]]:
+    """(seconds that the cells without a value take, one at a time; regimes of which no cell has been measured yet).
+
+    By the mean of the finished cells of the same regime, model and task, or else of regime and model, or of the regime.
+    """
+    rates: dict[tuple[str, ...], list[float]] = {}
+    done = set()
+    for row in rows:
+        if row.error is None:
+            cell = row.cell
+            done.add(cell)
+            for key in _keys(cell):
+                rates.setdefault(key, []).append(row.seconds)
+    known, unknown = [], dict[str, None]()
+    for cell in plan.cells:
+        if cell not in done:
+            of = next((rates[key] for key in _keys(cell) if key in rates), None)
+            if of is None:
+                unknown[cell.regime] = None
+            else:
+                known.append(math.fsum(of) / len(of))
+    return math.fsum(known), list(unknown)
+
+
+def _keys(cell: Cell) -> list[tuple[str, ...]]:
+    """The groups that a cell's time is told by, the closest first."""
+    return [(cell.regime, cell.model, cell.task), (cell.regime, cell.model), (cell.regime,)]
 
 
 def published_of(entry: "StudyEntry", folder: Path) -> tuple[str, ...]:
@@ -180,6 +219,31 @@ def rights(out: Path, tasks: Iterable[Task], rows: Iterable[Row]) -> Mapping[Cel
     none, nor have those of metrics without a right and a wrong. Nothing is chosen by what is read of the test split.
     """
     return _Rights(RunStore(out / "runs"), {task.name: task for task in tasks}, {row.cell: row for row in rows})
+
+
+def images_right(path: Path, name: str) -> tuple[list[str], list[str], dict[Cell, list[float]]]:
+    """(test images of a task, their classes, which of them each finished cell got right), by the scores that were kept.
+
+    path: a study file that was run, or its output folder. Raises BadInput for an unknown task, or where no row tells.
+    """
+    out, tasks = tasks_at(path)
+    task = next((one for one in tasks if one.name == name), None)
+    if task is None:
+        names = [one.name for one in tasks]
+        raise BadInput(
+            f"{path}: no task {name!r:.80} with its labels at hand{nearest(name, names)}; it has "
+            f"{', '.join(names) or 'none, run the study first'}"
+        )
+    rows = [row for row in rows_at(path) if row.cell.task == name]
+    known = rights(out, [task], rows)
+    found = {row.cell: right.correct.tolist() for row in rows if (right := known.get(row.cell)) is not None}
+    if not found:
+        raise BadInput(
+            f"{name}: none of {len(rows)} rows tells which images are right; expected rows with their scores, of a "
+            "metric that counts images, one label each"
+        )
+    test = task.load("test")
+    return list(test.paths), [task.classes[label] for (label,) in test.labels], found
 
 
 class _Rights(Mapping[Cell, Right]):

@@ -18,8 +18,8 @@ from torch import Tensor
 from featune.engine.errors import BadInput, FeatuneError
 from featune.engine.images import Labelled
 from featune.engine.metrics import METRICS
-from featune.engine.models import ModelSpec
-from featune.engine.store import digest, locked, locked_if_free, read_json
+from featune.engine.models import ModelSpec, with_channels
+from featune.engine.store import digest, locked, locked_if_free, plain, read_json
 from featune.export.backends import Asked, backend_named
 from featune.export.commands import SAMPLE, sample_images
 
@@ -96,7 +96,7 @@ def measured(study: Study, cell: Cell, regime: Regime | None = None) -> tuple[Ro
         family=spec.family,
         seconds=time.perf_counter() - began,
         details=details,
-        environment=environment(study),
+        environment=environment(study) | arithmetic(study, cell.regime),
     )
     return row, scores
 
@@ -119,7 +119,8 @@ def _value(
     value = METRICS[task.metric](truth, scores, **options)
     low, high = interval(task.metric, truth, scores, seed=cell.seed, **options)
     facts = class_facts(train.truth(len(task.classes), task.multilabel, masked=True), truth, scores)
-    details = {"n_train": len(train), "n_val": len(val), **facts, **scorer.details}
+    seen = {"images": dict(task.images), "view": plain(with_channels(spec, task.channels).view)}
+    details = {"n_train": len(train), "n_val": len(val), **seen, **facts, **scorer.details}
     return value, (low, high), len(test), scores, details
 
 
@@ -169,6 +170,15 @@ def environment(study: Study) -> dict[str, Any]:
         "precision": "fp32",
         "threads": study.threads,
     }
+
+
+def arithmetic(study: Study, regime: str) -> dict[str, Any]:
+    """What a regime's numbers are computed by: the backend, and the precision of its products."""
+    kind, setting = study.regimes[regime]
+    if REGIMES[kind].frozen:
+        return {"backend": study.backend, "precision": "as the artefact" if study.artefact else "fp32"}
+    mixed = getattr(setting, "amp", False)
+    return {"backend": "torch", "precision": f"{getattr(setting, 'amp_dtype', '')} autocast" if mixed else "fp32"}
 
 
 @functools.cache

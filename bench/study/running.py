@@ -2,39 +2,65 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Literal
 
+from featune.engine.errors import CellFailed
+from featune.engine.models import ModelSpec, spec_from_entry
 from featune.engine.store import file_digest, remove_stale
 
+from ..pretrain import made_in_cache
 from ..progress import Progress
-from ..results import Cell, Labels, Plan, Row, Speed, plan_path, save_plan
+from ..results import Cell, Labels, Plan, Row, Speed, duration, plan_path, save_plan
 from .definition import Study
 from .estimates import asked_estimates
 from .executors import Executor, Killed, jobs_of, limit_threads, one_at_a_time
 from .measuring import brief, export_graph, measure, save_failed
 from .model_speeds import speed_keys, speeds
 
+Failed = Literal["retry", "keep", "only"]  # what a run does with cells that failed before
+
+
+def with_pretrained(study: Study, execute: Executor, progress: Progress) -> Study:
+    """The study with the models that are pre-trained for it; those that the cache has are not trained again."""
+    if not study.pretraining:
+        return study
+    found: dict[str, ModelSpec] = {}
+    with progress.stage("pre-training") as advance:
+        for asked, made in execute(made_in_cache, study.pretraining):
+            if isinstance(made, Killed):
+                raise CellFailed(f"pre-training of {asked.name} was {made.reason}")
+            found[asked.name] = dataclasses.replace(spec_from_entry(made.entry), family=asked.spec.family)
+            advance(len(found), len(study.pretraining))
+    models = (*study.models, *(found[asked.name] for asked in study.pretraining))
+    study = dataclasses.replace(study, models=models, pretraining=())
+    study.cells()  # meets every model with every task
+    return study
+
 
 def run(
     study: Study,
     execute: Executor,
     *,
-    retry_failed: bool = True,
+    failed: Failed = "retry",
     on_row: Callable[[Row, int, int], None] | None = None,
 ) -> list[Row]:
     """Measure every cell that has no row yet and return all rows, in the order of the cells.
 
-    A cell that fails becomes a row with its error; failed cells are tried again by the next run. Cells that another
-    process is at are left to it and asked for last.
+    A cell that fails becomes a row with its error. failed: cells that failed before are tried again (`retry`), left as
+    they are (`keep`), or are all that is measured (`only`). Cells that another process is at are left to it and asked
+    for last.
     on_row: called with each new row, how many are done, and how many there are.
     """
     cells, store = study.cells(), study.runs
-    rows = {cell: row for cell in cells if (row := store.load(cell)) and not (row.error and retry_failed)}
+    rows = {cell: row for cell in cells if (row := store.load(cell))}
+    asked = set(_asked(cells, rows, failed))
+    rows = {cell: row for cell, row in rows.items() if cell not in asked}
     for row in rows.values():
         store.check_scores(row)
     for wait in (False, True):
-        waiting = [cell for cell in cells if cell not in rows]
+        waiting = [cell for cell in cells if cell in asked and cell not in rows]
         for cell, result in execute(functools.partial(measure, study, wait=wait), waiting):
             row = save_failed(study, cell, result.reason) if isinstance(result, Killed) else result
             if row is None:
@@ -42,13 +68,35 @@ def run(
             rows[cell] = row
             if on_row:
                 on_row(row, len(rows), len(cells))
-    return [described(study, rows[cell]) for cell in cells]
+    return [described(study, rows[cell]) for cell in cells if cell in rows]
+
+
+def _asked(cells: Iterable[Cell], rows: Mapping[Cell, Row], failed: Failed) -> list[Cell]:
+    """Those that are to be measured. rows: of the cells that have one."""
+    has_failed = {cell for cell, row in rows.items() if row.error}
+    if failed == "only":
+        return [cell for cell in cells if cell in has_failed]
+    return [cell for cell in cells if cell not in rows or (failed == "retry" and cell in has_failed)]
+
+
+def with_failed_cells(study: Study) -> Study:
+    """The study with the models and tasks of which a cell has failed, so that no other is exported or timed."""
+    failed = [row.cell for row in finished(study) if row.error]
+    models, tasks = {cell.model for cell in failed}, {cell.task for cell in failed}
+    return dataclasses.replace(
+        study,
+        models=tuple(spec for spec in study.models if spec.name in models),
+        tasks=tuple(task for task in study.tasks if task.name in tasks),
+    )
 
 
 def run_whole(
-    study: Study, execute: Executor, progress: Progress, *, remeasure_speed: bool = False
+    study: Study, execute: Executor, progress: Progress, *, remeasure_speed: bool = False, failed: Failed = "retry"
 ) -> tuple[list[Row], list[Speed]]:
-    """Checked exports, throughput, and every cell, with progress; a failed export fails its cells, not the study."""
+    """Checked exports, throughput, and every cell, with progress; a failed export fails its cells, not the study.
+
+    failed: as in `run`.
+    """
     if study.threads:
         limit_threads(study.threads)  # throughput is measured in this process where the cells are
     for folder in (study.out, study.cache):
@@ -63,7 +111,7 @@ def run_whole(
     with progress.stage("throughput") as advance:
         alone = one_at_a_time(execute, study.threads)
         found = speeds(study, alone, on_speed=advance, on_failure=progress.say, remeasure=remeasure_speed)
-    outlook = Outlook(study, jobs_of(execute))
+    outlook = Outlook(study, jobs_of(execute), failed)
     with progress.stage("cells") as advance:
         if outlook.waiting:
             progress.say(f"cells: {len(outlook.waiting)} to measure, {outlook.about()}")
@@ -74,7 +122,7 @@ def run_whole(
             outlook.add(row)
             advance(done, total, outlook.about())
 
-        rows = run(study, execute, on_row=told)
+        rows = run(study, execute, failed=failed, on_row=told)
     return rows, found
 
 
@@ -85,16 +133,15 @@ class Outlook:
     a finished cell of that model as much as the regime's others. Of a regime without any nothing is said but that.
     """
 
-    def __init__(self, study: Study, jobs: int):
+    def __init__(self, study: Study, jobs: int, failed: Failed = "retry"):
         self.images = {task.name: max(1, sum(task.counts.values())) for task in study.tasks}
         self.jobs = jobs
         self.rates: dict[tuple[str, str], list[float]] = {}  # seconds per image
-        self.waiting: dict[Cell, None] = {}
-        for cell in study.cells():
-            row = study.runs.load(cell)
-            if row is None or row.error:
-                self.waiting[cell] = None
-            else:
+        cells = study.cells()
+        rows = {cell: row for cell in cells if (row := study.runs.load(cell))}
+        self.waiting = dict.fromkeys(_asked(cells, rows, failed))
+        for row in rows.values():
+            if row.error is None:
                 self.add(row)
 
     def add(self, row: Row) -> None:
@@ -114,7 +161,7 @@ class Outlook:
             return "none left"
         running = [_name(cell) for cell in list(self.waiting)[: self.jobs]]
         known = [self.seconds(cell) for cell in self.waiting]
-        left = f"about {_duration(sum(each for each in known if each is not None) / self.jobs)} left"
+        left = f"about {duration(sum(each for each in known if each is not None) / self.jobs)} left"
         unknown = dict.fromkeys(cell.regime for cell, each in zip(self.waiting, known, strict=True) if each is None)
         if unknown:
             left = f"time left not known before a cell of {' and of '.join(unknown)} is done"
@@ -123,16 +170,6 @@ class Outlook:
 
 def _name(cell: Cell) -> str:
     return f"{cell.task} {cell.model} {cell.regime}" + (f" seed {cell.seed}" if cell.seed else "")
-
-
-def _duration(seconds: float) -> str:
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 120
-        else f"{seconds / 60:.0f} min"
-        if seconds < 7200
-        else f"{seconds / 3600:.1f} h"
-    )
 
 
 def finished(study: Study) -> list[Row]:

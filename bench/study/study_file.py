@@ -9,15 +9,19 @@ from featune.engine.errors import BadInput
 from featune.engine.models import ModelSpec, require_own, spec_from_entry
 from featune.engine.paths import check_name, is_below, is_there
 from featune.engine.runners import device_kind
-from featune.engine.store import cache_dir, check_writable
+from featune.engine.store import cache_dir, check_writable, read_json
 from featune.export.backends import check_backend
 
 from ..data import Request, Source, library_of, look, prepare, task_name
 from ..estimators import ESTIMATORS, estimator
+from ..imagenet import accuracies_of_file
+from ..pretrain import Asked, Choices, Rule, opened_source, variants
+from ..pretrain import check as check_pretraining
 from ..progress import Progress, Silent
 from ..published import published
+from ..results import KIND_FACTS
 from .axes import axis_title, facts_of, with_accuracy
-from .checks import check_estimators, check_model, check_place, check_settings
+from .checks import check_estimators, check_model, check_place, check_settings, check_source_images
 from .definition import Study
 from .last_run import published_of
 from .probe_command import metric_meant
@@ -58,14 +62,22 @@ def read_study(
                 break  # what is wrong with one fold is wrong with all
         sources += folds
     device = device or entry.device
+    pretraining = _pretraining(read, folder, device, trusted)
     faults.attempt("backend", lambda: check_backend(entry.backend))
     faults.attempt("device", lambda: device_kind(device))
     for at, name in enumerate(entry.estimators):
         faults.attempt(f"estimators[{at}]", partial(estimator, name))
+    source_images = _seen_from(entry.source_images or "", folder)
+    faults.attempt("estimators", partial(check_source_images, entry.estimators, source_images))
     for at, name in enumerate(entry.published):
         faults.attempt(f"published[{at}]", partial(published, name, folder))
-    models = [spec and _looked_up(spec, entry.x, said) for spec in models]
-    faults.problems += _twice("models", [spec.name for spec in models if spec])
+    facts: dict[str, dict[str, float]] = {}
+    for place, ((at, model), spec) in enumerate(zip(read.models, models, strict=True)):
+        look_up = partial(_looked_up, spec, model, folder, entry.x, said) if spec else None
+        found = look_up and faults.attempt(f"models[{at}].measured", look_up)
+        if found:
+            models[place], facts[found[0].name] = found
+    faults.problems += _twice("models", [spec.name for spec in models if spec] + [asked.name for asked in pretraining])
     faults.problems += _twice("tasks", [source.name for source in sources])
     out = out or Path("runs", entry.name)
     if work:
@@ -86,17 +98,32 @@ def read_study(
         source_name=axis_title(entry.x, entry.source),
         notes=tuple(entry.notes),
         estimators=tuple(dict.fromkeys(entry.estimators)),
-        facts={spec.name: facts_of(spec, entry.x) for spec in models if spec},
+        source_images=source_images,
+        facts=facts,
         published=published_of(entry, folder),
+        pretraining=tuple(pretraining),
     )
     return study, sources
 
 
-def _looked_up(spec: ModelSpec, asked: Sequence[str], said: Progress) -> ModelSpec:
-    spec, what = with_accuracy(spec, asked)
+def _seen_from(text: str, folder: Path) -> str:
+    """A data string whose place on this disk is seen from the study file's folder."""
+    return str(folder / text) if text and not library_of(text) and is_there(folder / text) else text
+
+
+def _looked_up(
+    spec: ModelSpec, given: ModelEntry, folder: Path, asked: Sequence[str], said: Progress
+) -> tuple[ModelSpec, dict[str, float]]:
+    """The spec with its source accuracy, and its other facts. Raises BadInput where `measured` is not of the model."""
+    measured = {}
+    if given.measured:
+        file = folder / given.measured
+        measured = accuracies_of_file(read_json(file), spec.name, file)
+    spec, what = with_accuracy(spec, asked, measured)
     if what:
         said.say(what)
-    return spec
+    kind = {KIND_FACTS[given.imagenet_kind]: 1.0} if given.imagenet_kind else {}
+    return spec, facts_of(spec, asked, measured) | kind
 
 
 def prepared(study: Study, sources: list[Source], progress: Progress | None = None) -> Study:
@@ -142,8 +169,44 @@ def _require_root_below(given: TaskEntry, folder: Path) -> bool:
 def _spec(given: ModelEntry, folder: Path, trusted: bool = False) -> ModelSpec:
     if given.factory and not trusted:
         require_own(given.factory, [folder])
-    entry = given.model_dump(exclude_none=True, exclude={"kwargs"})
+    entry = given.model_dump(exclude_none=True, exclude={"kwargs", "measured", "imagenet_kind"})
     return spec_from_entry(entry | {"kwargs": given.kwargs.model_dump(exclude_unset=True)}, folder)
+
+
+def _pretraining(read: Parsed, folder: Path, device: str, trusted: bool) -> list[Asked]:
+    """The models that are pre-trained first; each subset and each choice is tried on the source and architecture."""
+    if read.pretrain is None:
+        return []
+    (entry, recipe), faults = read.pretrain, read.faults
+    spec = faults.attempt("pretrain.model", partial(_spec, entry.model, folder, trusted))
+    lies_below = partial(_require_root_below, entry.source, folder)
+    if not trusted and faults.attempt("pretrain.source", lies_below) is None:
+        return []
+    source = _source(entry.source, folder)
+    layout = faults.attempt("pretrain.source", partial(opened_source, source))
+    away = [_string_source(TaskEntry(images=text), text, folder).images for text in entry.away_from]
+    rules: dict[str, Rule] = {}
+    choices: dict[str, Choices] = {}
+    for name, subset in entry.subsets.items():
+        values = subset.model_dump() | {"drop": tuple(subset.drop), "near": entry.near if away else None}
+        if rule := faults.attempt(f"pretrain.subsets.{name}", lambda: Rule(**values)):  # noqa: B023
+            rules[name] = rule
+    for name, chosen in entry.choices.items():
+        if choice := faults.attempt(f"pretrain.choices.{name}", lambda: Choices(**chosen.model_dump())):  # noqa: B023
+            choices[name] = choice
+    if spec is None or layout is None or len(rules) < len(entry.subsets) or len(choices) < len(entry.choices):
+        return []
+    hierarchy = folder / entry.hierarchy if entry.hierarchy else None
+    base = Asked("", spec, source, recipe, hierarchy=hierarchy, away_from=tuple(filter(None, away)), device=device)
+    tried = {f"pretrain.subsets.{name}": dataclasses.replace(base, rule=rule) for name, rule in rules.items()}
+    for where, asked in tried.items():
+        if faults.attempt(where, partial(check_pretraining, asked, layout, look_at_images=False)) is None:
+            return []
+    for name, choice in choices.items():
+        asked = dataclasses.replace(base, choices=choice)
+        faults.attempt(f"pretrain.choices.{name}", partial(check_pretraining, asked, layout, look_at_images=False))
+    lengths = {name: length.model_dump(exclude_none=True) for name, length in entry.lengths.items()}
+    return variants(base, rules, lengths, choices, entry.seeds)
 
 
 def _source(given: TaskEntry, folder: Path) -> Source:
@@ -164,6 +227,7 @@ def _source(given: TaskEntry, folder: Path) -> Source:
         duplicates=given.duplicates,
         prepared=folder / ready if ready else None,
         channels=given.in_chans,
+        shots=given.shots,
     )
 
 
@@ -186,8 +250,8 @@ def _string_source(given: TaskEntry, text: str, folder: Path) -> Source:
         text = f"{prefix}/{folder / rest}"
     elif library == "wds" and "://" not in rest:  # a pattern of shards is no path that exists
         root = root or folder
-    elif not library and is_there(folder / text):
-        text = str(folder / text)
+    else:
+        text = _seen_from(text, folder)
     if library != "hfds":  # which has a cache of its own
         root = root or folder / "data"
     request = Request(text, input_key=given.input_key, target_key=given.target_key, root=root, download=given.download)
@@ -195,7 +259,7 @@ def _string_source(given: TaskEntry, text: str, folder: Path) -> Source:
     splits = {str(role): called for role, called in given.splits.items()}
     return Source(
         name, metric=metric_meant(given.metric), seed=given.seed, duplicates=given.duplicates, images=request,
-        splits=splits, channels=given.in_chans, classes=tuple(given.classes or ()),
+        splits=splits, channels=given.in_chans, classes=tuple(given.classes or ()), shots=given.shots,
     )  # fmt: skip
 
 

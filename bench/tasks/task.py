@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import functools
+import hashlib
 import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from featune.engine.errors import BadInput, nearest
-from featune.engine.images import Labelled
+from featune.engine.images import Labelled, name_of_content
 from featune.engine.metrics import METRICS
 from featune.engine.store import digest, write_json, write_text
 
@@ -28,7 +29,9 @@ class Task:
     where the task is multi-label). root: where the paths start. counts: images per split, as prepared.
     source: where the images are from and how they were split. notes: what the user should know of them, such as
     images that two splits share. digest: names the images' bytes, their labels and the splits, so that a result
-    of other data is never taken for this one's. channels: as which the images are read, see `check_channels`; they
+    of other data is never taken for this one's. images: by split, a digest of its images' bytes and the names of their
+    classes in whatever order, by which two studies know the same images again; empty where an earlier version
+    prepared the task. channels: as which the images are read, see `check_channels`; they
     are in the digest of the models that see them (`with_channels`).
     """
 
@@ -43,6 +46,7 @@ class Task:
     digest: str = ""
     notes: tuple[str, ...] = ()
     channels: int = 3
+    images: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def load(self, split: str) -> Labelled:
         """The split's images, in the order of its CSV. Raises BadInput for a count other than the declared one."""
@@ -75,9 +79,14 @@ EXTRAS: dict[str, tuple[str, Callable[[str], Any]]] = {
 
 def save_task(task: Task, splits: Mapping[str, Labelled]) -> Task:
     """Write the task's CSVs and its task.json, unchanged files left alone; the task with its counts and digest."""
-    contents = {name: [items.content_digest, items.labels, *_extras(items)] for name, items in splits.items()}
+    contents, images = {}, {}
+    for name, items in splits.items():
+        files = items.file_digests()
+        contents[name] = [name_of_content(files), items.labels, *_extras(items)]
+        images[name] = _in_any_order(files, items, task.classes)
     task = dataclasses.replace(
         task,
+        images=images,
         counts={name: len(items) for name, items in splits.items()},
         digest=digest([contents, task.classes, task.metric, task.multilabel]),
     )
@@ -123,6 +132,16 @@ def empty_classes(task_classes: Iterable[str], items: Labelled) -> list[str]:
     """The classes that no image of the items has."""
     seen = {label for labels in items.labels for label in labels}
     return [name for number, name in enumerate(task_classes) if number not in seen]
+
+
+def _in_any_order(files: Sequence[str], items: Labelled, classes: Sequence[str]) -> str:
+    """Names the pairs of an image's bytes and its classes by name; weights and what is ignored count too."""
+    marks = zip(items.labels, items.ignore or ((),) * len(items), items.weights or (1.0,) * len(items), strict=True)
+    said = (
+        json.dumps([file, [classes[at] for at in labels], [classes[at] for at in ignored], weight])
+        for file, (labels, ignored, weight) in zip(files, marks, strict=True)
+    )
+    return hashlib.sha256("\n".join(sorted(said)).encode()).hexdigest()[:16]
 
 
 def _extras(items: Labelled) -> list[Any]:

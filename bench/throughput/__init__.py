@@ -7,10 +7,11 @@ if TYPE_CHECKING:
     from .inputs import Rotation
     from .load import LoadWatch
     from .rows import Block, Configuration, Effort, Row, Setup, block_of, configuration_of, row_of
-    from .samples import LEVEL, block_medians, bootstrap_interval, doubts, outliers, percentile_needs, summarise
+    from .samples import LEVEL, block_medians, bootstrap_interval, doubts, outliers, summarise
     from .timing import (
         EventWatch,
         HostWatch,
+        WarmUp,
         Watch,
         call_of,
         check_places,
@@ -43,6 +44,7 @@ __all__ = [
     "Setup",
     "Start",
     "Verdict",
+    "WarmUp",
     "Watch",
     "Worker",
     "WorkerDied",
@@ -60,7 +62,6 @@ __all__ = [
     "megahertz",
     "outliers",
     "peak",
-    "percentile_needs",
     "row_of",
     "speed",
     "summarise",

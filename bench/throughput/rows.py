@@ -40,12 +40,18 @@ class Configuration:
 class Effort:
     """How long is measured. rounds: blocks of each configuration, an even number. seconds: of a block, at least;
     calls: of a block, at least. warm_up: seconds after which a configuration that is not stable is measured anyway.
+    most: seconds after which no round is begun, where `fewest` are done: calls may be long.
+
+    Many short blocks find more than few long ones in the same time: the speed of a shared processor changes within a
+    tenth of a second, so that blocks in a row differ as much at 0.4 s as at 0.1 s (benchmarks/throughput.md).
     """
 
-    rounds: int = 10
-    seconds: float = 0.4
-    calls: int = 5
+    rounds: int = 40
+    seconds: float = 0.1
+    calls: int = 3
     warm_up: float = 15.0
+    fewest: int = 10
+    most: float = 120.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..stats import percentile_needs
 from .rows import Block
 
 LEVEL = 0.95
 RESAMPLES = 4000
 PERCENTILES = (90, 95, 99)
 DRIFT = 0.05  # between the medians of the two halves of the blocks
-THROTTLED = 0.9  # of the highest clock seen
+THROTTLED = 0.9  # of the clock of the fastest tenth of the blocks, in the slowest tenth
+SHARE = 0.1  # of the blocks: what other work does in fewer does not reach the median
 Array = NDArray[np.float64]
 
 
@@ -38,15 +40,6 @@ def bootstrap_interval(
     found = statistic(np.asarray(values)[drawn], axis=1)
     low, high = np.quantile(found, [tail, 1 - tail])
     return float(low), float(high)
-
-
-def percentile_needs(percent: float, level: float = LEVEL) -> int:
-    """Samples without which a percentile is not given: so many that it lies below the largest of them with
-    probability (1 + level) / 2, which is where its distribution-free interval has an upper end.
-
-    36 for p90, 72 for p95, 368 for p99. Source: order statistics, P(largest < quantile) = p ** n.
-    """
-    return math.ceil(math.log((1 - level) / 2) / math.log(percent / 100))
 
 
 def outliers(samples: Sequence[float]) -> dict[str, int]:
@@ -111,7 +104,7 @@ def doubts(blocks: Sequence[Block]) -> list[str]:
     found = []
     medians = block_medians(blocks)
     busy = [block for block in blocks if block.loaded]
-    if busy:
+    if len(busy) >= SHARE * len(blocks) and busy:
         mean = float(np.mean([block.others for block in busy]))
         found.append(f"other work in {len(busy)} of {len(blocks)} blocks (on {mean:.1f} processors)")
     for session, count in sorted(Counter(block.session for block in blocks).items()):
@@ -121,6 +114,7 @@ def doubts(blocks: Sequence[Block]) -> list[str]:
             if abs(second - first) > DRIFT * first:
                 found.append(f"drift: the second half took {second / first:.2f} times the first half's time")
     clocks = [block.megahertz for block in blocks if block.megahertz]
-    if clocks and min(clocks) < THROTTLED * max(clocks):
-        found.append(f"throttling: the processor's clock fell from {max(clocks):.0f} to {min(clocks):.0f} MHz")
+    slow, fast = np.percentile(clocks, [10, 90]) if clocks else (0.0, 0.0)
+    if slow < THROTTLED * fast:
+        found.append(f"throttling: the processor's clock fell from {fast:.0f} to {slow:.0f} MHz")
     return found

@@ -14,6 +14,7 @@ from featune.engine.errors import BadInput
 from featune.engine.runners import Runner
 
 from ..results import SCOPES, Speed
+from ..stats import percentile_needs
 from .load import LoadWatch
 
 STABLE = 0.05  # between the medians of two windows in a row
@@ -203,8 +204,9 @@ def speed(
     precision: str = "fp32",
     watch: LoadWatch | None = None,
 ) -> Speed:
-    """The samples as one row of a study's report, in scope (a). watch: of the machine while they were taken."""
-    median = statistics.median(samples)
+    """The samples as one row of a study's report, in scope (a); its p95 only of enough of them. watch: of the machine
+    while they were taken."""
+    median, enough = statistics.median(samples), len(samples) >= percentile_needs(95)
     return Speed(
         model=model,
         backend=backend,
@@ -215,7 +217,7 @@ def speed(
         scope="a",
         images_per_second=len(images) / median,
         median_ms=1000 * median,
-        p95_ms=1000 * float(np.percentile(samples, 95)),
+        p95_ms=1000 * float(np.percentile(samples, 95)) if enough else None,
         iterations=len(samples),
         loaded=watch is not None and watch.loaded(not images.is_cuda),
         others_busy=None if watch is None else round(watch.others, 2),

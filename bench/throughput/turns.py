@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -76,6 +77,7 @@ def measured_in_turns(
     seed: int = 0,
     emit: Emit = lambda configuration, block: None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> tuple[list[Row], float, list[tuple[Configuration, Configuration, Verdict]]]:
     """(rows, the spread of twins, verdicts on every pair), with what was undecided measured again in fresh workers.
 
@@ -83,13 +85,13 @@ def measured_in_turns(
     """
     rng = np.random.default_rng(seed)
     turns = {each: _Turn(each) for each in configurations}
-    _session(list(turns.values()), 0, start, effort, rng, emit, progress)
+    _session(list(turns.values()), 0, start, effort, rng, emit, progress, clock)
     undecided = [pair for *pair, verdict in _verdicts(turns, seed)[1] if verdict.word == "undecided"]
     again = {each for pair in undecided for each in pair}
     if again:
         again |= {each for each in turns if each.twin and turns[each].error is None}
         again |= {dataclasses.replace(each, twin=False) for each in again if each.twin} & turns.keys()
-        _session([turns[each] for each in turns if each in again], 1, start, effort, rng, emit, progress)
+        _session([turns[each] for each in turns if each in again], 1, start, effort, rng, emit, progress, clock)
     spread, verdicts = _verdicts(turns, seed)
     return [_row(turn) for turn in turns.values()], spread, verdicts
 
@@ -102,6 +104,7 @@ def _session(
     rng: np.random.Generator,
     emit: Emit,
     progress: Callable[[int, int], None],
+    clock: Callable[[], float],
 ) -> None:
     try:
         for turn in turns:  # all of them first: processes import their libraries side by side
@@ -110,8 +113,10 @@ def _session(
             if turn.worker is not None:
                 _attempt(turn, session, lambda turn=turn: _open(turn, effort))  # type: ignore[misc]
         alive = [turn for turn in turns if turn.worker]
-        done, total = 0, effort.rounds * len(alive)
+        done, total, began = 0, effort.rounds * len(alive), clock()
         for number, order in enumerate(balanced_order(alive, effort.rounds, rng)):
+            if number >= effort.fewest and number % 2 == 0 and clock() - began > effort.most:
+                break
             for turn in order:
                 if turn.worker is not None:
                     _attempt(turn, session, lambda turn=turn, at=number: _block(turn, session, at, effort, emit))  # type: ignore[misc]

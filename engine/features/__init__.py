@@ -7,7 +7,9 @@ if TYPE_CHECKING:
     from .decoder_processes import check_decode_in
     from .extraction import Features, Options, check_on_error, extract
     from .files import SUFFIXES, Part, Stored, is_complete, open_stored, remove
-    from .store import FeatureKey, FeatureRequest, FeatureStore, views_key
+    from .merging import index_range, merge
+    from .requests import FeatureKey, FeatureRequest, views_key
+    from .store import FeatureStore
 else:
     from ..doors import lazy_exports
 
@@ -26,7 +28,9 @@ __all__ = [
     "check_decode_in",
     "check_on_error",
     "extract",
+    "index_range",
     "is_complete",
+    "merge",
     "open_stored",
     "remove",
     "views_key",

@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..errors import BadImages
 from ..images import Decoder, Labelled, Pixels, eval_view, fast_view, image_of, pixels_of, read_bytes
 from ..models import View
+from .files import Stored
 
 
 @dataclasses.dataclass
@@ -85,3 +86,22 @@ def squares_of_run(
             place[len(kept)] = pixels
         kept.append(index)
     return np.array(kept, dtype=np.int64), tuple(bad)
+
+
+def stored_squares(items: Labelled, stored: dict[View, Stored]) -> Squares:
+    """Views from their stored files, bad files being those that were bad when the views were made."""
+    files = {view: (each.rows, each.kept) for view, each in stored.items()}
+    bad = {index: reason for each in stored.values() for index, _, reason in each.skipped}
+
+    def squares(index: int, views: Sequence[View], seconds: Seconds, /) -> list[Any]:
+        if index in bad:
+            raise BadImages([(str(items.file(index)), bad[index])])
+        began = time.perf_counter()
+        found = []
+        for view in views:
+            rows, kept = files[view]
+            found.append(rows[int(np.searchsorted(kept, index))].reshape(view.channels, view.side, view.side))
+        seconds.read += time.perf_counter() - began
+        return found
+
+    return squares

@@ -4,65 +4,25 @@ import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from ..errors import BadImages, BadInput
-from ..images import Decoder, Labelled, read_image
+from ..images import Labelled, read_image
 from ..models import View
-from ..runners import BatchLimit, Runner
-from ..store import digest, locked, plain
+from ..runners import BatchLimit, out_of_memory
+from ..store import locked, plain
 from .batch_search import Search, setting_file
 from .decoder_processes import decoding
 from .extraction import DEFAULT, Account, Features, Options, Progress, check_complete
 from .files import Part, Rows, Stored, open_stored
 from .passes import NOT_FINITE, Stream
-from .squares import Seconds, Squares
-
-Open = Callable[[int], AbstractContextManager[Runner]]  # threads of one call -> the runner
-
-
-@dataclasses.dataclass(frozen=True)
-class FeatureKey:
-    """All that a file of features depends on.
-
-    model: `ModelSpec.digest`. images: `Labelled.content_digest`, the bytes of every file in order; labels
-    do not touch features. backend: what computed them. artefact: digest of the graph file, empty for torch.
-    output: "features", or "logits" of the source task. decoder: which way the views were made, by `rules`, a number
-    that is raised when that way changes; versions of libraries are recorded with the rows and have no part in the key.
-    """
-
-    model: str
-    view: View
-    images: str
-    backend: str
-    precision: str = "fp32"
-    artefact: str = ""
-    decoder: Decoder = "fast"
-    output: str = "features"
-    rules: int = 1
-
-    @property
-    def name(self) -> str:
-        return digest(self)
-
-
-@dataclasses.dataclass(frozen=True)
-class FeatureRequest:
-    """One file of features to have. open: gives its runner, called only where the file is not there.
-
-    label: the model's name, for people who list the store.
-    """
-
-    key: FeatureKey
-    open: Open
-    label: str = ""
+from .requests import FeatureKey, FeatureRequest, Open, views_key, views_to_keep
+from .squares import stored_squares
 
 
 class FeatureStore:
@@ -101,7 +61,7 @@ class FeatureStore:
         asked, wanted = wanted, list({each.key.name: each for each in wanted}.values())
         if len({each.key.decoder for each in wanted} | {each.key.images for each in wanted}) > 2:
             raise BadInput("one pass has one decoder and one set of images; extract the others by themselves")
-        views = _keeping(wanted) if options.keep_views else []
+        views = views_to_keep(wanted) if options.keep_views else []
         account = Account(options, wanted[0].key.decoder, len(wanted))
         every = [*wanted, *views]
         found = {each.key.name: self._current(each.key, items) for each in every}
@@ -195,13 +155,36 @@ class FeatureStore:
         account: "Account",
         progress: Progress | None,
     ) -> None:
-        """One pass for the rows that the parts lack. Raises BadInput where an image changed meanwhile."""
+        """The rows that the parts lack: in one pass, or in several where the models do not fit into memory together."""
+        left = list(zip(absent, parts, strict=True))
+        while left:
+            left = left[self._pass(left, items, options, account, progress) :]
+
+    def _pass(
+        self,
+        left: Sequence[tuple[FeatureRequest, Part]],
+        items: Labelled,
+        options: Options,
+        account: "Account",
+        progress: Progress | None,
+    ) -> int:
+        """One pass of the first models of those left, as many as memory holds; returns how many.
+
+        Raises BadInput where an image changed meanwhile.
+        """
         threads = 1 if torch.device(options.device).type == "cpu" else account.setting.workers
         with contextlib.ExitStack() as stack:
-            streams = [
-                Stream(each.key.view, BatchLimit(stack.enter_context(each.open(threads)), account.note), part.done)
-                for each, part in zip(absent, parts, strict=True)
-            ]
+            streams: list[Stream] = []
+            for each, part in left:
+                try:
+                    runner = stack.enter_context(each.open(threads))
+                except Exception as error:
+                    if not streams or not out_of_memory(error):
+                        raise
+                    account.note(f"{each.label} did not fit into memory beside the others and has a pass of its own")
+                    break
+                streams.append(Stream(each.key.view, BatchLimit(runner, account.note), part.done))
+            absent, parts = [each for each, _ in left[: len(streams)]], [part for _, part in left[: len(streams)]]
             stored = self._stored_views(items, [each.key for each in absent])
             squares = (
                 stored_squares(items, stored)
@@ -225,6 +208,7 @@ class FeatureStore:
             for part in parts:
                 part.discard()
             raise BadInput("images were changed while they were read; nothing was kept, run again")
+        return len(streams)
 
     def _remembered(self, absent: Sequence[FeatureRequest], options: Options) -> Path | None:
         """Where the best setting is remembered; None where the user has set it."""
@@ -255,39 +239,3 @@ def readable(items: Labelled, bad: Sequence[tuple[int, str]]) -> set[int]:
             read_image(items.file(index), items.channels)
             found.add(index)
     return found
-
-
-def views_key(key: FeatureKey) -> FeatureKey:
-    """Of the file of decoded views that the key's features are made from: rows uint8 [channels * side * side]."""
-    return FeatureKey("", key.view, key.images, "views", precision="uint8", decoder=key.decoder, output="views")
-
-
-def stored_squares(items: Labelled, stored: dict[View, Stored]) -> Squares:
-    """Views from their stored files, bad files being those that were bad when the views were made."""
-    files = {view: (each.rows, each.kept) for view, each in stored.items()}
-    bad = {index: reason for each in stored.values() for index, _, reason in each.skipped}
-
-    def squares(index: int, views: Sequence[View], seconds: Seconds, /) -> list[Any]:
-        if index in bad:
-            raise BadImages([(str(items.file(index)), bad[index])])
-        began = time.perf_counter()
-        found = []
-        for view in views:
-            rows, kept = files[view]
-            found.append(rows[int(np.searchsorted(kept, index))].reshape(view.channels, view.side, view.side))
-        seconds.read += time.perf_counter() - began
-        return found
-
-    return squares
-
-
-def _keeping(wanted: Sequence[FeatureRequest]) -> list[FeatureRequest]:
-    """The files of views to store beside the features: one for each distinct view."""
-
-    @contextlib.contextmanager
-    def flattening(threads: int) -> Iterator[Runner]:
-        del threads
-        yield lambda images: images.flatten(1).clone()
-
-    keys = {views_key(each.key).name: views_key(each.key) for each in wanted}
-    return [FeatureRequest(key, flattening, "decoded views") for key in keys.values()]

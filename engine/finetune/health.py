@@ -162,7 +162,9 @@ def fitting_parts(model: nn.Module, view: View, size: int, recipe: Recipe, devic
         shape = (-(-size // parts), view.channels, view.side, view.side)
         images = torch.zeros(shape, dtype=torch.uint8, device=device)
         with torch.random.fork_rng(), torch.autocast(device.type, getattr(torch, recipe.amp_dtype), enabled=recipe.amp):
-            model(images).float().sum().backward()
+            made = model(images)
+            whole = made if isinstance(made, Tensor) else torch.cat([made.logits, made.auxiliary], dim=1)
+            whole.float().sum().backward()
 
     try:
         return fewest_parts(attempt, recipe.accumulation, size)

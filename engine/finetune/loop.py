@@ -17,6 +17,7 @@ from ..models import ModelSpec, View, feature_width
 from ..recipe import (
     Objective,
     Recipe,
+    loss_of,
     mixed,
     mixes,
     objective,
@@ -230,8 +231,8 @@ def backward(
     for number, (piece, labels) in enumerate(pieces):
         with processes.quiet(forward, last=number == len(pieces) - 1):
             with torch.autocast(images.device.type, getattr(torch, recipe.amp_dtype), enabled=recipe.amp):
-                logits = forward(piece)
-            mean = aim.mean(logits.float(), labels)
+                made = forward(piece)
+            mean = loss_of(aim, made, labels)
             if whole is not None:  # this part's share of the step; processes' gradients are averaged
                 mean = mean * (aim.weight(labels) / whole.clamp(min=1e-12))
             scaler.scale(mean * world if world > 1 else mean).backward()

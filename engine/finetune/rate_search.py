@@ -1,8 +1,8 @@
-"""Fine-tuning with a learning rate that is chosen on val, and the classifier that it gives."""
+"""Fine-tuning with a learning rate and weight decay that are chosen on val, and the classifier that it gives."""
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,14 +66,14 @@ def finetune(
     *,
     try_all: bool = False,
 ) -> Finetuned:
-    """Train all weights from the spec's; choose the learning rate on val; train the last on train + val.
+    """Train all weights from the spec's; choose rate and weight decay on val; train the last on train + val.
 
     validation: the value of scores on `data.val`. try_all: try a single rate on val too, for a validation that
     chooses something else. Raises FeatuneError where every rate diverges.
     """
     spec = sized(with_channels(spec, data.train.channels), recipe)
-    rates, tried = recipe.learning_rates, {}
-    choosing = len(rates) > 1 or try_all
+    candidates, tried = recipe.candidates(), dict[int, float]()  # value on val by place
+    choosing = len(candidates) > 1 or try_all
     if (choosing or recipe.start == "probe") and not len(data.val):
         raise BadInput(
             "no validation images found, some expected to choose by; give a val split, or one learning rate and "
@@ -81,30 +81,44 @@ def finetune(
         )
     run = dataclasses.replace(run, spec=run.spec or spec, decoded=run.decoded or Decoded())
 
-    def fit(items: Labelled, rate: float, name: str) -> Trained:
-        at_rate = dataclasses.replace(recipe, learning_rates=(rate,))
-        return fit_once(spec, data, items, validation, at_rate, seed, dataclasses.replace(run, name=name))
+    def fit(items: Labelled, one: Recipe, name: str) -> Trained:
+        return fit_once(spec, data, items, validation, one, seed, dataclasses.replace(run, name=name))
 
     if choosing:
-        for rate in rates:
+        for place, one in enumerate(candidates):
+            name = f"lr{one.learning_rates[0]:g}"
+            name += f"-wd{one.weight_decay:g}" if len(recipe.weight_decays) > 1 else ""
             with contextlib.suppress(Diverged):
-                model = fit(data.train, rate, f"lr{rate:g}").model
-                tried[rate] = validation(predict(model, data.val, spec.view, run.device, decoded=run.decoded))
+                model = fit(data.train, one, name).model
+                tried[place] = validation(predict(model, data.val, spec.view, run.device, decoded=run.decoded))
         if not tried:
-            raise Diverged(f"every learning rate of {rates} diverged; give lower ones")
-    best = max(tried, key=lambda rate: (tried[rate], -rate)) if tried else rates[0]
+            raise Diverged(f"every learning rate of {recipe.learning_rates} diverged; give lower ones")
+    # Of equals the lowest rate, then the first decay.
+    best = candidates[max(tried, key=lambda at: (tried[at], -candidates[at].learning_rates[0])) if tried else 0]
     trained = fit(data.train + data.val, best, "final")
     if run.work:
         forget(run.work)
     details = {
-        "learning_rate": best,
-        "tried": {f"{rate:g}": value for rate, value in tried.items()},
-        "rates": list(rates),
+        "learning_rate": best.learning_rates[0],
+        **_tried([(candidates[at], value) for at, value in tried.items()], best, recipe),
+        "rates": list(recipe.learning_rates),
         "recipe": plain(recipe),
         "training": {"steps": trained.steps, **trained.details},
         **_train_accuracy(trained.model, data.train, spec.view, run.device, data.truth),
     }
     return Finetuned(trained.model, spec.view, details, run.device, spec)
+
+
+def _tried(tried: Sequence[tuple[Recipe, float]], best: Recipe, recipe: Recipe) -> dict[str, Any]:
+    """The value on val by rate, of its best weight decay; of a grid every trial too, in order, and the decay chosen."""
+    by_rate: dict[str, float] = {}
+    for one, value in tried:
+        rate = f"{one.learning_rates[0]:g}"
+        by_rate[rate] = max(value, by_rate.get(rate, value))
+    if not (recipe.weight_decays or recipe.decay_over_rate):
+        return {"tried": by_rate}
+    trials = [[one.learning_rates[0], one.weight_decay, value] for one, value in tried]
+    return {"tried": by_rate, "weight_decay": best.weight_decay, "grid": trials}
 
 
 def fit_once(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
         is_hidden,
         is_image_name,
     )
-    from .labelled import Labelled, folder_items
+    from .labelled import Labelled, folder_items, name_of_content
     from .views import Augmentation, Pixels, eval_view, fast_view, pixels_of, train_view
 else:
     from ..doors import lazy_exports
@@ -46,6 +46,7 @@ __all__ = [
     "is_hidden",
     "is_image_name",
     "limit_pixels",
+    "name_of_content",
     "pixels_of",
     "read_bytes",
     "read_image",

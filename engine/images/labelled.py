@@ -101,11 +101,16 @@ class Labelled:
     @functools.cached_property
     def content_digest(self) -> str:
         """Names the images by their bytes, in order; labels and file names have no part in it."""
-        return hashlib.sha256("".join(self.file_digests()).encode()).hexdigest()[:16]
+        return name_of_content(self.file_digests())
 
     def file_digests(self) -> list[str]:
         """SHA-256 of each image's bytes, "unreadable" where there are none."""
         return content_digests([os.path.abspath(self.file(i)) for i in range(len(self))])
+
+
+def name_of_content(files: Sequence[str]) -> str:
+    """`content_digest` of images whose `file_digests` are known."""
+    return hashlib.sha256("".join(files).encode()).hexdigest()[:16]
 
 
 def folder_items(folder: Path) -> Labelled:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .from_module import is_in_memory, spec_from_module
     from .hub import HUB_NAMES, LOCAL, MODEL_FILE, RECIPE_FILE, is_finetuned, is_model_folder, label_names
     from .modules import Normalise, classifier, feature_model, feature_width, fresh_classifier, source_model
-    from .spec import ModelSpec, View
+    from .spec import LOGITS, ModelSpec, View, with_logits
     from .timm_configs import current_name, say_renamed, source_of_name
     from .weights import checkpoint_name, state_digest
 else:
@@ -22,6 +22,7 @@ __all__ = [
     "CLOSE",
     "HUB_NAMES",
     "LOCAL",
+    "LOGITS",
     "MODEL_FILE",
     "RECIPE_FILE",
     "ModelSpec",
@@ -53,4 +54,5 @@ __all__ = [
     "stated_view",
     "timms_way",
     "with_channels",
+    "with_logits",
 ]

@@ -9,7 +9,7 @@ from ..errors import BadInput, Missing, first_line
 from .factories import made_by_factory
 from .feature_layer import REFUSALS, cut, refused, tapped
 from .hub import HUB, HUB_NAMES, LOCAL, RANDOM, factory_config, hub_name, without_retries
-from .spec import ModelSpec
+from .spec import LOGITS, ModelSpec
 from .timm_configs import pretrained_config
 from .weights import checkpoint_name, load_weights, with_classes
 
@@ -43,9 +43,14 @@ def classifier(spec: ModelSpec, *, exportable: bool = False) -> nn.Module:
 def body(spec: ModelSpec, *, exportable: bool = False) -> nn.Module:
     """Normalised float images to the penultimate features [b, width].
 
-    For timm models this is `forward_head(..., pre_logits=True)`, what `num_classes=0` gives.
+    For timm models this is `forward_head(..., pre_logits=True)`, what `num_classes=0` gives. A tap of LOGITS leaves the
+    module whole. Raises BadInput where that has no classes.
     """
     model = classifier(spec, exportable=exportable)
+    if spec.tap == LOGITS:
+        if getattr(model, "num_classes", None) == 0:
+            raise BadInput(f"{spec.name} has no classifier, so no logits; choose a model that has one")
+        return model
     return tapped(model, spec) if spec.tap else cut(model, spec)
 
 

@@ -10,6 +10,7 @@ from .hub import FACTORY, HUB_NAMES, LOCAL, RANDOM
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+LOGITS = "<logits>"  # a tap that stands for the module's whole output, as `with_logits` sets it
 FEATURE_LAYER = 2  # of the rule in feature_layer.py; features of modules by another one are not these
 
 
@@ -44,8 +45,8 @@ class ModelSpec:
     weights: SHA-256 of the checkpoint, `hub:<identifier>#<digest>` for timm's own weights (no digest where neither
     hub nor cache has them), `factory:<digest>` where the factory loads them itself, or `random:<seed>`.
     tap: for modules that are not timm's, the node whose output is the feature (mean over space);
-    empty means the penultimate layer. source_top1: accuracy on the source task, a fraction, and source_n the
-    images that it was measured on, where known.
+    empty means the penultimate layer, LOGITS the output of the whole module. source_top1: accuracy on the source task,
+    a fraction, and source_n the images that it was measured on, where known.
     """
 
     name: str
@@ -88,3 +89,8 @@ class ModelSpec:
                 "give a factory of the bare architecture and a `checkpoint`"
             )
         return dataclasses.replace(self, checkpoint=None, weights=f"{RANDOM}{seed}")
+
+
+def with_logits(spec: ModelSpec) -> ModelSpec:
+    """The spec whose rows are the logits of its source classes in place of features; all else that runs it is alike."""
+    return dataclasses.replace(spec, tap=LOGITS)

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .auxiliary import Outputs, WithAuxiliaryHead, loss_of
     from .cutting import Frozen, Learning, Uncut, cut_in_two
     from .depth import first_uses, layers_of
     from .losses import BLOWN_UP, Objective, objective
@@ -20,12 +21,15 @@ __all__ = [
     "Frozen",
     "Learning",
     "Objective",
+    "Outputs",
     "Parts",
     "Recipe",
     "Uncut",
+    "WithAuxiliaryHead",
     "cut_in_two",
     "first_uses",
     "layers_of",
+    "loss_of",
     "mixed",
     "mixes",
     "objective",

@@ -29,7 +29,9 @@ class Recipe:
 
     Length: epochs: passes over the data, unless `steps` is given. batch: images of a step, of all processes together;
     accumulation: parts in which they are computed, one after the other.
-    Rate: learning_rates: tried in turn and chosen on val, each once; with one there is nothing to choose. warmup: share
+    Rate: learning_rates: tried in turn and chosen on val, each once; with one there is nothing to choose.
+    weight_decays: tried with each rate, in place of weight_decay; decay_over_rate: both are divided by the rate, as
+    in papers whose optimizer multiplies them by it (`candidates` has the numbers that are used). warmup: share
     of the steps with a rising rate. schedule: `cosine` to zero, `step` (times decay_factor at each of `milestones`,
     shares of the steps) or `constant`; schedule_by: whether the rate changes with every step or with every epoch.
     layer_decay: each layer's rate is this times that of the layer above it, the head's being the full one.
@@ -86,6 +88,8 @@ class Recipe:
     amp_dtype: Literal["bfloat16", "float16"] = added("bfloat16")
     compile: bool = added(False)
     channels_last: bool | None = added(None)
+    weight_decays: tuple[float, ...] = added(())
+    decay_over_rate: bool = added(False)
 
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(type(self)).items():
@@ -100,6 +104,18 @@ class Recipe:
             )
         _check_milestones(self.milestones)
         _check_rates(self.learning_rates)
+        _check_decays(self.weight_decays)
+
+    def candidates(self) -> "list[Recipe]":
+        """Every rate with every weight decay, the rates outermost: recipes between which val decides."""
+        return [
+            dataclasses.replace(
+                self, learning_rates=(rate,), weight_decays=(), decay_over_rate=False,
+                weight_decay=float(f"{decay / rate:.6g}") if self.decay_over_rate else decay,
+            )
+            for rate in self.learning_rates
+            for decay in self.weight_decays or (self.weight_decay,)
+        ]  # fmt: skip
 
     def total_steps(self, n: int) -> int:
         return self.steps or self.epochs * self.steps_per_epoch(n)
@@ -161,3 +177,8 @@ def _check_rates(rates: tuple[float, ...]) -> None:
             f"learning rate {twice} found {names.count(twice)} times, each expected once (rates of the same six "
             "digits count as one); remove the others"
         )
+
+
+def _check_decays(decays: tuple[float, ...]) -> None:
+    if not all(0 <= decay < math.inf for decay in decays) or len({f"{decay:g}" for decay in decays}) < len(decays):
+        raise BadInput(f"weight_decays: {list(decays)} found, expected different ones of at least 0; remove the others")

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .batch_limit import BatchLimit
     from .contract import Runner, aligned, check_images, device_kind, require_device
-    from .gpu_faults import fault_of_gpu, free_cached_memory
-    from .onnx_runtime import onnxruntime_runner, switch_off_tf32
+    from .gpu_faults import fault_of_gpu, free_cached_memory, out_of_memory
+    from .onnx_runtime import installed_onnxruntimes, onnxruntime_runner, placement, switch_off_tf32
     from .pytorch import TORCH_PRECISIONS, torch_runner, true_fp32
     from .pytorch_compiled import compiled_runner, require_compiler
 else:
@@ -24,7 +24,10 @@ __all__ = [
     "device_kind",
     "fault_of_gpu",
     "free_cached_memory",
+    "installed_onnxruntimes",
     "onnxruntime_runner",
+    "out_of_memory",
+    "placement",
     "require_compiler",
     "require_device",
     "switch_off_tf32",

@@ -4,7 +4,7 @@ import collections
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -235,14 +235,22 @@ def switch_off_tf32() -> None:
     os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
 
 
-def _require_one_onnxruntime() -> None:
-    """`onnxruntime` and `onnxruntime-gpu` install into one folder, and the last one installed wins in silence."""
-    from importlib.metadata import PackageNotFoundError, version
+def installed_onnxruntimes(version: Callable[[str], str]) -> list[str]:
+    """Names and versions of the packages that install into `onnxruntime`, of which there may be one."""
+    from importlib.metadata import PackageNotFoundError
 
     found = []
     for name in ("onnxruntime", "onnxruntime-gpu"):
         with contextlib.suppress(PackageNotFoundError):
             found.append(f"{name} {version(name)}")
+    return found
+
+
+def _require_one_onnxruntime() -> None:
+    """`onnxruntime` and `onnxruntime-gpu` install into one folder, and the last one installed wins in silence."""
+    from importlib import metadata
+
+    found = installed_onnxruntimes(metadata.version)
     if len(found) > 1:
         raise Missing(
             f"{' and '.join(found)} are both installed and overwrite each other; "

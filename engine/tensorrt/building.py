@@ -27,7 +27,8 @@ class BuildSettings:
 
     level: optimisation effort 0 to 5. refittable: weights can be replaced without a rebuild. hardware: which GPUs
     besides this model can run it, at some cost in speed. version_compatible: later TensorRT versions can run it,
-    and its code is trusted when it is loaded.
+    and its code is trusted when it is loaded. turing: TensorRT for RTX builds for compute capability 7.5, and for it
+    alone; without, for 8.0 and later.
     """
 
     batches: tuple[int, int, int] = (1, 64, 256)
@@ -37,6 +38,7 @@ class BuildSettings:
     refittable: bool = False
     version_compatible: bool = False
     hardware: str = "same_gpu"
+    turing: bool = False
 
 
 def build(
@@ -135,6 +137,9 @@ def _configure(trt: Any, config: Any, settings: BuildSettings) -> None:
         config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.SAME_COMPUTE_CAPABILITY
     elif settings.hardware == "ampere_plus":
         config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
+    if settings.turing:
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(trt.ComputeCapability.SM75, 0)
 
 
 def _add_profile(builder: Any, config: Any, network: Any, batches: Sequence[int]) -> None:

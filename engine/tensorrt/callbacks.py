@@ -2,6 +2,7 @@
 
 import collections
 import logging
+import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -30,17 +31,26 @@ class Callbacks:
 
     def __enter__(self) -> "Callbacks":
         self.errors.clear()  # those of earlier calls
-        _listening.append(self)
+        _listening.append((threading.get_ident(), self))
         return self
 
     def __exit__(self, *_: object) -> None:
-        _listening.remove(self)
+        _listening.remove((threading.get_ident(), self))
         found, self.raised = self.raised, None
         if found is not None:
             raise found
 
 
-_listening: list[Callbacks] = []  # those whose context is entered, the innermost last
+_listening: list[tuple[int, Callbacks]] = []  # (thread, callbacks) of the contexts entered, the innermost last
+
+
+def _listeners() -> list[Callbacks]:
+    """Whom a message concerns: the innermost of this thread; of a thread of TensorRT's own, everybody who waits."""
+    here = threading.get_ident()
+    own = [callbacks for thread, callbacks in _listening if thread == here]
+    return own[-1:] or [callbacks for _, callbacks in _listening]
+
+
 _loggers: "weakref.WeakKeyDictionary[Any, Any]" = weakref.WeakKeyDictionary()
 
 
@@ -62,8 +72,9 @@ def _logger(trt: Any) -> Any:
 
     def told(severity: Any, message: str) -> None:
         level = levels.get(severity, logging.DEBUG)
-        if level >= logging.ERROR and _listening:
-            _listening[-1].errors.append(message.strip())
+        if level >= logging.ERROR:
+            for each in _listeners():
+                each.errors.append(message.strip())
         log.log(level, "%s", message)
 
     class Logger(trt.ILogger):
@@ -71,7 +82,7 @@ def _logger(trt: Any) -> Any:
             trt.ILogger.__init__(self)
 
         def log(self, severity: Any, message: str) -> None:
-            (_listening[-1] if _listening else Callbacks()).guarded(told, severity, message)
+            (_listeners() or [Callbacks()])[-1].guarded(told, severity, message)
 
     return Logger()
 

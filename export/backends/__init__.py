@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     from .artefacts import artefact, exported, open_artefact
     from .contract import Asked, Backend, Ready
     from .table import BACKENDS, backend_named, check_backend, open_runner
-    from .tensorrt_backends import PLAN_BATCHES, checked_plan
+    from .tensorrt_backends import PLAN_BATCHES, checked_plan, faster_plan
     from .tensorrt_gate import gate_of_plan, plan_down
     from .tensorrt_plan import (
         check_machine,
@@ -36,6 +36,7 @@ __all__ = [
     "check_machine",
     "checked_plan",
     "exported",
+    "faster_plan",
     "gate_of_plan",
     "judged",
     "library_of",

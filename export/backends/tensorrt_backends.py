@@ -1,25 +1,28 @@
 """TensorRT and TensorRT for RTX as backends: a plan of this GPU, built and judged on it where absent."""
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from torch import Tensor
 
 from featune.engine.errors import Missing
-from featune.engine.models import ModelSpec
+from featune.engine.models import ModelSpec, View
 from featune.engine.runners import Runner, require_device
+from featune.engine.store import digest, locked, write_text
 from featune.engine.tensorrt import BuildSettings, library
 
 from ..contract import contract_of
-from ..gate import Sample, held_out
-from ..precision import AUTO, LADDER
+from ..gate import Sample, held_out, own_sample
+from ..precision import AUTO, LADDER, relative_speed
 from .artefacts import artefact
 from .contract import Asked, Backend, Ready
+from .judged_here import place_of
 from .tensorrt_gate import gate_of_plan, plan_down
-from .tensorrt_plan import machine, open_plan, plan_from_graph, read_plan
+from .tensorrt_plan import TURING, machine, open_plan, plan_from_graph, read_plan
 
-RTX_CAPABILITIES = ("8.6", "8.9")  # 7.5 needs a build for itself, which is not made
+RTX_CAPABILITIES = (TURING, "8.6", "8.9")
 PLAN_BATCHES = (1, 128, 256)  # least, usual (what extraction sends to a GPU), most
 
 
@@ -47,7 +50,24 @@ def checked_plan(
         settings = BuildSettings(batches=PLAN_BATCHES)
         return plan_from_graph(made[came_to], cache / "plans", settings, gate, device=device, by=by)
 
-    return plan_down(precision, graph, plan)
+    return plan_down(precision, graph, plan, lambda first, second: faster_plan(first, second, cache / "plans", device))
+
+
+def faster_plan(first: Path, second: Path, folder: Path, device: str) -> Path:
+    """Which of two plans takes less time for its usual batch on this GPU. Measured once, so that later runs agree.
+
+    folder: where the answer is kept.
+    """
+    record = folder / f"faster-{digest([first.stem, second.stem, place_of(device)])}.json"
+    with locked(record):
+        if not record.exists():
+            with open_plan(first, device) as one, open_plan(second, device) as other:
+                header, _ = read_plan(first)
+                view, usual = View(**header.contract["spec"]["view"]), header.key.settings.batches[1]
+                images = own_sample(view, usual).images.to(device)
+                speed = relative_speed(lambda: one(images).cpu(), lambda: other(images).cpu(), rounds=20)
+            write_text(record, json.dumps({"first": first.stem, "second": second.stem, "speed_of_first": speed}))
+        return first if json.loads(record.read_text())["speed_of_first"] >= 1 else second
 
 
 def tensorrt_backend(by: str, says: str) -> Backend:

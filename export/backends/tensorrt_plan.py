@@ -27,6 +27,8 @@ from ..contract import CONTRACT, check_versions, content_digest, entry_of, read_
 from .judged_here import place_of
 from .plan_file import Plan, PlanKey, read_plan, write_plan
 
+TURING = "7.5"  # TensorRT for RTX builds for this compute capability alone
+
 
 @dataclasses.dataclass(frozen=True)
 class Running:
@@ -46,6 +48,7 @@ def key_of(
 ) -> PlanKey:
     """The name of the graph's plan on this machine's GPU and TensorRT. by: one of `LIBRARIES`."""
     gpu, capability = machine(device)
+    settings = dataclasses.replace(settings, turing=by == "tensorrt-rtx" and capability == TURING)
     return PlanKey(content_digest(graph), version_of(by), gpu, capability, settings)
 
 

@@ -14,7 +14,18 @@ from featune.engine.models import LOCAL, ModelSpec, is_finetuned, spec_from_modu
 from featune.engine.store import cache_dir
 from featune.engine.tensorrt import LIBRARIES, BuildSettings, check_settings, library
 
-from ..backends import PLAN_BATCHES, exported, gate_of_plan, plan_down, plan_from_graph, read_plan, refitted, write_plan
+from ..backends import (
+    PLAN_BATCHES,
+    exported,
+    faster_plan,
+    gate_of_plan,
+    plan_down,
+    plan_from_graph,
+    read_plan,
+    refitted,
+    write_plan,
+)
+from ..contract import contract_of
 from ..gate import Verdict, held_out
 from ..precision import check_precision
 from .named_models import sample_of, spec_of_model
@@ -111,7 +122,13 @@ def export_model(
             str(graph), spec.name, verdict.precision, target, graph.stat().st_size, dataclasses.asdict(verdict)
         )
     if product.refit is None:
-        made = plan_down(product.precision, lambda precision: graph_of(precision).precision, plan_of)
+        plans = cache_dir() / "plans"
+        made = plan_down(
+            product.precision, lambda precision: graph_of(precision).precision, plan_of,
+            lambda first, second: faster_plan(first, second, plans, product.device),
+        )  # fmt: skip
+        if contract_of(graph)["precision"] != (chosen := read_plan(made)[0].precision):
+            graph_of(chosen)  # the plan's graph stays beside it, and not the last one tried
     else:  # of the precision that the plan has
         made = plan_of(graph_of(product.precision).precision)
     header, blob = read_plan(made)

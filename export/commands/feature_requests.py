@@ -13,7 +13,7 @@ from torch import Tensor
 from featune.engine.errors import BadImages, BadInput
 from featune.engine.features import FeatureKey, FeatureRequest
 from featune.engine.images import Decoder, Labelled, eval_view, read_image
-from featune.engine.models import ModelSpec, View, with_channels
+from featune.engine.models import LOGITS, ModelSpec, View, with_channels
 from featune.engine.store import digest
 
 from ..backends import (
@@ -74,6 +74,7 @@ def request_of_spec(spec: ModelSpec, items: Labelled, how: RunSettings, cache: P
         ready.precision,
         ready.artefact,
         how.decoder,
+        "logits" if spec.tap == LOGITS else "features",
     )
 
     def opened(threads: int) -> Any:
@@ -85,28 +86,34 @@ def request_of_spec(spec: ModelSpec, items: Labelled, how: RunSettings, cache: P
     return FeatureRequest(key, opened, spec.name)
 
 
-def request_of_artefact(path: Path, items: Labelled, how: RunSettings) -> FeatureRequest:
+def request_of_artefact(path: Path, items: Labelled, how: RunSettings, *, logits: bool = False) -> FeatureRequest:
     """The file of features of a file that `featune export` wrote, refused without a passing verdict.
 
-    Raises BadInput where its images have other channels than the items.
+    logits: its output of source classes in place of features. Raises BadInput where it has none, and where its images
+    have other channels than the items.
     """
     contract, verdict = contract_of(path), require_passing(path)
     view = View(**contract["spec"]["view"])
     items.require_channels(view.channels)
+    if logits and not contract.get("classes"):
+        raise BadInput(f"{path} gives features, and no logits, which are needed; export it again with --logits")
     key = FeatureKey(
         digest(contract["spec"]), view, items.content_digest, how.place("onnxruntime"), contract["precision"],
-        verdict["content"], how.decoder,
+        verdict["content"], how.decoder, "logits" if logits else "features",
     )  # fmt: skip
 
     def opened(threads: int) -> Any:
-        return open_artefact(path, how.device, threads=threads, allow_fallback=how.allow_fallback)
+        output = "logits" if logits else None
+        return open_artefact(path, how.device, threads=threads, output=output, allow_fallback=how.allow_fallback)
 
     return FeatureRequest(key, opened, contract["spec"]["name"])
 
 
-def request_of_plan(path: Path, items: Labelled, how: RunSettings) -> FeatureRequest:
+def request_of_plan(path: Path, items: Labelled, how: RunSettings, *, logits: bool = False) -> FeatureRequest:
     """The file of features of a TensorRT plan, as of an artefact; it runs on the GPU that it was built for."""
     header, _ = read_plan(path)
+    if logits and not header.contract.get("classes"):
+        raise BadInput(f"{path} gives features, and no logits, which are needed; build it of an export with --logits")
     require_plan(header, path)
     if torch.device(how.device).type != "cuda":
         raise BadInput(f"{path} is a plan for {header.key.gpu}, found --device {how.device}; give --device cuda")
@@ -115,9 +122,10 @@ def request_of_plan(path: Path, items: Labelled, how: RunSettings) -> FeatureReq
     items.require_channels(view.channels)
     key = FeatureKey(
         digest(contract["spec"]), view, items.content_digest, how.place(library_of(header.key)), header.precision,
-        header.content, how.decoder,
+        header.content, how.decoder, "logits" if logits else "features",
     )  # fmt: skip
-    return FeatureRequest(key, lambda threads: open_plan(path, how.device), contract["spec"]["name"])
+    output = "logits" if logits else None
+    return FeatureRequest(key, lambda threads: open_plan(path, how.device, output=output), contract["spec"]["name"])
 
 
 def sample_images(items: Labelled, view: View, count: int) -> Tensor:

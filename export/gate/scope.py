@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from featune.engine.models import (
     CLOSE,
+    LOGITS,
     ModelSpec,
     classifier,
     classifier_layer,
@@ -46,6 +47,8 @@ def scope_of(spec: ModelSpec, images: Tensor) -> Scope:
     rows = body(normalised)
     if not torch.isfinite(rows).all():
         found.not_judged["tap"] = "the features are not finite"
+    elif spec.tap == LOGITS:
+        _judge_output(whole, normalised, rows, found)
     elif spec.tap:
         _judge_chosen(spec, whole, normalised, rows, found)
     else:
@@ -53,6 +56,13 @@ def scope_of(spec: ModelSpec, images: Tensor) -> Scope:
     _judge_view(spec, whole, found)
     found.not_judged["weights"] = f"taken {_whence(spec)}; whether they are the right ones is not known"
     return found
+
+
+def _judge_output(whole: nn.Module, images: Tensor, rows: Tensor, found: Scope) -> None:
+    if _near(whole(images), rows):
+        found.judged["tap"] = "the whole module's output"
+    else:
+        found.reasons.append("tap: the rows are not the module's output of source classes; export the model again")
 
 
 def _judge_chosen(spec: ModelSpec, whole: nn.Module, images: Tensor, rows: Tensor, found: Scope) -> None:

@@ -29,24 +29,55 @@ SENSITIVE = {
 STRUCTURAL = {"Cast", "Constant", "ConstantOfShape", "Range", "Resize", "Shape", "EyeLike", "OneHot", "GridSample"}
 # ONNX's schema has bf16 for these, TensorRT's parser (10.16 to 11.4, and 1.7 for RTX) does not.
 NOT_IN_BF16 = {"HardSwish"}
+QUANTISE, DEQUANTISE = "QuantizeLinear", "DequantizeLinear"
 LARGEST_HALF = 65504.0
 HEADROOM = 4.0  # other images than the sample's may be louder
+SMALLEST_SCALE = 2.0**-20  # of int8, in fp16: sixteen of its smallest steps, so that the scale keeps its first digits
 
 
-def halved(proto: Any, precision: str, keep: Iterable[str] = ()) -> Any:
+def halved(proto: Any, precision: str, keep: Iterable[str] = (), *, attention: bool = False) -> Any:
     """A copy of an fp32 graph that computes in fp16 or bf16, inputs and outputs as before.
 
     keep: outputs whose nodes stay in fp32, beside the sensitive operations, the normalisation of the input and
-    whatever makes a graph output.
+    whatever makes a graph output. attention: attention's Softmax is in the half type too, as TensorRT's fused attention
+    wants it; that sums in fp32 inside. A graph with Q/DQ rounds and multiplies as before, by scales that are fp16
+    numbers, and what lies between them is in the half type.
     """
 
     proto = _copied(proto)
+    _representable_scales(proto)
+    keep_low = attention_softmaxes(proto) if attention else set()
     if precision == "bf16":
         # Conv and the pools take bf16 from opset 22 on; 21 and 22 only widen the types of what is exported here.
         if any(node.op_type == "GroupNormalization" for node in proto.graph.node):
             raise BadInput("GroupNormalization changed its meaning between opsets 20 and 22; use --precision fp16")
         proto.opset_import[0].version = max(22, proto.opset_import[0].version)
-    return _Pass(proto, _kind(precision), set(keep)).run()
+    return _Pass(proto, _kind(precision), set(keep), keep_low).run()
+
+
+def attention_softmaxes(proto: Any) -> set[str]:
+    """The outputs of Softmax nodes that weigh values: what follows is a product with another computed value."""
+    constant = {tensor.name for tensor in proto.graph.initializer}
+    products = {
+        name
+        for node in proto.graph.node
+        if node.op_type == "MatMul" and not constant & set(node.input)
+        for name in node.input
+    }
+    return {node.output[0] for node in proto.graph.node if node.op_type == "Softmax" and node.output[0] in products}
+
+
+def _representable_scales(proto: Any) -> None:
+    """Make the scales of Q/DQ numbers of fp16, the next larger ones, so that both sides of a rounding have the same."""
+    import onnx
+
+    scales = {node.input[1] for node in proto.graph.node if node.op_type in (QUANTISE, DEQUANTISE)}
+    for tensor in proto.graph.initializer:
+        if tensor.name in scales and tensor.data_type == onnx.TensorProto.FLOAT:
+            exact = np.maximum(onnx.numpy_helper.to_array(tensor), SMALLEST_SCALE)
+            near = exact.astype(np.float16)
+            above = np.where(near < exact, np.nextafter(near, np.float16(np.inf)), near)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(above.astype(np.float32), tensor.name))
 
 
 def emulated(proto: Any, precision: str) -> Any:
@@ -91,7 +122,7 @@ def _kind(precision: str) -> int:
 class _Pass:
     """One walk over a sorted graph. low: the values that are in the half type so far."""
 
-    def __init__(self, proto: Any, kind: int, keep: set[str]):
+    def __init__(self, proto: Any, kind: int, keep: set[str], keep_low: set[str]):
         import onnx
 
         self.onnx, self.proto, self.kind = onnx, proto, kind
@@ -99,6 +130,7 @@ class _Pass:
         self.floats = _float_names(proto)
         self.initializers = {tensor.name: tensor for tensor in proto.graph.initializer}
         self.keep = keep | {value.name for value in proto.graph.output}
+        self.keep_low = keep_low
         self.opset = proto.opset_import[0].version
         self.low: set[str] = set()
         self.made: dict[tuple[str, bool], str] = {}
@@ -124,7 +156,15 @@ class _Pass:
         return self.proto
 
     def _computes_low(self, node: Any) -> bool:
-        if node.op_type in SENSITIVE | STRUCTURAL or self.keep & set(node.output) or node.domain not in ("", "ai.onnx"):
+        if node.op_type == QUANTISE:
+            return node.input[0] in self.low
+        sensitive = node.op_type in SENSITIVE and not self.keep_low & set(node.output)
+        if (
+            sensitive
+            or node.op_type in STRUCTURAL
+            or self.keep & set(node.output)
+            or node.domain not in ("", "ai.onnx")
+        ):
             return False
         if any(entry.key == LAYER and entry.value == "normalise" for entry in node.metadata_props):
             return False

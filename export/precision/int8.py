@@ -2,7 +2,8 @@
 
 A CPU and TensorRT want different files. `cpu`: uint8 activations and int8 weights (U8S8), what x86 processors
 multiply natively, with the outputs of convolutions quantised so that they fuse. `tensorrt`: symmetric int8
-on both sides, Q/DQ on the inputs of Conv, Gemm and MatMul, biases in fp32. Weights are per channel in both.
+on both sides, Q/DQ on the inputs of Conv, Gemm and MatMul and on shortcuts, biases in fp32. Weights are per channel in
+both.
 """
 
 import contextlib
@@ -23,6 +24,7 @@ from featune.engine.errors import BadInput, FeatuneError
 from featune.engine.machine import vector_int8
 
 from .layer_sensitivity import sensitivity_of_layers
+from .residuals import quantise_residuals
 
 TARGETS = ("cpu", "tensorrt")
 CALIBRATIONS = ("minmax", "percentile", "entropy")
@@ -37,8 +39,9 @@ LOOKED_AT = 4  # images by which the layers are ranked
 
 @dataclasses.dataclass(frozen=True)
 class Quantisation:
-    """How an int8 graph was made. excluded: nodes left in fp32. tried: noise of each way that was measured.
+    """How an int8 graph was made. excluded: nodes that are not in int8. tried: noise of each way that was measured.
 
+    residuals: sums whose shortcut is in int8 too.
     full_range: weights use all of int8, which only processors with VNNI sum without overflow.
     """
 
@@ -48,6 +51,7 @@ class Quantisation:
     images: int
     full_range: bool
     tried: tuple[tuple[str, float], ...] = ()
+    residuals: int = 0
 
 
 def best_quantised(
@@ -63,49 +67,80 @@ def best_quantised(
 
     judged: a graph's noise and whether it passes, on the calibration images, so that the images of the verdict have
     no part in the choice. The calibrations are compared with all layers quantised but attention's products; where
-    the best of them fails, its first and last layers go back to fp32, then the layers that alone cost most.
+    the best of them fails, its shortcuts go back to fp32, then its first and last layers, then the layers that alone
+    cost most.
     """
     if target not in TARGETS:
         raise BadInput(f"no int8 target named {target!r}; one of {', '.join(TARGETS)}")
     with tempfile.TemporaryDirectory() as folder:
         prepared = _prepared(source, Path(folder, "prepared.onnx"), target)
         always = products_of_activations(prepared)
-        tried: dict[str, tuple[float, bool, Path, tuple[str, ...], str]] = {}
+        tried: dict[str, _Tried] = {}
 
-        def attempt(name: str, calibration: str, excluded: Iterable[str]) -> bool:
+        def attempt(name: str, calibration: str, excluded: Iterable[str], shortcuts: bool = False) -> bool:
             made = Path(folder, f"{len(tried)}.onnx")
             ranges = Path(folder, f"{calibration}.json")
             if not ranges.exists():
                 _calibrate(prepared, images, target, calibration, ranges)
             _quantise(prepared, made, target, calibration, [*always, *excluded], ranges)
+            residuals = _with_residuals(made, ranges) if shortcuts else 0
             noise, passes = judged(made)
-            tried[name] = (noise, passes, made, (*always, *excluded), calibration)
+            tried[name] = _Tried(noise, passes, made, (*always, *excluded), calibration, residuals)
             return passes
 
         failed = []
         for calibration in calibrations:
             try:
-                attempt(calibration, calibration, ())
+                attempt(calibration, calibration, (), shortcuts=target == "tensorrt")
             except FeatuneError as error:  # a histogram of values that are all but equal has no bins
                 failed.append(str(error))
         if not tried:
             raise FeatuneError("; ".join(failed))
-        best = min(tried.values(), key=lambda found: found[0])
-        if not best[1]:
-            calibration, ends = best[4], first_and_last(prepared)
-            if not attempt("first and last layer in fp32", calibration, ends):
-                alone = sensitivity_of_layers(prepared, best[2], images[:: -(-len(images) // LOOKED_AT)])
+        best = min(tried.values(), key=lambda found: found.noise)
+        if not best.passes:
+            calibration, ends = best.calibration, first_and_last(prepared)
+            opened = best.residuals > 0 and attempt("shortcuts in fp32", calibration, ())
+            if not opened and not attempt("first and last layer in fp32", calibration, ends):
+                alone = sensitivity_of_layers(prepared, best.graph, images[:: -(-len(images) // LOOKED_AT)])
                 ranking = sorted(alone, key=lambda layer: -alone[layer])
                 for share in shares:
                     worst = ranking[: max(1, round(share * len(ranking)))]
                     if attempt(f"worst {share:.0%} of the layers in fp32", calibration, {*ends, *worst}):
                         break
-            passing = [found for found in tried.values() if found[1]]
-            best = passing[0] if passing else min(tried.values(), key=lambda found: found[0])
-        os.replace(best[2], path)
-        noises = tuple((name, round(found[0], 6)) for name, found in tried.items())
+            passing = [found for found in tried.values() if found.passes]
+            best = passing[0] if passing else min(tried.values(), key=lambda found: found.noise)
+        os.replace(best.graph, path)
+        noises = tuple((name, round(found.noise, 6)) for name, found in tried.items())
         full_range = target == "tensorrt" or vector_int8()
-        return Quantisation(target, best[4], tuple(sorted(best[3])), len(images), full_range, noises)
+        excluded = tuple(sorted(best.excluded))
+        return Quantisation(
+            target, best.calibration, excluded, len(images), full_range, noises, best.residuals
+        )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class _Tried:
+    noise: float
+    passes: bool
+    graph: Path
+    excluded: tuple[str, ...]
+    calibration: str
+    residuals: int
+
+
+def _with_residuals(path: Path, ranges: Path) -> int:
+    """Quantise the graph's shortcuts by the calibrated ranges; returns how many."""
+    import onnx
+    from onnxruntime.quantization.quantize import load_tensors_data
+
+    largest = {
+        name: float(max(abs(edge.item()) for edge in found.range_value))
+        for name, found in load_tensors_data(ranges).items()
+    }
+    proto = onnx.load(path)
+    changed = quantise_residuals(proto, largest)
+    onnx.save(proto, path)
+    return changed
 
 
 def relative_speed(

@@ -36,6 +36,8 @@ STAND_INS = {
     "fp16": "computed in fp32 on values rounded to fp16: ONNX Runtime computes fp16 graphs in fp32 on a CPU",
     "bf16": "computed in fp32 on values rounded to bf16: ONNX Runtime has no bf16 kernels on a CPU",
 }
+BETWEEN = "fp16"  # what TensorRT computes between the int8 layers
+STAND_IN_BETWEEN = "computed in fp32 on values rounded to int8 and fp16, as TensorRT rounds them"
 SPEED_BATCH = 8
 
 
@@ -66,12 +68,9 @@ def variant(source: Path, path: Path, precision: str, target: str, images: NDArr
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder, "made.onnx")
         if precision == "int8":
-            contract |= {
-                "quantisation": _quantised(source, made, target, images),
-                "calibrated_on": image_digests(images),
-            }
+            contract |= _quantised(source, made, target, images)
         else:
-            contract |= _halved(source, made, precision, images)
+            contract |= _halved(source, made, precision, target, images)
         _save_with(made, path, contract)
     return path
 
@@ -84,13 +83,15 @@ def image_digests(images: NDArray[np.uint8]) -> list[str]:
 @contextlib.contextmanager
 def stand_in(path: Path, precision: str) -> Iterator[tuple[Path, str] | None]:
     """A graph that shows on this machine what a half artefact computes, and why; None where the file itself does."""
-    if precision not in STAND_INS:
+    proto = read_graph(path) if precision in STAND_INS or precision == "int8" else None
+    between = precision == "int8" and (entry_of(proto, CONTRACT) or {}).get("between")
+    if precision not in STAND_INS and not between:
         yield None
         return
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder, "emulated.onnx")
-        made.write_bytes(emulated(read_graph(path), precision).SerializeToString())
-        yield made, STAND_INS[precision]
+        made.write_bytes(emulated(proto, between or precision).SerializeToString())
+        yield made, STAND_IN_BETWEEN if between else STAND_INS[precision]
 
 
 def speed_against(path: Path, source: Path, images: torch.Tensor, threads: int = 1) -> float:
@@ -101,21 +102,39 @@ def speed_against(path: Path, source: Path, images: torch.Tensor, threads: int =
 
 
 def _quantised(source: Path, made: Path, target: str, images: NDArray[np.uint8]) -> dict[str, Any]:
+    """Write the int8 graph to `made`; what the contract says of it. For TensorRT its other operations are fp16."""
     tensor = torch.from_numpy(images)
+    between = target == "tensorrt"
 
     def judged(graph: Path) -> tuple[float, bool]:
         # Against the fp32 artefact, which is checked already and faster than torch.
-        with onnxruntime_runner(source) as reference, onnxruntime_runner(graph) as candidate:
+        shown = graph
+        if between:
+            shown = graph.with_suffix(".between.onnx")
+            shown.write_bytes(emulated(_half_between(graph, images), BETWEEN).SerializeToString())
+        with onnxruntime_runner(source) as reference, onnxruntime_runner(shown) as candidate:
             found = compare(reference, candidate, tensor)
         return found.noise, not failures(found, "int8")
 
-    return plain(dataclasses.asdict(best_quantised(source, made, images, target, judged, CALIBRATIONS)))
+    found = best_quantised(source, made, images, target, judged, CALIBRATIONS)
+    if between:
+        made.write_bytes(_half_between(made, images).SerializeToString())
+    return {
+        "quantisation": plain(dataclasses.asdict(found)),
+        "calibrated_on": image_digests(images),
+        **({"between": BETWEEN} if between else {}),
+    }
 
 
-def _halved(source: Path, made: Path, precision: str, images: NDArray[np.uint8]) -> dict[str, Any]:
+def _half_between(graph: Path, images: NDArray[np.uint8]) -> Any:
+    return halved(read_graph(graph), BETWEEN, keep=_loud(graph, images), attention=True)
+
+
+def _halved(source: Path, made: Path, precision: str, target: str, images: NDArray[np.uint8]) -> dict[str, Any]:
     proto = read_graph(source)
     loud = _loud(source, images) if precision == "fp16" else []
-    made.write_bytes(halved(proto, precision, keep=loud).SerializeToString())
+    half = halved(proto, precision, keep=loud, attention=target == "tensorrt")
+    made.write_bytes(half.SerializeToString())
     return {"kept_in_fp32": loud, "opset": 22 if precision == "bf16" else proto.opset_import[0].version}
 
 

@@ -6,11 +6,9 @@ from typing import Annotated
 import typer
 
 from ...terminal import Json, errors, json_text
+from .options import Out, StudyPath
 
 files_app = typer.Typer()
-
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the results. (default: runs/NAME)")]
-StudyPath = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file.")]
 
 
 @files_app.command("plan")

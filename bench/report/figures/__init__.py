@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .axis import limits_of
-    from .list_of_figures import report_figures
-    from .marks import Figure, Key, Mark, Panel, Series, ends
-    from .panels import curve_panel, scatter_panel
-    from .rendering import draw, key_svg
-    from .style import COLOURS, SHAPES
+    from .heat_map import heat_panel
+    from .marks import Bar, Figure, Key, Limits, Line, Mark, Panel, Series, ends, sides
+    from .panels import MOST_ROWS, bar_panel, curve_panel, dot_panel, gain_panel, scatter_panel
+    from .rendering import draw, figure_svg, key_svg
+    from .style import COLOURS, INK, MUTED, SHAPES
 else:
     from featune.engine.doors import lazy_exports
 
@@ -16,17 +16,28 @@ else:
 
 __all__ = [
     "COLOURS",
+    "INK",
+    "MOST_ROWS",
+    "MUTED",
     "SHAPES",
+    "Bar",
     "Figure",
     "Key",
+    "Limits",
+    "Line",
     "Mark",
     "Panel",
     "Series",
+    "bar_panel",
     "curve_panel",
+    "dot_panel",
     "draw",
     "ends",
+    "figure_svg",
+    "gain_panel",
+    "heat_panel",
     "key_svg",
     "limits_of",
-    "report_figures",
     "scatter_panel",
+    "sides",
 ]

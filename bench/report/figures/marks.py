@@ -14,7 +14,10 @@ Key = Sequence[tuple[str, str, str]]  # (text, colour, shape); shape may be empt
 
 @dataclasses.dataclass(frozen=True)
 class Mark:
-    """One model's point: x and y, and the ends of y's interval and of x's, in log odds."""
+    """One model's point: x and y, and the ends of y's interval and of x's, in log odds.
+
+    about: the model's place in the page's tables, by which the page links its points; None for none.
+    """
 
     label: str
     shape: str
@@ -24,40 +27,53 @@ class Mark:
     high: float | None = None
     left: float | None = None
     right: float | None = None
+    about: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """A fitted line and its band, sampled at x; all [points], in log odds."""
+    """A fitted line and its band, sampled at x; all [points], in log odds. dashed: as a second line is."""
 
     x: Array
     y: Array
     low: Array | None = None
     high: Array | None = None
+    dashed: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-    """What shares a colour. shift: px to the right, where series would hide one another."""
+    """What shares a colour. shift: px to the right, where series would hide one another. others: further lines."""
 
     name: str
     colour: str
     marks: tuple[Mark, ...]
     line: Line | None = None
     shift: float = 0.0
+    others: tuple[Line, ...] = ()
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        return self.others if self.line is None else (self.line, *self.others)
 
 
 @dataclasses.dataclass(frozen=True)
 class Bar:
+    """about: as of a `Mark`."""
+
     series: str
     colour: str
     value: float
     text: str
+    about: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-    """One drawing: what to say to a reader who cannot see it, its size in px, and how to draw its axes."""
+    """One drawing: what to say to a reader who cannot see it, its size in px, and how to draw its axes.
+
+    task: whose numbers it shows, where it is one task's.
+    """
 
     name: str
     description: str
@@ -67,6 +83,7 @@ class Panel:
     right: float = 10
     top: float = 26
     bottom: float = 42
+    task: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,3 +104,12 @@ def ends(marks: Iterable[Mark]) -> list[float]:
 def sides(marks: Iterable[Mark]) -> list[float]:
     """Everything that a horizontal axis has to hold."""
     return [end for mark in marks for end in (mark.x, mark.left, mark.right) if end is not None]
+
+
+ABOUT = "about:"  # begins the id of an artist whose points or bars are those of models
+
+
+def about(places: Iterable[int | None]) -> str | None:
+    """The id of an artist with a point for each of these models, from which the page learns whose they are."""
+    known = ["" if each is None else str(each) for each in places]
+    return ABOUT + ",".join(known) if any(known) else None

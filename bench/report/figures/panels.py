@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .axis import limits_of, percent_ticks
-from .marks import Bar, Limits, Mark, Panel, Series, ends, sides
+from .marks import Bar, Limits, Mark, Panel, Series, about, ends, sides
 from .style import INK, MUTED, TRACK, WIDTH
 from .text_labels import shortened, write_labels
 
@@ -48,7 +48,7 @@ def scatter_panel(
         if named:
             marks = [mark for one in series for mark in one.marks]
             highest = {mark.label: mark for mark in sorted(marks, key=lambda mark: mark.y) if mark.label}
-            write_labels(axes, list(highest.values()), [one.line for one in series if one.line], marks)
+            write_labels(axes, list(highest.values()), [line for one in series for line in one.lines], marks)
 
     return Panel(name, description, height, draw, top=44 if note else 28)
 
@@ -76,7 +76,7 @@ def dot_panel(
                 level = at + 0.18 + 0.07 * (place - (len(series) - 1) / 2)
                 for mark in one.marks:
                     _draw_range(axes, mark, one.colour, level)
-                _draw_marks(axes, [(mark.x, level, mark.shape) for mark in one.marks], one.colour)
+                _draw_marks(axes, [(mark.x, level, mark) for mark in one.marks], one.colour)
 
     return Panel(name, description, step * len(rows) + 28 + 46, draw, left=3, top=28)
 
@@ -85,13 +85,16 @@ def gain_panel(
     name: str,
     title: str,
     description: str,
-    rows: Sequence[tuple[str, Sequence[float]]],
+    rows: Sequence[tuple[str, Sequence[tuple[float, int | None]], float]],
     label: str,
     colour: str,
 ) -> Panel:
-    """One row per task: a small dot per model, a stroke at their mean, a line at 0; values in points."""
+    """One row per task: a small dot per model, a stroke at their mean, a line at 0; values in points.
+
+    rows: (text, (value, model's place) each, half the width of the noise around 0).
+    """
     step = 34
-    values = [value for _, found in rows for value in found] + [0.0]
+    values = [value for _, found, _ in rows for value, _ in found] + [0.0]
     room = max(max(values) - min(values), 1.0) * 0.08
     limits = (min(values) - room, max(values) + room)
 
@@ -103,11 +106,15 @@ def gain_panel(
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:+.3g}".replace("-", "−") if value else "0")
         _rows_axis(axes, title, label, len(rows))
         axes.axvline(0, color=MUTED, linewidth=1, zorder=1.5)
-        for at, (text, found) in enumerate(rows):
+        for at, (text, found, noise) in enumerate(rows):
             _row_name(axes, text, at, 12)
-            axes.plot(found, [at + 0.18] * len(found), "o", color=colour, alpha=0.55, markersize=6,
-                      markeredgewidth=0, zorder=3)  # fmt: skip
-            axes.plot([float(np.mean(found))] * 2, [at + 0.0, at + 0.36], color=INK, linewidth=2, zorder=4)
+            points = [value for value, _ in found]
+            if noise:
+                ends = np.clip([-noise, noise], *limits)
+                axes.fill_between(ends, at - 0.02, at + 0.38, color=TRACK, alpha=0.35, linewidth=0, zorder=1)
+            axes.plot(points, [at + 0.18] * len(found), "o", color=colour, alpha=0.55, markersize=6,
+                      markeredgewidth=0, zorder=3, gid=about(each for _, each in found))  # fmt: skip
+            axes.plot([float(np.mean(points))] * 2, [at + 0.0, at + 0.36], color=INK, linewidth=2, zorder=4)
 
     return Panel(name, description, step * len(rows) + 28 + 46, draw, left=3, top=28)
 
@@ -137,7 +144,7 @@ def bar_panel(name: str, title: str, description: str, rows: Sequence[tuple[str,
             axes.text(0, top + 11, shortened(text, WIDTH - 20), va="center", ha="left", color=INK)
             for at, bar in enumerate(bars):
                 middle = top + 20 + thick * (at + 0.5)
-                axes.barh(middle, bar.value, thick - 3, color=bar.colour, zorder=3)
+                axes.barh(middle, bar.value, thick - 3, color=bar.colour, zorder=3, gid=about([bar.about]))
                 axes.text(bar.value + longest * 0.012, middle, bar.text, va="center_baseline", zorder=4,
                           bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # fmt: skip
 
@@ -177,16 +184,16 @@ def curve_panel(
 def _draw_series(axes: Any, series: Series) -> None:
     from matplotlib.transforms import ScaledTranslation
 
-    line, colour = series.line, series.colour
-    if line is not None:
+    colour = series.colour
+    for line in series.lines:
         if line.low is not None and line.high is not None:
             axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.13, linewidth=0, zorder=1)
-        axes.plot(line.x, line.y, color=colour, linewidth=1.4, zorder=2)
+        axes.plot(line.x, line.y, color=colour, linewidth=1.4, linestyle=(0, (4, 2)) if line.dashed else "-", zorder=2)
     place = axes.transData + ScaledTranslation(series.shift / 72, 0, axes.figure.dpi_scale_trans)
     tall = [((mark.x, mark.low), (mark.x, mark.high)) for mark in series.marks if None not in (mark.low, mark.high)]
     wide = [((mark.left, mark.y), (mark.right, mark.y)) for mark in series.marks if None not in (mark.left, mark.right)]
     _draw_bars(axes, [*tall, *wide], colour, place)
-    _draw_marks(axes, [(mark.x, mark.y, mark.shape) for mark in series.marks], colour, transform=place)
+    _draw_marks(axes, [(mark.x, mark.y, mark) for mark in series.marks], colour, transform=place)
 
 
 def _draw_bars(axes: Any, bars: Sequence[Any], colour: str, place: Any) -> None:
@@ -197,12 +204,16 @@ def _draw_bars(axes: Any, bars: Sequence[Any], colour: str, place: Any) -> None:
         axes.plot(gaps[:, 0], gaps[:, 1], color=colour, linewidth=1.2, alpha=0.75, zorder=3, transform=place)
 
 
-def _draw_marks(axes: Any, marks: Sequence[tuple[float, float, str]], colour: str, **options: Any) -> None:
-    """Points (x, y, shape), those of a shape as one artist."""
-    for shape in dict.fromkeys(shape for _, _, shape in marks):
-        xs, ys = zip(*((x, y) for x, y, of in marks if of == shape), strict=True)
+def _draw_marks(axes: Any, marks: Sequence[tuple[float, float, Mark]], colour: str, **options: Any) -> None:
+    """Points (x, y, of which mark), those of a shape as one artist. A ring is drawn around what another mark is."""
+    for shape in dict.fromkeys(mark.shape for _, _, mark in marks):
+        if shape == "ring":
+            xs, ys, _ = zip(*(one for one in marks if one[2].shape == shape), strict=True)
+            axes.plot(xs, ys, "o", color="none", markersize=15, markeredgecolor=colour, markeredgewidth=1.6, zorder=5)
+            continue
+        xs, ys, of = zip(*(one for one in marks if one[2].shape == shape), strict=True)
         axes.plot(xs, ys, shape, color=colour, markersize=SIZES.get(shape, 7), markeredgecolor="white",
-                  markeredgewidth=0.7, zorder=4, **options)  # fmt: skip
+                  markeredgewidth=0.7, zorder=4, gid=about(mark.about for mark in of), **options)  # fmt: skip
 
 
 def _draw_range(axes: Any, mark: Mark, colour: str, y: float) -> None:
@@ -239,6 +250,9 @@ def _counts_axis(axes: Any, limits: Limits, which: str = "x") -> None:
     inside = [mark for mark in marks if limits[0] <= math.log10(mark) <= limits[1]]
     if len(inside) > 6:
         inside = [mark for mark in inside if f"{mark:e}".startswith("1")]
+    elif len(inside) < 3:
+        finer = [10.0**power * times for power in range(-4, 9) for times in (1, 1.5, 2, 3, 4, 5, 6, 8)]
+        inside = [mark for mark in finer if limits[0] <= math.log10(mark) <= limits[1]]
     axes.set(**{f"{which}lim": limits})
     axes.set(**{f"{which}ticks": [math.log10(mark) for mark in inside]})
     axes.set(**{f"{which}ticklabels": [f"{mark:,.10g}" for mark in inside]})

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 import numpy as np
 
 from featune.engine.store import written_whole
 
-from .marks import Key, Panel
+from .marks import ABOUT, Key, Panel
 from .style import COLOURS, INK, MUTED, RULE, TEXT, TRACK, WIDTH
 from .text_labels import text_width
 
@@ -50,7 +51,8 @@ STYLE: dict[str, Any] = {
 NAMED = {"#ffffff": "page", INK: "ink", MUTED: "muted", RULE: "rule", TRACK: "track"} | {
     colour.lower(): f"c{at}" for at, colour in enumerate(COLOURS, 1)
 }
-DIGITS = re.compile(r"-?\d+\.\d{3,}")
+DIGITS = re.compile(r"-?\d+\.\d{2,}")
+_REFERENCE = re.compile(r"url\(#([^)]+)\)")
 # What a browser shows; where it has none of these narrower faces, it falls back to the measured one.
 _FACES = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 
@@ -99,7 +101,35 @@ def _svg(axes: Any, panel: Panel, place: tuple[float, float, float, float]) -> s
     root.set("viewBox", f"{left:g} {top:g} {WIDTH} {panel.height:g}")
     root.set("role", "img")
     root.set("aria-label", panel.description)
-    return ElementTree.tostring(root, encoding="unicode")
+    return ElementTree.tostring(root, encoding="unicode").replace(" />", "/>")  # a > of a text is escaped
+
+
+def figure_svg(panels: Sequence[Panel], texts: Sequence[str], keys: Sequence[Key] = ()) -> str:
+    """A file of its own from the panels that `draw` gave: plain colours, its namespaces, keys underneath."""
+    columns = 2 if len(panels) in (2, 4) else min(3, len(panels))
+    gap, top = 16.0, 10.0
+    parts: list[str] = []
+    width = columns * WIDTH + (columns - 1) * gap + 20
+    for begin in range(0, len(panels), columns):
+        line = list(zip(panels, texts, strict=True))[begin : begin + columns]
+        for at, (panel, text) in enumerate(line):
+            place = f'x="{10 + at * (WIDTH + gap):g}" y="{top:g}" width="{WIDTH}" height="{panel.height:g}"'
+            parts.append(text.replace("<svg ", f"<svg {place} ", 1))
+        top += max(panel.height for panel, _ in line) + gap
+    for key in keys:
+        for row in _key_rows(key, width - 20):
+            for text, colour, shape, across in row:
+                if shape:
+                    parts.append(key_svg(colour, shape).replace("<svg ", f'<svg x="{10 + across:g}" y="{top:g}" ', 1))
+                parts.append(f'<text x="{10 + (20 if shape else 4) + across:g}" y="{top + 11:g}">{escape(text)}</text>')
+            top += 18
+    body = re.sub(r"var\(--[a-z0-9]+, (#[0-9a-f]{6})\)", r"\1", "\n".join(parts)).replace(' href="#', ' xlink:href="#')
+    names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    return (
+        f'<svg {names} viewBox="0 0 {width:g} {top + 6:g}" width="{width:g}" height="{top + 6:g}">\n'
+        f'<rect width="100%" height="100%" fill="#ffffff"/>\n<g font-family="{escape(_FACES)}" font-size="{TEXT}" '
+        f'fill="{INK}">\n{body}\n</g>\n</svg>\n'
+    )
 
 
 def key_svg(colour: str, shape: str) -> str:
@@ -192,7 +222,7 @@ def _draw_key(figure: Any, rows: Sequence[Any], left: float, top: float, width: 
 def _detach(root: ElementTree.Element, prefix: str) -> None:
     """Make the drawing fit to stand beside others in a page: own ids, no page-wide style, no namespaces.
 
-    And short, as a figure may have thousands of marks: hundredths of a px, and the style of like marks once.
+    And short, as a figure may have thousands of marks: tenths of a px, short ids, and what like marks share said once.
     """
     for parent in root.iter():
         for child in list(parent):
@@ -200,21 +230,51 @@ def _detach(root: ElementTree.Element, prefix: str) -> None:
                 parent.remove(child)
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
+    for element in root.iter("g"):
+        if element.get("id", "").startswith(ABOUT):
+            _say_whose(element)
+    known = {element.get("id", ""): f"{prefix}{at}" for at, element in enumerate(root.iter()) if element.get("id")}
+    for element in root.iter():
         for name, value in list(element.attrib.items()):
             plain = name.rpartition("}")[2]
             if plain == "id":
-                value = prefix + value
+                value = known[value]
             elif plain == "href":
-                value = value.replace("#", f"#{prefix}", 1)
+                value = f"#{known[value[1:]]}"
             else:
-                value = value.replace("url(#", f"url(#{prefix}").replace("'DejaVu Sans'", _FACES)
+                value = _REFERENCE.sub(lambda found: f"url(#{known[found[1]]})", value)
+                value = value.replace("'DejaVu Sans'", _FACES)
             if plain in ("d", "x", "y"):
-                value = DIGITS.sub(lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), value)
+                value = DIGITS.sub(lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), value)
             del element.attrib[name]
             element.set(plain, _named(value) if plain == "style" else value)
     for parent in root.iter("g"):
-        styles = {child.get("style") for child in parent if child.tag == "use"}
-        if len(parent) > 1 and len(styles) == 1 and all(child.tag == "use" for child in parent):
-            parent.set("style", styles.pop() or "")
-            for child in parent:
-                child.attrib.pop("style", None)
+        if len(parent) > 1 and {child.tag for child in parent} in ({"use"}, {"path"}):
+            _hoist(parent)
+
+
+def _hoist(parent: ElementTree.Element) -> None:
+    """What the styles of all children have in common becomes the parent's."""
+    styles = [[part.strip() for part in child.get("style", "").split(";") if part.strip()] for child in parent]
+    shared = (part for part in styles[0] if all(part in each for each in styles))
+    common = [part for part in shared if not part.startswith("opacity")]  # that a child does not inherit
+    if not common or parent.get("style"):
+        return
+    parent.set("style", "; ".join(common))
+    for child, style in zip(parent, styles, strict=True):
+        own = [part for part in style if part not in common]
+        child.attrib.pop("style", None)
+        if own:
+            child.set("style", "; ".join(own))
+
+
+def _say_whose(group: ElementTree.Element) -> None:
+    """`data-m`, the model's place in the page's tables, on each point of the group, or on the group of one bar."""
+    whose = group.attrib.pop("id").removeprefix(ABOUT).split(",")
+    points = list(group.iter("use"))
+    if len(points) == len(whose):
+        for point, place in zip(points, whose, strict=True):
+            if place:
+                point.set("data-m", place)
+    elif len(whose) == 1:
+        group.set("data-m", whose[0])

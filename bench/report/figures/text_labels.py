@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .marks import Array, Line, Mark
+from .marks import Array, Line, Mark, about
 from .style import MUTED, TEXT
 
 LETTERS = 400  # more of them fit no room in a drawing
@@ -75,7 +75,7 @@ def write_labels(axes: Any, marks: Sequence[Mark], lines: Sequence[Line], drawn:
         best: Box = min(zip(costs.round(6).tolist(), map(tuple, boxes.tolist()), strict=True))[1]
         taken[count] = best
         count += 1
-        _write_label(axes, text, best, point, unit)
+        _write_label(axes, text, best, point, unit, about([marks[at].about]))
 
 
 def _blocked(pixels: Callable[[Any], Array], marks: Sequence[Mark], lines: Sequence[Line]) -> tuple[Array, Array]:
@@ -120,11 +120,11 @@ def _costs(boxes: Array, blocked: Array, weights: Array, bounds: Box, point: Arr
     return cost + 1.5 * np.hypot(away[:, 0], away[:, 1])
 
 
-def _write_label(axes: Any, text: str, box: Box, point: Array, unit: float) -> None:
+def _write_label(axes: Any, text: str, box: Box, point: Array, unit: float, whose: str | None = None) -> None:
     back = axes.transData.inverted().transform
     x, y = back((box[0] * unit, (box[1] + 3) * unit))
     near = np.clip(point, box[:2], box[2:])
     if float(np.hypot(*(near - point))) > 13:
         ends = back(np.array([point, near]) * unit)
         axes.plot(ends[:, 0], ends[:, 1], color=MUTED, linewidth=0.6, zorder=2.5)
-    axes.text(x, y, text, ha="left", va="baseline", zorder=5)
+    axes.text(x, y, text, ha="left", va="baseline", zorder=5, gid=whose)

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .finding import Finding
-    from .looking import closer_look, report_json
+    from .looking import closer_look, printable_values, report_json
 else:
     from featune.engine.doors import lazy_exports
 
     __getattr__, __dir__ = lazy_exports(__name__)
 
-__all__ = ["Finding", "closer_look", "report_json"]
+__all__ = ["Finding", "closer_look", "printable_values", "report_json"]

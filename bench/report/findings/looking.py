@@ -6,18 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from ...results import Cell, Lead, Results, Right, Row, Transfer, collect, is_published, printable
+from ...results import Cell, Estimate, Lead, Results, Right, Row, Transfer, collect, is_published, printable
 from .finding import Finding
-from .of_regimes import above, attenuation, choosing, given_size, other_axes, robust
+from .of_regimes import above, attenuation, choosing, given_size, other_axes, redrawn, robust, shape
+from .of_sources import far_tasks, pretraining, source_kinds
 from .of_studies import (
     among_published,
     detectable,
+    improvement,
     noise,
     recipe_control,
     regimes_compared,
     runners_up,
     variance,
 )
+from .of_variants import variants
 
 
 def closer_look(
@@ -28,15 +31,22 @@ def closer_look(
     ahead: Sequence[Lead] = (),
     right: Mapping[Cell, Right] | None = None,
     speeds: Mapping[str, float] | None = None,
+    estimates: Sequence[Estimate] = (),
 ) -> list[Finding]:
-    """All findings, in the order in which they are read. speeds: images per second by model, where measured."""
+    """All findings, in the order in which they are read.
+
+    speeds: images per second by model, where measured. estimates: of them those that say how far tasks lie from the
+    source images.
+    """
     means = [one for one in found if not one.task and not is_published(one.regime)]
     of_regimes: list[Finding | None] = []
     for one in means:
         of_regimes.append(robust(one, results, source_name))
         if one.regime != "scratch":  # the control: nobody chooses a model by it
             of_regimes += [
+                shape(one, results, source_name),
                 above(one, results, source_name),
+                redrawn(one, results, {} if right is None else right, source_name),
                 attenuation(one, results),
                 given_size(one, results, source_name),
                 *other_axes(one, results, speeds or {}),
@@ -48,10 +58,15 @@ def closer_look(
         detectable(means),
         noise(own, measured),
         recipe_control(own),
+        *pretraining(own),
+        source_kinds(own, source_name),
+        *far_tasks(found, estimates),
         regimes_compared(means, results),
         variance(own, measured),
+        improvement(means, measured),
         runners_up(results, ahead, {} if right is None else right),  # its truth value would read all scores
         *among_published(results),
+        *variants(measured),
     ]
     return [one for one in [*whole, *of_regimes] if one is not None]
 
@@ -72,14 +87,15 @@ def report_json(
         {"kind": one.kind, "regime": one.regime or None, "said": one.said, "numbers": one.numbers} for one in looked
     ]
     found_in_words = {"title": title, "source": source_name, "command": command}
-    return _plain({**found_in_words, "correlations": correlations, "findings": findings})
+    return printable_values({**found_in_words, "correlations": correlations, "findings": findings})
 
 
-def _plain(value: Any) -> Any:
+def printable_values(value: Any) -> Any:
+    """JSON's types, with names that any page or terminal can show; NaN becomes null."""
     if isinstance(value, Mapping):
-        return {printable(key): _plain(one) for key, one in value.items()}
+        return {printable(key): printable_values(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [printable_values(one) for one in value]
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, float | np.floating):

@@ -2,20 +2,29 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from featune.engine.metrics import METRICS
 
-from ...results import Results, Transfer, capital, label, signed
-from ...stats import FEWEST_JUDGED, correlation_interval, log_odds
-from ...stats.slopes import line_slope, theil_sen
-from ...stats.studies import FEWEST_SHOWN, corrected_correlation, log_odds_error, partial_correlation, regret_of
+from ...results import Cell, Results, Right, Transfer, capital, label, signed
+from ...stats import ERROR, FEWEST_JUDGED, correlation_interval, families_to_leave, log_odds
+from ...stats.slopes import broken_line, line_slope, natural_spline, theil_sen, two_lines
+from ...stats.studies import (
+    FEWEST_SHOWN,
+    bootstrap_study,
+    corrected_correlation,
+    log_odds_error,
+    partial_correlation,
+    regret_of,
+)
 from .finding import Finding, within
 
 Array = NDArray[np.float64]
+FEWEST_BENT = 12  # models: six on each side of the median
+MOST_REDRAWN = 500  # models times tasks of which every image is read
 ABOVE = 0.7  # of source accuracy: Fang et al. 2023
 WORTH_A_WORD = 0.02  # by which a corrected correlation is larger
 AXES = {
@@ -51,6 +60,71 @@ def robust(one: Transfer, results: Results, source_name: str) -> Finding | None:
     )
     numbers = {"least_squares": found.slope, "low": found.low, "high": found.high, "theil_sen": median.slope}
     return Finding("slope", one.regime, said, numbers)
+
+
+def shape(one: Transfer, results: Results, source_name: str) -> Finding | None:
+    """Whether the line bends at the median of the source accuracies, and what a curve would explain."""
+    if len(one.models) < FEWEST_BENT or one.r is None:
+        return None
+    found = two_lines(one.x, one.y)
+    if math.isnan(found.p):
+        return None
+    pieces, spline = broken_line(one.x, one.y, one.x, found.knot), natural_spline(one.x, one.y, one.x)
+    settled = "is settled" if found.p <= ERROR else "is not settled"
+    curve = "" if math.isnan(spline.explained) else f", a natural spline of 4 knots {100 * spline.explained:.0f}\u00a0%"
+    said = (
+        f"{capital(label(one.regime))}: above the median {source_name} accuracy the slope differs from that below by "
+        f"{signed(found.change)} ({within(found.low, found.high)}, p\u00a0=\u00a0{found.p:.2f}), which {settled}. A "
+        f"line explains {100 * one.r**2:.0f}\u00a0% of the variance, two that meet there "
+        f"{100 * pieces.explained:.0f}\u00a0%{curve}."
+    )
+    numbers = {
+        "knot": found.knot, "below": found.below.slope, "above": found.above.slope, "change": found.change,
+        "low": found.low, "high": found.high, "p": found.p, "line_explains": one.r**2,
+        "pieces_explain": pieces.explained, "spline_explains": spline.explained,
+    }  # fmt: skip
+    return Finding("shape", one.regime, said, numbers)
+
+
+def redrawn(one: Transfer, results: Results, right: Mapping[Cell, Right], source_name: str) -> Finding | None:
+    """How far r moves when test images, models, families or all are drawn anew: what each contributes to its doubt."""
+    if not _judged(one) or len(one.models) * len(one.tasks) > MOST_REDRAWN:
+        return None
+    source, families = [results.source_top1[model] for model in one.models], _families(one, results)
+    if not all(0 < value < 1 for value in source):  # no log odds without its n
+        return None
+    if any(results.metric[task] != "top1" for task in one.tasks):
+        return None
+    tables = []
+    for task in one.tasks:
+        lines = [_mean_right(results.cells.get((task, model, one.regime), ()), right) for model in one.models]
+        known = [line for line in lines if line is not None]
+        if len(known) < len(lines) or len({line.shape for line in known}) > 1:
+            return None
+        tables.append(np.array(known))
+    clustered = bool(families_to_leave(families, len(families)))
+    kinds = ["examples", "models", *(["families"] if clustered else []), "both"]
+    found = {
+        kind: bootstrap_study(source, tables, over=kind, families=families if clustered else None) for kind in kinds
+    }
+    named = {"examples": "test images", "both": f"{'families' if clustered else 'models'} and images"}
+    said = ", ".join(f"{named.get(kind, kind)} {signed(of.low)} to {signed(of.high)}" for kind, of in found.items())
+    text = (
+        f"{capital(label(one.regime))}, drawn anew 95\u00a0% of r with {source_name} accuracy fall within: {said} "
+        "(bootstrap; too narrow as an interval of so few models, so it only tells what the doubt is made of)."
+    )
+    numbers = {kind: {"r": of.value, "low": of.low, "high": of.high} for kind, of in found.items()}
+    return Finding("redrawn", one.regime, text, numbers)
+
+
+def _mean_right(cells: Sequence[Cell], right: Mapping[Cell, Right]) -> Array | None:
+    """The share of the seeds that got each test image right [n]; None where a cell does not tell."""
+    found = [right.get(cell) for cell in cells]
+    known = [one.correct for one in found if one is not None]
+    if not known or len(known) < len(cells) or any(one.shape != known[0].shape for one in known):
+        return None
+    mean = np.mean(known, axis=0)
+    return mean if np.isfinite(mean).all() else None
 
 
 def above(one: Transfer, results: Results, source_name: str) -> Finding | None:

@@ -24,8 +24,15 @@ from ...results import (
     signed,
 )
 from ...stats import ERROR, FEWEST_JUDGED, log_odds
-from ...stats.slopes import detectable_correlation, significant_correlation
-from ...stats.studies import FEWEST_SHOWN, compare_correlations, no_worse, noise_floor, variance_shares
+from ...stats.slopes import detectable_correlation, detectable_slope, significant_correlation
+from ...stats.studies import (
+    FEWEST_SHOWN,
+    compare_correlations,
+    no_worse,
+    noise_floor,
+    probability_of_improvement,
+    variance_shares,
+)
 from .finding import Finding, within
 
 MARGIN = 0.005  # half a point
@@ -37,12 +44,24 @@ def detectable(means: Sequence[Transfer]) -> Finding | None:
         return None
     models = min(counts)
     power, edge = detectable_correlation(models), significant_correlation(models)
+    slopes = {one.regime: slope for one in means if math.isfinite(slope := _detectable_slope(one))}
+    of_slopes = ", ".join(f"{short_label(regime)} {signed(slope)}" for regime, slope in slopes.items())
+    steep = f" The slopes that it takes, with the scatter found here: {of_slopes}." if slopes else ""
     said = (
-        f"{models} models find a true correlation of {signed(power)} in four of five studies by Student's t test, and "
-        f"none below {signed(edge)} is significant when found: smaller ones could not have been seen. The verdicts "
-        "here also ask for an interval clear of 0, which fewer studies reach."
+        f"Four of five studies of {models} models settle a true correlation of {signed(power)}, fewer a smaller one "
+        f"(simulated, models independent of one another), and none below {signed(edge)} is significant when found: "
+        f"smaller ones could not have been seen.{steep}"
     )
-    return Finding("detectable", "", said, {"models": models, "detectable_r": power, "significant_r": edge})
+    numbers = {"models": models, "detectable_r": power, "significant_r": edge, "detectable_slope": slopes}
+    return Finding("detectable", "", said, numbers)
+
+
+def _detectable_slope(one: Transfer) -> float:
+    """In log odds per log odds, by the scatter about the regime's own line."""
+    if one.slope is None or one.intercept is None or len(one.models) < FEWEST_JUDGED:
+        return math.nan
+    rest = one.y - one.intercept - one.slope * one.x
+    return detectable_slope(one.x, math.sqrt(float((rest**2).sum()) / (len(rest) - 2)))
 
 
 def noise(results: Results, rows: Sequence[Row]) -> Finding | None:
@@ -129,6 +148,36 @@ def regimes_compared(means: Sequence[Transfer], results: Results) -> Finding | N
         f"{settled}."
     )
     return Finding("regimes_compared", "", said, dataclasses.asdict(found))
+
+
+def improvement(means: Sequence[Transfer], rows: Sequence[Row]) -> Finding | None:
+    """How likely each regime's first model, by its mean over tasks, is better than the second on a task and seed."""
+    value = {
+        (row.cell.regime, row.cell.model, row.cell.task, row.cell.seed): row.value
+        for row in rows
+        if row.error is None and row.value is not None
+    }
+    said, numbers = [], {}
+    for one in means:
+        if one.regime == "scratch" or len(one.models) < 2:
+            continue
+        order = np.argsort(-one.y, kind="stable")[:2]
+        first, second = (one.models[at] for at in order)
+        seeds = sorted({key[3] for key in value if key[:2] == (one.regime, first)})
+        keys = [
+            [[(one.regime, model, task, seed) for seed in seeds] for task in one.tasks] for model in (first, second)
+        ]
+        if not seeds or any(key not in value for of in keys for line in of for key in line):
+            continue
+        a, b = ([[value[key] for key in line] for line in of] for of in keys)
+        found = probability_of_improvement(a, b)
+        numbers[one.regime] = dataclasses.asdict(found) | {"first": first, "second": second, "seeds": len(seeds)}
+        interval = "" if math.isnan(found.low) else f" (95\u00a0% over seeds {found.low:.2f} to {found.high:.2f})"
+        said.append(f"{short_label(one.regime)} {first} over {second} {found.probability:.2f}{interval}")
+    if not said:
+        return None
+    text = f"Chance that the first model is better than the second on a task and seed of this study: {'; '.join(said)}."
+    return Finding("improvement", "", text, numbers)
 
 
 def variance(results: Results, rows: Sequence[Row]) -> Finding | None:

@@ -50,8 +50,8 @@ def bootstrap_study(
     """Percentile interval of r of log odds of source accuracy with mean log odds over tasks.
 
     source: fractions [models]; right: of each task the correctness of the models on the same test images,
-    [models, n], 0 or 1. over: "models", "families", "examples" (the images of each task, the same ones for every
-    model) or "both" (models, or families where given, and images).
+    [models, n], 0 or 1, or the share of several seeds. over: "models", "families", "examples" (the images of each
+    task, the same ones for every model) or "both" (models, or families where given, and images).
     """
     if over not in OVER or (over == "families" and families is None):
         raise BadInput(f"over: one of {', '.join(OVER)} expected, {over!r} found; families need a name per model")
@@ -59,16 +59,17 @@ def bootstrap_study(
     tables = [np.asarray(one, dtype=np.float64) for one in right]
     if not tables or any(one.ndim != 2 or len(one) != len(x) or not one.shape[1] for one in tables):
         raise BadInput(f"right: [models, n] of each task with {len(x)} models expected")
-    if any(not np.isin(one, (0, 1)).all() for one in tables):
-        raise BadInput("right: 0 or 1 expected; leave out images that do not count")
+    if any(not ((one >= 0) & (one <= 1)).all() for one in tables):
+        raise BadInput("right: numbers from 0 to 1 expected; leave out images that do not count")
     rng = np.random.default_rng(seed)
     whole = np.mean([log_odds(one.mean(axis=1), one.shape[1]) for one in tables], axis=0)
-    y = np.broadcast_to(whole, (resamples, len(x)))
-    if over in ("examples", "both"):
-        y = np.mean([_redrawn(one, resamples, rng) for one in tables], axis=0)
+    if over in ("models", "families"):
+        of = families if over == "families" else None
+        return bootstrap_correlation(x, whole, families=of, level=level, resamples=resamples, seed=seed)
+    y = np.mean([_redrawn(one, resamples, rng) for one in tables], axis=0)
     weights = np.ones((resamples, len(x)))
-    if over != "examples":
-        weights = _model_weights(len(x), None if over == "models" else families, resamples, rng)
+    if over == "both":
+        weights = _model_weights(len(x), families, resamples, rng)
     drawn = weighted_pearson(np.broadcast_to(x, y.shape), y, weights)
     value = float(weighted_pearson(x[None], whole[None], np.ones((1, len(x))))[0])
     return _interval(value, drawn, len(x), level)

@@ -1,9 +1,15 @@
-"""Published numbers of a model: looked up by timm's tag and image size, so that nobody types them."""
+"""Source accuracies of a model: looked up by timm's tag and image size, or as measured, so that nobody types them."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from featune.engine.accuracies import IMAGENET_IMAGES, near_sides, timm_accuracies
+from featune.engine.accuracies import (
+    IMAGENET_IMAGES,
+    near_sides,
+    timm_accuracies,
+    torchvision_accuracy,
+    torchvision_facts,
+)
 from featune.engine.models import ModelSpec
 from featune.export.commands import model_cost
 
@@ -14,6 +20,8 @@ ACCURACIES = {
 }  # fmt: skip
 SIZES = ("parameters", "macs", "throughput")
 AXES = (*ACCURACIES, *SIZES)
+Own = Mapping[str, tuple[float, int]]  # column of timm's results -> a share that the user measured, and its images
+NOTHING: Own = {}
 
 
 def main_axis(asked: Sequence[str]) -> str:
@@ -27,17 +35,25 @@ def axis_title(asked: Sequence[str], source: str) -> str:
     return source if name == "imagenet_top1" or source != "ImageNet" else ACCURACIES[name][1]
 
 
-def with_accuracy(spec: ModelSpec, asked: Sequence[str] = ()) -> tuple[ModelSpec, str]:
-    """The spec with the published accuracy of the main axis, and what is to be said of it, or nothing.
+def with_accuracy(spec: ModelSpec, asked: Sequence[str] = (), measured: Own = NOTHING) -> tuple[ModelSpec, str]:
+    """The spec with the accuracy of the main axis, measured or published, and what is to be said of it, or nothing.
 
-    A number that the file gives stands for ImageNet top-1. Only timm's own weights at a side that timm tested have
-    one: the same weights score otherwise at another.
+    A number that the file gives stands for ImageNet top-1, and a measured one goes before timm's. Only timm's own
+    weights at a side that timm tested have one: the same weights score otherwise at another.
     """
     name = main_axis(asked)
     column, title = ACCURACIES[name]
     if name == "imagenet_top1" and spec.source_top1 is not None:
         return spec, ""
     spec = dataclasses.replace(spec, source_top1=None, source_n=None)
+    if column in measured:
+        share, images = measured[column]
+        if not 0 < share < 1:
+            return spec, f"{spec.name}: its measured {title} accuracy is {share:g}, which has no log odds"
+        said = f"{spec.name}: {title} accuracy {share:.5g}, measured on {images:,} images"
+        return dataclasses.replace(spec, source_top1=share, source_n=images), said
+    if name == "imagenet_top1" and (weights := _torchvisions(spec)):
+        return _of_torchvision(spec, *weights)
     if not _is_timms(spec):
         return spec, "" if name == "imagenet_top1" else f"{spec.name}: no published {title} accuracy is known"
     found = timm_accuracies().get((spec.architecture, spec.view.side), {}).get(column)
@@ -51,21 +67,47 @@ def with_accuracy(spec: ModelSpec, asked: Sequence[str] = ()) -> tuple[ModelSpec
     return dataclasses.replace(spec, source_top1=found, source_n=IMAGENET_IMAGES[column]), said
 
 
-def facts_of(spec: ModelSpec, asked: Sequence[str] = ()) -> dict[str, float]:
+def _of_torchvision(spec: ModelSpec, model: str, weights: str) -> tuple[ModelSpec, str]:
+    found, (side, _) = torchvision_accuracy(model, weights), torchvision_facts(model, weights)
+    if found is None or side != spec.view.side:
+        at = f"; torchvision measured it at {side}" if found is not None else ""
+        return spec, f"{spec.name}: no ImageNet accuracy is published at {spec.view.side} pixels{at}"
+    said = f"{spec.name}: ImageNet accuracy {found:.5g} at {side} pixels, by torchvision's record"
+    return dataclasses.replace(spec, source_top1=found, source_n=IMAGENET_IMAGES["top1"]), said
+
+
+def _torchvisions(spec: ModelSpec) -> tuple[str, str] | None:
+    """(model, weights) of a factory of torchvision that loads its own weights, changed by no other argument."""
+    module, _, model = spec.architecture.rpartition(":")
+    arguments = dict(spec.kwargs)
+    weights = arguments.pop("weights", None)
+    own = module == "torchvision.models" and spec.weights.startswith("factory:") and spec.checkpoint is None
+    if not own or arguments or not isinstance(weights, str):
+        return None
+    return model, weights.rpartition(".")[2]
+
+
+def facts_of(spec: ModelSpec, asked: Sequence[str] = (), measured: Own = NOTHING) -> dict[str, float]:
     """Other numbers of the model that transfer may follow, by name of the axis, those that are known.
 
+    A measured accuracy goes before timm's.
     parameters: in 1e6, with the classifier; macs: 1e9 multiply-adds of one image, counted where they are asked for.
     """
-    if not _is_timms(spec):
-        return {}
-    row = timm_accuracies().get((spec.architecture, spec.view.side), {})
     names = [name for name in asked if name in ACCURACIES and name != main_axis(asked)]
+    own = {name: measured[column][0] for name in names if (column := ACCURACIES[name][0]) in measured}
+    own = {name: share for name, share in own.items() if 0 < share < 1}
+    if weights := _torchvisions(spec):
+        _, parameters = torchvision_facts(*weights)
+        return own if parameters is None else own | {"parameters": parameters}
+    if not _is_timms(spec):
+        return own
+    row = timm_accuracies().get((spec.architecture, spec.view.side), {})
     found = {name: share for name in names if (share := row.get(ACCURACIES[name][0])) and 0 < share < 1}
     if parameters := row.get("million_parameters"):
         found["parameters"] = parameters
     if "macs" in asked or ("parameters" in asked and not parameters):
         found["parameters"], found["macs"] = model_cost(spec.architecture, spec.view.side)
-    return found
+    return found | own
 
 
 def _is_timms(spec: ModelSpec) -> bool:

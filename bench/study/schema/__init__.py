@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from .faults import Faults
     from .for_editors import json_schema
     from .model_lists import TEMPLATE
+    from .pretraining import PretrainEntry
     from .reading import Parsed, parsed
     from .settings import SETTINGS, read_regimes
     from .yaml_text import Refused, text_values, values_of
@@ -21,6 +22,7 @@ __all__ = [
     "Faults",
     "ModelEntry",
     "Parsed",
+    "PretrainEntry",
     "Refused",
     "StudyEntry",
     "TaskEntry",

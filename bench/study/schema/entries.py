@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from ...estimators import ESTIMATORS
+from ...estimators import USUAL
 from .settings import MOST, Side, Strict
 
 
@@ -72,11 +72,15 @@ class ModelEntry(_Entry):
     family: Text | None = None
     source_top1: Fraction | None = Field(None, validation_alias=AliasChoices("source_top1", "imagenet_top1"))
     source_n: Annotated[int, Field(ge=1, le=10**12)] | None = None
+    measured: Place | None = None
+    imagenet_kind: Literal["zero-shot", "linear-probe"] | None = None
 
     @model_validator(mode="after")
     def _one_constructor(self) -> "ModelEntry":
         if (self.architecture is None) == (self.factory is None):
             raise ValueError("give either architecture (a timm name) or factory (file.py:function)")
+        if self.measured and self.source_top1 is not None:
+            raise ValueError("imagenet_top1 and measured found; keep one of them")
         given = self.kwargs.in_chans
         if None not in (self.in_chans, given) and self.in_chans != given:
             raise ValueError(f"in_chans: {self.in_chans} and kwargs: {{in_chans: {given}}} found; keep one of them")
@@ -88,7 +92,7 @@ class TaskEntry(_Entry):
 
     `task: pets` with `data: DIR` means the prepared folder DIR/pets. `images` is a data string (`torch/`, `hfds/`,
     `wds/`, tars); the fields after it are its options. `in_chans`: as which the images are read, over what a prepared
-    task says.
+    task says. `shots`: so many images of each class in train, and in val, drawn by `seed`; test stays whole.
     """
 
     name: Text | None = None
@@ -104,6 +108,7 @@ class TaskEntry(_Entry):
     duplicates: Literal["warn", "refuse"] = "warn"
     in_chans: Channels | None = None
     folds: Annotated[int, Field(ge=2, le=MOST)] | None = None
+    shots: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     images: Text | None = None
     splits: dict[Literal["train", "val", "test"], Text] = {}
     input_key: Text | None = None
@@ -119,14 +124,14 @@ class TaskEntry(_Entry):
         options = {"splits", "input_key", "target_key", "root", "download"} & self.model_fields_set
         if options and not self.images:
             raise ValueError(f"{', '.join(sorted(options))}: an option of images only")
-        fixed = {"metric", "classes", "seed", "duplicates", "folds"} & self.model_fields_set
+        fixed = {"metric", "classes", "seed", "duplicates", "folds", "shots"} & self.model_fields_set
         if (self.prepared or self.task) and fixed:
             raise ValueError(f"{', '.join(sorted(fixed))} of a prepared task cannot be set; prepare it otherwise")
         return self
 
 
 def _all_are_every_one(value: Any) -> Any:
-    return list(ESTIMATORS) if value == "all" else value
+    return list(USUAL) if value == "all" else value
 
 
 def _one_is_a_list(value: Any) -> Any:
@@ -139,6 +144,7 @@ class StudyEntry(_Entry):
     name: Text
     models: Annotated[list[Any], Field(min_length=1, max_length=MOST)]
     tasks: Annotated[list[Any], Field(min_length=1, max_length=MOST)]
+    pretrain: Any = None
     regimes: Any = None
     seeds: Annotated[list[Seed], Field(min_length=1, max_length=MOST)] = [0]
     backend: Text = "onnxruntime"
@@ -148,3 +154,4 @@ class StudyEntry(_Entry):
     published: Annotated[list[Text], Field(max_length=MOST), BeforeValidator(_one_is_a_list)] = []
     notes: Annotated[list[Text], Field(max_length=MOST)] = []
     estimators: Annotated[list[Text], Field(max_length=MOST), BeforeValidator(_all_are_every_one)] = []
+    source_images: Text | None = None

@@ -2,7 +2,10 @@
 
 from typing import Any
 
+from featune.engine.search import RECIPES
+
 from .entries import ModelEntry, StudyEntry, TaskEntry
+from .pretraining import PretrainEntry
 from .settings import SETTINGS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -29,6 +32,10 @@ def json_schema() -> dict[str, Any]:
     _aliases(definitions["Model"])
     properties["models"]["items"] = {"anyOf": [text, model]}
     properties["tasks"]["items"] = task
+    properties["pretrain"] = refer("Pretrain", PretrainEntry)
+    properties["pretrain"] = {"anyOf": [properties["pretrain"], nothing]}
+    whole["required"].remove("models")
+    whole["anyOf"] = [{"required": ["models"]}, {"required": ["pretrain"]}]
     for name in ("x", "published"):
         properties[name] = {"anyOf": [properties[name], properties[name]["items"]]}
     properties["estimators"] = {"anyOf": [properties["estimators"], {"const": "all"}]}
@@ -47,6 +54,8 @@ def _partial(reference: dict[str, str], definitions: dict[str, Any], name: str) 
     found = definitions[name]
     found.pop("required", None)
     found["properties"]["kind"] = {"enum": [*SETTINGS]}
+    if "learning_rates" in found["properties"]:
+        found["properties"]["recipe"] = {"enum": [*RECIPES]}
     for part in definitions.values():
         if part.get("title") == "AugmentationEntry":
             part.pop("required", None)

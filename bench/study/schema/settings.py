@@ -1,6 +1,7 @@
 """The types and bounds of what a study file sets of each regime.
 
-Each model here reads the keys of one of the dataclasses of `featune.bench.regimes`; the defaults are the dataclass's.
+Each model here reads the keys of one of the dataclasses of `featune.bench.regimes`; the defaults are the dataclass's,
+or those of a recipe that `recipe` names.
 """
 
 import dataclasses
@@ -11,7 +12,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from featune.engine.errors import BadInput
+from featune.engine.finetune import Recipe
 from featune.engine.images import Augmentation
+from featune.engine.search import Facts, recipe_named
 
 from ...regimes import Setting, regime_named
 from .faults import Faults, Place, expected, near, said, shown, where
@@ -119,6 +122,8 @@ class RecipeEntry(_Entry):
     amp_dtype: Literal["bfloat16", "float16"]
     compile: bool
     channels_last: bool | None
+    weight_decays: Annotated[list[Annotated[float, Field(ge=0)]], Field(max_length=100)]
+    decay_over_rate: bool
 
 
 SETTINGS: dict[str, type[_Entry]] = {
@@ -161,6 +166,8 @@ def _regime(name: str, fields: Any, place: Place, faults: Faults) -> tuple[str, 
     if not isinstance(kind, str):
         raise BadInput(f"kind: {expected('text', kind)}")
     default = regime_named(kind).default
+    if isinstance(default, Recipe) and "recipe" in given:
+        default = _named_recipe(given.pop("recipe"), kind == "scratch")
     usual: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(default)))
     values = usual | given
     if isinstance(given.get("augmentation"), dict) and "augmentation" in usual:
@@ -175,6 +182,25 @@ def _regime(name: str, fields: Any, place: Place, faults: Faults) -> tuple[str, 
     if "augmentation" in changed:
         changed["augmentation"] = Augmentation(**changed["augmentation"])
     return kind, dataclasses.replace(default, **changed)
+
+
+def _named_recipe(name: Any, scratch: bool) -> Recipe:
+    """A recipe of `featune finetune` as one that a study searches. Raises BadInput for one that no study can."""
+    if not isinstance(name, str):
+        raise BadInput(f"recipe: {expected('text', name)}")
+    of_data = [
+        recipe_named(name).candidates(Facts(images, small, scratch)) for images in (1, 10**9) for small in (False, True)
+    ]
+    first, rates = of_data[0][0], tuple(one.learning_rates[0] for one in of_data[0])
+    if any(other != of_data[0] for other in of_data):
+        raise BadInput(f"recipe: {name} follows from the number of images; write its fields out for each task's size")
+    recipe = dataclasses.replace(first, learning_rates=rates) if len(set(rates)) == len(rates) else None
+    if recipe is None or recipe.candidates() != list(of_data[0]):
+        raise BadInput(
+            f"recipe: {name} is a grid of more than rates; write learning_rates, weight_decays and decay_over_rate "
+            "out, as studies/kornblith2019.yaml and studies/fang2023.yaml do"
+        )
+    return recipe
 
 
 def _tuples(value: Any) -> Any:

@@ -119,7 +119,8 @@ def facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The environment and the machine's peak, for people."""
     here, peak = document["environment"], document["peak"]
     found = [
-        ("Measured", str(document["made"])),
+        ("Measured", when(document)),
+        ("Written", str(document["made"])),
         ("Machine", f"{here['machine']}, {here['system']}"),
         ("Processor", f"{here['processor']}; {here['processors']} for this process"),
         ("Instruction sets", " ".join(here["instruction_sets"]) or "not told"),
@@ -137,6 +138,12 @@ def facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
+def when(document: Mapping[str, Any]) -> str:
+    """When the rows were measured, which may be long before the report was written."""
+    first, last = document["measured"]
+    return f"at {last}" if first == last else f"from {first} to {last}"
+
+
 def how(rows: Sequence[Row], document: Mapping[str, Any]) -> list[str]:
     """What the clock was and what the numbers are, in sentences."""
     effort = document["asked"]["effort"]
@@ -145,8 +152,8 @@ def how(rows: Sequence[Row], document: Mapping[str, Any]) -> list[str]:
     unsettled = [row for row in rows if row.error is None and not row.warm.get("settled", True)]
     found = [
         f"Each configuration had a worker process of its own, which stayed alive and took turns with the others of "
-        f"its group: {effort['rounds']} blocks of at least {effort['seconds']:g} s, in random orders each followed by "
-        "its mirror image. The first call of a block is not timed.",
+        f"its group: {effort['rounds']} blocks of at least {effort['seconds']:g} s (fewer where calls are long, as the "
+        "table says), in random orders each followed by its mirror image. The first call of a block is not timed.",
         "Every worker was warmed up until two windows of calls in a row had medians within 5 %; "
         + (f"{len(unsettled)} did not settle and are marked." if unsettled else "all settled."),
         "A row's median is that of its blocks' medians. Its 95 % interval draws blocks, not calls. A percentile is "
@@ -155,8 +162,8 @@ def how(rows: Sequence[Row], document: Mapping[str, Any]) -> list[str]:
         "Faster: the interval of the ratio lies beyond the noise, which is 1 % or this machine's A/A spread, whichever "
         "is larger. Equal: it lies within 3 % on both sides. What was undecided was measured once more in fresh "
         "workers; intervals of ratios are of 97.1 %, so that both looks together are wrong in 5 % of cases.",
-        "Inputs take turns, and each block ends with a check that no call changed its input or gave rows of others. "
-        + (f"Images: {data}." if data else "Images: the project's sample set."),
+        "Inputs take turns; every fourth block, and the last, ends with a check that no call changed its input or gave "
+        "rows of others. " + (f"Images: {data}." if data else "Images: the project's sample set."),
         "Build seconds are those of one fresh process: loading the model, making and judging its artefact, opening it "
         "(for torch-compile the compilation), the first call.",
         "Share of the peak: multiply-adds of the whole timm model, by images per second, over those of the matrix "

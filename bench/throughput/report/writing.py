@@ -10,7 +10,7 @@ from ...report.figures import draw
 from .. import Row, Setup
 from .beyond_speed import recommendations
 from .figures import figures
-from .page import page_html
+from .page import page_html, when
 from .published import Published
 from .tables import results_csv
 
@@ -35,9 +35,19 @@ def with_recommendations(rows: Sequence[Row], document: Mapping[str, Any]) -> di
     return {**document, "recommended": [plain(each) for each in recommendations(rows, document)]}
 
 
+def kept_line(document: Mapping[str, Any]) -> str:
+    """What of the report an earlier run measured, and when; empty where all of it is new."""
+    groups, kept = len(document["verdicts"]), document["kept"]
+    if not kept:
+        return ""
+    if kept == groups:
+        return f"Nothing was measured now: this was measured {when(document)}; --remeasure measures it again."
+    return f"{kept} of {groups} groups were measured before: this was measured {when(document)}."
+
+
 def summary_lines(rows: Sequence[Row], document: Mapping[str, Any]) -> list[str]:
     """The recommendations, the spread, and what is undecided or failed, in sentences."""
-    lines = []
+    lines = [kept] if (kept := kept_line(document)) else []
     for each in recommendations(rows, document):
         where = each.mode if each.scope == "c" else f"{each.mode}, scope ({each.scope})"
         lines.append(f"{each.model}, {where}: {each.sentence}.")

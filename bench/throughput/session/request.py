@@ -94,6 +94,6 @@ class Asked:
         return [[*group, dataclasses.replace(group[0], twin=True)] for group in found if group]
 
 
-def artefact_folder(out: Path) -> Path:
-    """Of the run's own, so that what making the artefacts took is measured. Kept for the next run of the same."""
-    return out / "artefacts"
+def artefact_folder(out: Path, key: str) -> Path:
+    """Of the run's own and of one build, so that what making the artefact took is measured; kept with that."""
+    return out / "artefacts" / key

@@ -2,19 +2,20 @@
 
 import dataclasses
 import datetime
-import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
-from featune.engine.store import digest, plain
+from featune.engine.store import locked, plain
 from featune.export.commands import model_cost, spec_of_model
 
 from ...progress import Progress
 from .. import Configuration, Refused, Row, Setup, WorkerDied, environment, measured_in_turns, row_of
 from .batch_size import batches_of, fastest_batch
+from .identity import Identity
 from .journal import Journal
 from .opening import check_precision_of
 from .request import Asked, artefact_folder
@@ -22,8 +23,6 @@ from .serving import make_of
 from .workers import ProcessWorker
 
 TRIAL_SECONDS, TRIAL_CALLS, TRIAL_WARM_UP = 0.25, 5, 2.0
-# What a kept result depends on beside what was asked; a later date or another load does not void it.
-SAME = ("machine", "processor", "processors", "instruction_sets", "device", "gpu", "driver", "versions")
 
 
 class AskedWorker(Protocol):
@@ -45,7 +44,11 @@ StartWorker = Callable[[Configuration], AskedWorker]
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """All that a report is made of; `document` is its JSON."""
+    """All that a report is made of; `document` is its JSON.
+
+    Of its parts, `measured` are the first and last dates of the groups, `kept` the groups that an earlier run measured,
+    `environment` that of the last group, `made` when the document was put together.
+    """
 
     rows: Sequence[Row]
     document: dict[str, Any]
@@ -56,10 +59,12 @@ def run(
     progress: Progress,
     start: StartWorker | None = None,
     around: Mapping[str, Any] | None = None,
+    remeasure: bool = False,
 ) -> Result:
     """Measure what was asked, but for what the journal in `asked.out` has already.
 
     start: gives the worker of a configuration, by default a process. around: the environment, by default this one.
+    remeasure: build and measure all again, whatever the journal has.
     """
     for model in asked.models:  # before minutes of work
         for setup in asked.setups(model):
@@ -67,9 +72,14 @@ def run(
         if start is None:  # a name that nobody knows is no row
             spec_of_model(model, asked.source.checkpoint, asked.source.untrained, say=progress.say)
     here = dict(around) if around is not None else environment(asked.device)
-    journal = Journal(asked.out / "rows.jsonl")
-    same = {name: here.get(name) for name in SAME}
-    one = Run(asked, progress, journal, start or _processes(asked), same)
+    path = asked.out / "rows.jsonl"
+    with locked(path, lambda: progress.say(f"waiting for another run in {asked.out}")):
+        identity = Identity(asked.source, here)
+        one = Run(asked, progress, Journal(path), identity, start or _processes(asked, identity), here, remeasure)
+        return _result(asked, one, here)
+
+
+def _result(asked: Asked, one: "Run", here: Mapping[str, Any]) -> Result:
     rows: list[Row] = []
     verdicts: list[dict[str, Any]] = []
     searches: list[dict[str, Any]] = []
@@ -81,13 +91,15 @@ def run(
     spreads = [each["spread"] for each in verdicts]
     document = {
         "featune": version("featune"),
-        "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "environment": here,
+        "made": now(),
+        "measured": [pick((each["measured"] for each in verdicts), default=now()) for pick in (min, max)],
+        "kept": one.kept,
+        "environment": max(verdicts, key=lambda each: each["measured"])["environment"] if verdicts else here,
         "asked": plain(asked),
         "peak": peak,
         "spread": max(spreads, default=0.0),
         "costs": {model: one.cost(model, rows) for model in asked.models},
-        "verdicts": verdicts,
+        "verdicts": [{key: value for key, value in each.items() if key != "environment"} for each in verdicts],
         "searches": searches,
         "rows": [plain(row) for row in rows],
     }
@@ -96,13 +108,16 @@ def run(
 
 @dataclasses.dataclass
 class Run:
-    """The steps of a run. same: what names the machine and versions that a kept result is of."""
+    """The steps of a run. kept: groups so far that the journal had."""
 
     asked: Asked
     progress: Progress
     journal: Journal
+    identity: Identity
     start: StartWorker
-    same: Mapping[str, Any]
+    here: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    remeasure: bool = False
+    kept: int = 0
 
     def model(self, model: str, searches: list[dict[str, Any]]) -> tuple[list[Row], list[dict[str, Any]]]:
         """(rows, verdicts of each group) of one model; searches gains what was looked for."""
@@ -131,11 +146,13 @@ class Run:
         return rows, verdicts
 
     def build(self, setup: Setup) -> dict[str, Any]:
-        """What a fresh process takes to open the setup: its seconds, or the error. Measured once."""
-        key = self._key("build", plain(setup))
-        known = self.journal.find("build", key)
+        """What a fresh process takes to open the setup, its artefact not there: its seconds, or the error. Measured
+        once: the artefact's folder is named as the result is, so that where one is there, so is the other."""
+        key = build_key(self.identity, setup)
+        known = self._find("build", key)
         if known is not None and not known.get("error"):
             return known
+        shutil.rmtree(artefact_folder(self.asked.out, key), ignore_errors=True)  # of a run that was killed in it
         worker = None
         with self.progress.stage(f"building {setup.model} on {setup.name}"):
             try:
@@ -147,20 +164,17 @@ class Run:
             finally:
                 if worker is not None:
                     worker.close()
-        self.journal.add("build", key, found)
-        return found
+        return self._keep("build", key, found)
 
     def search(self, setup: Setup) -> dict[str, Any]:
         """The batch of the throughput mode, and the trials."""
-        key = self._key("search", [plain(setup), self.asked.latency_limit_ms])
-        known = self.journal.find("search", key)
+        key = self.identity.key("search", setup.model, [plain(setup), self.asked.latency_limit_ms])
+        known = self._find("search", key)
         if known is not None:
             return known
         with self.progress.stage(f"batch size of {setup.model} on {setup.name}"), self._opened(setup) as trial:
             batch, trials = fastest_batch(trial, batches_of(setup.device), self.asked.latency_limit_ms)
-        found = {"batch": batch, "trials": plain(trials)}
-        self.journal.add("search", key, found)
-        return found
+        return self._keep("search", key, {"batch": batch, "trials": plain(trials)})
 
     @contextmanager
     def _opened(self, setup: Setup) -> Iterator[Callable[[int], Sequence[float]]]:
@@ -182,10 +196,11 @@ class Run:
 
     def group(self, group: Sequence[Configuration]) -> dict[str, Any]:
         """Rows, spread and verdicts of configurations that take turns."""
-        key = self._key("group", [plain(list(group)), plain(self.asked.effort), self.asked.seed])
-        known = self.journal.find("group", key)
+        one = group[0]
+        what = [plain(list(group)), plain(self.asked.effort), self.asked.seed]
+        key = self.identity.key("group", one.setup.model, what)
+        known = self._find("group", key)
         if known is None or any(row["error"] for row in known["rows"]):  # worth another try
-            one = group[0]
             title = f"{one.setup.model}, {one.mode}, scope ({one.scope}), {len(group)} workers in turns"
             with self.progress.stage(title) as advance:
                 rows, spread, verdicts = measured_in_turns(
@@ -211,14 +226,16 @@ class Run:
                     for first, second, verdict in verdicts
                 ],
             }
-            self.journal.add("group", key, known)
+            known = self._keep("group", key, known | {"environment": dict(self.here)})
+        else:
+            self.kept += 1
         return known | {"rows": [row_of(each) for each in known["rows"]]}
 
     def peak(self) -> dict[str, Any]:
         """The machine's fp32 multiply-adds and bytes copied per second, in a process of its own."""
         setup = self.asked.setups(self.asked.models[0])[0]
-        key = self._key("peak", [setup.threads, setup.device])
-        known = self.journal.find("peak", key)
+        key = self.identity.key("peak", None, [setup.threads, setup.device])
+        known = self._find("peak", key)
         if known is not None:
             return known
         worker = self.start(Configuration(setup, 1))
@@ -228,8 +245,7 @@ class Run:
             found = {"error": str(error)}
         finally:
             worker.close()
-        self.journal.add("peak", key, found)
-        return found
+        return self._keep("peak", key, found)
 
     def cost(self, model: str, rows: Sequence[Row]) -> dict[str, Any]:
         """Parameters and multiply-adds of one image, of the whole timm model; none for others."""
@@ -241,19 +257,33 @@ class Run:
             return {"side": side or None, "error": f"{type(error).__name__}: {str(error)[:120]}"}
         return {"side": side or None, "million_parameters": millions, "gmacs": gmacs}
 
-    def _key(self, kind: str, value: Any) -> str:
-        return digest([kind, value, plain(self.asked.source), self.same])
+    def _find(self, kind: str, key: str) -> dict[str, Any] | None:
+        return None if self.remeasure else self.journal.find(kind, key)
+
+    def _keep(self, kind: str, key: str, found: Mapping[str, Any]) -> dict[str, Any]:
+        """The result, with the date that it is of."""
+        dated = {**found, "measured": now()}
+        self.journal.add(kind, key, dated)
+        return dated
 
 
-def _processes(asked: Asked) -> StartWorker:
+def build_key(identity: Identity, setup: Setup) -> str:
+    return identity.key("build", setup.model, plain(setup))
+
+
+def now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _processes(asked: Asked, identity: Identity) -> StartWorker:
     """Starts a process for a configuration; its log lies in the run's folder."""
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str((asked.out / "artefacts" / "inductor").resolve()))
     count = 0
 
     def start(configuration: Configuration) -> ProcessWorker:
         nonlocal count
         count += 1
         log = Path(asked.out, "logs", f"{count:03d}.{configuration.setup.backend}.txt")
-        return ProcessWorker(configuration, make_of(asked.source), artefact_folder(asked.out), log)
+        folder = artefact_folder(asked.out, build_key(identity, configuration.setup))
+        return ProcessWorker(configuration, make_of(asked.source), folder, log)
 
     return start

@@ -108,6 +108,8 @@ def _threads_of(threads: int) -> Iterator[None]:
 def _serve(connection: Connection, configuration: Configuration, make: Make, cache: Path, log: Path) -> None:
     """The process: answers until the other end is closed, which the parent's death does too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    # Not the user's, where a compilation of before would pass for a short one.
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str((cache / "inductor").resolve())
     with open(log, "wb") as file:
         for descriptor in (1, 2):
             os.dup2(file.fileno(), descriptor)

@@ -238,8 +238,9 @@ def test_speed_is_of_one_image_and_of_a_batch_and_a_disturbed_measurement_is_mad
 
 
 def test_probes_leave_half_of_the_time_to_fine_tuning_unless_that_would_not_do() -> None:
-    assert room(100, tuning=50) == 50
-    assert room(100, tuning=51) == 100
+    assert room(100, tuning=10) == 50
+    assert room(100, tuning=50) == pytest.approx(35), "a tuning of 65 with all that belongs to it"
+    assert room(100, tuning=60) == 100, "25 would be too little for probes"
     assert room(100, tuning=math.inf) == 100
 
 

@@ -119,6 +119,14 @@ def test_a_model_that_is_too_slow_by_itself_is_left_to_its_probe(tmp_path: Path)
     assert {one.model for one in found.finished} == {"fair"}
 
 
+def test_a_further_model_is_not_even_timed_where_the_better_one_needs_the_time(tmp_path: Path) -> None:
+    rates = {"good": 1000.0, "fair": 10.0}  # 3 s a step of the second one: 240 s for the least
+    found, journal = lab(tmp_path, seconds=0.1).tune(deadline=241, rates=rates)
+    assert found.out["fair"] == "not fine-tuned: no time for a further model"
+    assert found.finished[0].model == "good"
+    assert journal.stages()["time"] == 1.0, "of one model"
+
+
 def test_a_training_that_fails_leaves_the_others(tmp_path: Path) -> None:
     found, _ = lab(tmp_path).tune(deadline=1000, fails="good")
     assert found.finished[0].model == "fair"
@@ -140,3 +148,19 @@ def test_a_run_that_is_killed_at_every_step_finishes_the_same_trainings(tmp_path
             kills += 1
     assert kills >= 4
     assert killed.finished == whole.finished
+
+
+def test_the_seconds_of_a_training_that_was_killed_count(tmp_path: Path) -> None:
+    at = lab(tmp_path)
+    spent = 70.0
+    journal = Journal(tmp_path / "journal", clock=lambda: at.now)
+
+    def dies() -> float:
+        at.now += spent
+        raise Killed
+
+    with pytest.raises(Killed):
+        journal.watched("trial a 100", dies)
+    assert journal.watched("trial a 100", lambda: 0.5) == 0.5
+    assert Journal(tmp_path / "journal").add("trial a 100", 3.0) == spent
+    assert journal.add("trial b 100", 3.0) == 3.0

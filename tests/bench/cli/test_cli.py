@@ -79,6 +79,45 @@ def test_a_study_of_a_users_folder_runs_from_another_directory(
     assert (out / "report.html").exists()
 
 
+def test_only_the_cells_that_are_meant_are_measured_counted_and_reported(
+    featune: Featune, image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    image_folder("colours")
+    path = study_file(tmp_path, regimes="{probe: {penalties: [1.0]}, means: {}}")
+    none = featune("study", "run", str(path), "-q", "--only", "regime=finetune")
+    assert none.returncode == 2
+    assert "no regime of this name; the study has probe, means" in none.stderr
+    some = featune("study", "run", str(path), "-q", "--json", "--only", "regime=mean*")
+    assert [row["cell"]["regime"] for row in json.loads(some.stdout)["rows"]] == ["means"], some.stderr
+    status = featune("study", "status", str(path)).stdout.splitlines()
+    assert status[0] == "2 cells, 1 done, 0 failed, 1 waiting"
+    assert "probe, of which no cell has been measured yet" in status[1]
+    status = featune("study", "status", str(path), "--only", "regime=means").stdout.splitlines()
+    assert status == ["1 cells, 1 done, 0 failed, 0 waiting"]
+    assert len(json.loads(featune("study", "run", str(path), "-q", "--json").stdout)["rows"]) == 2
+    report = featune("study", "report", str(path), "-q", "--json", "--only", "regime=probe")
+    assert [row["cell"]["regime"] for row in json.loads(report.stdout)["rows"]] == ["probe"]
+    assert "only regime=probe" in (tmp_path / "cwd" / "runs" / "s" / "report.html").read_text()
+
+
+def test_failed_cells_can_be_kept_or_be_all_that_is_measured(
+    featune: Featune, image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = image_folder("colours")
+    path = study_file(tmp_path, regimes="{means: {}, finetune: {epochs: 1, learning_rates: [1.0e+18]}}")
+    first = featune("study", "run", str(path), "-q", "--only", "regime=finetune")
+    assert first.returncode == 1
+    assert f"1 of 1 cells failed; `featune study retry {path}` measures them again" in first.stderr
+    rows = sorted((tmp_path / "cwd" / "runs" / "s" / "runs").rglob("*.json"))
+    before = rows[0].stat().st_mtime_ns
+    assert featune("study", "run", str(path), "-q", "--keep-failed", "--only", "regime=finetune").returncode == 1
+    assert rows[0].stat().st_mtime_ns == before
+    assert featune("study", "retry", str(path), "-q").returncode == 1
+    assert sorted((tmp_path / "cwd" / "runs" / "s" / "runs").rglob("*.json")) == rows  # means was not measured
+    assert rows[0].stat().st_mtime_ns > before
+    assert folder.exists()
+
+
 def test_an_unreadable_image_stops_before_any_work(
     featune: Featune, image_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -151,7 +190,9 @@ def test_help_and_version_answer_without_importing_torch() -> None:
     assert done.stdout.startswith("featune 0.")
 
 
-@pytest.mark.parametrize("command", [["demo"], ["study", "run"], ["study", "status"], ["study", "report"]])
+@pytest.mark.parametrize(
+    "command", [["demo"], ["study", "run"], ["study", "status"], ["study", "report"], ["study", "index"]]
+)
 def test_every_commands_help_has_an_example(command: list[str], featune: Featune) -> None:
     done = featune(*command, "--help")
     assert done.returncode == 0
@@ -180,6 +221,14 @@ def test_a_study_is_begun_planned_and_compared_with_itself(
     empty = featune("study", "compare", path, str(tmp_path / "colours"))
     assert empty.returncode == 2
     assert "no row found" in empty.stderr
+    both = featune("study", "report", path, "runs/s", "--compare", "--out", "both")
+    assert both.stdout.strip() == "report: both/compare.html"
+    alone = featune("study", "report", path, "runs/s")
+    assert alone.returncode == 2
+    assert "--compare" in alone.stderr
+    index = featune("study", "index", ".")
+    assert "runs/s/report.html: Take " in index.stdout
+    assert Path("index.html").exists()
 
 
 def test_the_schema_of_study_files_is_json(featune: Featune) -> None:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from featune.bench.cli.app import app
 from featune.bench.throughput import Configuration
 from featune.bench.throughput.session import Asked
+from featune.bench.throughput.session.identity import Identity
 from featune.bench.throughput.session.serving import Bench
 
 
@@ -58,7 +59,7 @@ class InProcess(Bench):
 
 
 def test_a_run_writes_its_report_which_compares_with_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def processes(asked: Asked) -> Callable[[Configuration], InProcess]:
+    def processes(asked: Asked, identity: Identity) -> Callable[[Configuration], InProcess]:
         return lambda one: InProcess(asked.source, one, tmp_path / "cache")
 
     monkeypatch.setattr("featune.bench.throughput.session.running._processes", processes)

@@ -43,6 +43,21 @@ def test_other_metrics_splits_and_recipes_are_not_compared_but_told() -> None:
         assert f"not comparable, 1 cell: other {why}" in comparison_lines(found)
 
 
+def test_other_images_in_a_split_of_the_same_size_or_another_view_are_not_compared() -> None:
+    digests = {"train": "a", "val": "b", "test": "c"}
+    one = row("a", "t", details={"images": digests, "view": {"side": 224}})
+    others = {
+        "images in the test split": {"images": digests | {"test": "d"}, "view": {"side": 224}},
+        "images in train and val": {"images": digests | {"val": "d"}, "view": {"side": 224}},
+        "view": {"images": digests, "view": {"side": 160}},
+    }
+    for why, details in others.items():
+        assert compare([one], [row("a", "t", details=details)]).pairs[0].differs == (why,)
+    old = compare([one], [row("a", "t")])
+    assert old.pairs[0].comparable
+    assert "note: view, which rows of an earlier version do not tell, differ in 1 comp" in comparison_lines(old)[-1]
+
+
 def test_seeds_and_versions_are_told_and_failed_cells_are_absent() -> None:
     one = row("a", "t", environment={"versions": {"torch": "2"}})
     other = row("a", "t", seed=1, environment={"versions": {"torch": "3"}})

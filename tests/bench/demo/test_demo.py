@@ -10,8 +10,9 @@ import pytest
 
 from featune.bench.demo import demo
 from featune.bench.demo import miniature as demo_module
-from featune.bench.demo.images import SOURCE_CLASSES, TARGETS, fractals, photographs, write_images
 from featune.bench.demo.miniature import LADDER, NOTES
+from featune.bench.generated import SOURCE_CLASSES, TARGETS, fractals, write_images
+from featune.bench.generated.images import photographs
 from featune.bench.progress import Silent
 from featune.bench.results import Row, Speed
 from featune.bench.study import Study

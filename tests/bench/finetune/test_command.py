@@ -14,11 +14,11 @@ from typer.testing import CliRunner
 from featune.bench.cli.app import app
 from featune.bench.data import Source, prepare
 from featune.bench.finetune import training
-from featune.bench.finetune.log_file import read_log
 from featune.bench.finetune.recipes import read_recipe
 from featune.bench.regimes import Goodness
 from featune.bench.results import RunStore
 from featune.bench.tasks import Task, save_task
+from featune.bench.training_log import read_log
 from featune.engine.errors import BadInput
 from featune.engine.finetune import Recipe, TrainVal
 from featune.engine.images import Labelled

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from featune.bench.finetune.log_file import LogFile
 from featune.bench.finetune.trackers import opened, tracker_names
+from featune.bench.training_log import LogFile
 from featune.engine.errors import BadInput, Missing
 
 RECIPE = {"optimizer": "adamw", "learning_rates": [0.003]}

@@ -10,7 +10,16 @@ import pytest
 from typer.testing import CliRunner
 
 from featune.bench.cli.app import app
-from featune.bench.published import library, library_names, published, published_rows, real_on_imagenet, summary
+from featune.bench.estimators import SOURCE
+from featune.bench.published import (
+    library,
+    library_names,
+    published,
+    published_estimates,
+    published_rows,
+    real_on_imagenet,
+    summary,
+)
 from featune.bench.published import summary_lines as lines_of
 from featune.bench.results import collect, correlations
 from featune.engine.errors import BadInput
@@ -35,6 +44,24 @@ def test_the_correlations_are_those_computed_elsewhere_to_the_digits_given() -> 
     assert as_json("tmlr2024-frozen")["r"] == pytest.approx(0.8055, abs=5e-5)
     assert as_json("tmlr2024-finetuned", "--imagenet", "timm0.6.12")["r"] == pytest.approx(0.822, abs=5e-4)
     assert as_json("tmlr2024-frozen", "--imagenet", "timm0.6.12")["r"] == pytest.approx(0.728, abs=5e-4)
+
+
+def test_the_scores_that_come_with_a_table_are_judged_by_its_transfer() -> None:
+    from scipy.stats import weightedtau
+
+    found = as_json("tmlr2024-finetuned")
+    assert [one["score"] for one in found["estimators"][:-1]] != []
+    (regime,) = found["regimes"]
+    values = dict(zip(found["models"], regime["values"], strict=True))
+    known = {(one.name, one.model, one.task): one.value for one in published_estimates("tmlr2024-finetuned")}
+    for one in found["estimators"]:
+        if one["score"] != SOURCE:
+            for at, task in enumerate(found["tasks"]):
+                columns = [[known[one["score"], model, task] for model in values], [values[m][at] for m in values]]
+                assert one["by_task"][task] == pytest.approx(weightedtau(*columns).statistic)
+    said = command("tmlr2024-finetuned")
+    assert said.index("LogME: ") > said.index("scores that come with it, by Kendall's weighted tau")
+    assert as_json("sfda2022")["estimators"] == []
 
 
 @pytest.mark.parametrize("name", ["sfda2022", "tmlr2024-finetuned", "tmlr2024-frozen", "salman2020-full"])

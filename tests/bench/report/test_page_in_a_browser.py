@@ -46,10 +46,10 @@ def browser() -> Iterator[Any]:
 
 
 STUDIES = {
-    "usual": (study(), speeds(), 4),
+    "usual": (study(), speeds(), 7),
     "single": ([row("a", "digits", source_top1=0.7)], [], 1),
     "large": ([failed(one) if at % 29 == 0 else one for at, one in enumerate(study(16, 12, (*REGIMES, "knn")))],
-              speeds(16), 4),
+              speeds(16), 7),
 }  # fmt: skip
 
 

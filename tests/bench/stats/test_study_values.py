@@ -5,7 +5,6 @@ import pytest
 from metric_cases import shifted_classes
 
 from featune.bench.stats import clopper_pearson, interval, log_odds, mean_log_odds, wilson
-from featune.bench.stats.study_values import relative_logit, within_task_errors
 from featune.engine.errors import BadInput
 from featune.engine.metrics import METRICS
 from featune.engine.metrics.ranking import roc_auc
@@ -100,29 +99,3 @@ def test_log_odds_refuse_what_is_no_fraction():
         mean_log_odds([[0.5, np.nan]], 10)
     with pytest.raises(BadInput, match="1 or more expected; 0"):
         log_odds([0.5], 0)
-
-
-def test_relative_logits_of_a_task_sum_to_zero_and_ignore_how_hard_it_is():
-    values = np.random.default_rng(0).random((5, 3))
-    relative = relative_logit(values, [100, 50, 1000])
-    assert relative.sum(axis=0) == pytest.approx(0, abs=1e-12)
-    odds = log_odds(values)
-    harder = 1 / (1 + np.exp(-(odds - [1, 0, 2])))
-    assert relative_logit(harder) == pytest.approx(relative_logit(values))
-    with pytest.raises(BadInput, match="2 models or more"):
-        relative_logit([[0.5, 0.6]], 10)
-
-
-def test_error_bars_of_two_models_add_up_to_that_of_their_difference():
-    values = np.random.default_rng(1).normal(size=(2, 7)) + 5 * np.random.default_rng(2).normal(size=7)
-    bars = within_task_errors(values)
-    of_difference = (values[0] - values[1]).std(ddof=1) / np.sqrt(7)
-    assert np.sqrt((bars.error**2).sum()) == pytest.approx(of_difference)
-    assert bars.mean == pytest.approx(values.mean(axis=1))
-    assert (bars.models, bars.tasks) == (2, 7)
-    assert np.isnan(within_task_errors(values[:, :1]).error).all()
-
-
-def test_error_bars_of_independent_models_have_the_size_of_plain_standard_errors():
-    values = np.random.default_rng(3).normal(size=(4, 4000))
-    assert within_task_errors(values).error == pytest.approx(1 / np.sqrt(4000), rel=0.05)

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from featune.bench.data import Source, prepare
-from featune.bench.estimators import ESTIMATORS, estimator, leep, logme
+from featune.bench.estimators import ESTIMATORS, class_separation, estimator, frechet_distance, leep, logme
 from featune.bench.progress import Silent
 from featune.bench.regimes import Bench, ProbeSetting, stored_features
 from featune.bench.results import Estimate
@@ -36,10 +36,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory, spec: ModelSpec) -> ModelS
 
 @pytest.fixture
 def study(image_folder: Callable[..., Path], tmp_path: Path, trained: ModelSpec) -> Study:
-    task = prepare(Source("colours", folder=image_folder()), tmp_path / "out" / "tasks")
+    folder = image_folder()
+    task = prepare(Source("colours", folder=folder), tmp_path / "out" / "tasks")
     regimes = {"probe": ("probe", ProbeSetting(penalties=(1.0,)))}
     return Study("test", (trained,), (task,), regimes, str(tmp_path / "out"), str(tmp_path / "cache"), threads=1,
-                 backend="torch", estimators=tuple(ESTIMATORS))  # fmt: skip
+                 backend="torch", estimators=tuple(ESTIMATORS), source_images=f"{folder}/test")  # fmt: skip
 
 
 def refuse(function: object, items: object) -> object:
@@ -68,6 +69,19 @@ def test_values_are_those_of_the_stored_train_rows_and_of_the_models_own_head(st
     with torch.inference_mode():
         logits = torch.cat([source_model(spec)(images) for images in batches(train, spec.view, 5)])
     assert found["leep"] == pytest.approx(leep(softmax(logits.numpy()), train.truth(3)), abs=1e-5)
+
+
+def test_the_nearness_is_of_the_train_features_to_those_of_the_source_images(study: Study) -> None:
+    found = values(run_estimates(study, in_process, Silent()))
+    train, spec, task = study.tasks[0].load("train"), study.models[0], study.tasks[0]
+    features = stored_features(Bench(Path(study.cache), "torch"), spec, task, train)
+    rows, source = features(train, "train"), features(task.load("test"), "test")
+    assert found["frechet"] == pytest.approx(-frechet_distance(rows, source), rel=1e-6)
+    assert found["frechet"] < 0
+    assert found["class_separation"] == class_separation(rows, train.truth(3))
+    other = dataclasses.replace(study, source_images=f"{Path(study.source_images).parent}/train")
+    again = values(run_estimates(dataclasses.replace(other, estimators=("frechet",)), in_process, Silent()))
+    assert again["frechet"] == pytest.approx(0, abs=1e-4)  # of themselves
 
 
 def test_estimates_are_measured_once_and_a_killed_run_keeps_what_it_had(study: Study) -> None:
@@ -178,11 +192,11 @@ def body_alone() -> torch.nn.Module:
     return timm.create_model("test_resnet", num_classes=0)
 
 
-def test_of_several_labels_per_image_only_logme_is_defined_and_the_others_say_so(study: Study) -> None:
+def test_of_several_labels_per_image_only_what_takes_them_is_defined_and_the_others_say_so(study: Study) -> None:
     several = dataclasses.replace(study.tasks[0], multilabel=True)
     found = run_estimates(dataclasses.replace(study, tasks=(several,)), in_process, Silent())
     for one in found:
-        assert (one.value is None) == (one.name != "logme")
+        assert (one.value is None) == (one.name not in ("logme", "frechet"))
         assert one.name == "logme" or "several labels" in (one.error or "")
 
 

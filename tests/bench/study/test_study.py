@@ -9,9 +9,19 @@ import pytest
 
 from featune.bench.data import Source, prepare
 from featune.bench.progress import Silent
-from featune.bench.regimes import ProbeSetting, Setting
-from featune.bench.results import Cell, Row, RunStore, Speed
-from featune.bench.study import Study, finished, known_speeds, known_tasks, processes, rights, run_whole, save_plan_of
+from featune.bench.regimes import MeansSetting, ProbeSetting, Setting
+from featune.bench.results import Cell, Row, RunStore, Speed, only
+from featune.bench.study import (
+    Study,
+    finished,
+    known_speeds,
+    known_tasks,
+    processes,
+    rights,
+    run_whole,
+    save_plan_of,
+    with_failed_cells,
+)
 from featune.bench.study.executors import Killed, in_process
 from featune.bench.study.measuring import brief, export_graph, measure
 from featune.bench.study.model_speeds import speeds
@@ -55,6 +65,16 @@ def test_every_cell_becomes_a_row_with_n_interval_and_versions(study: Study) -> 
         assert row.low <= row.value <= row.high  # type: ignore[operator]
         assert {"torch", "timm", "python"} <= set(row.environment["versions"])
         assert row.source_top1 == study.spec(row.cell.model).source_top1
+
+
+def test_a_row_tells_its_images_its_view_and_the_arithmetic_of_its_regime(study: Study) -> None:
+    half = ("finetune", dataclasses.replace(QUICK, epochs=1, amp=True))
+    few = dataclasses.replace(study, regimes={"means": ("means", MeansSetting()), "finetune": half})
+    rows = run(few.narrowed(only(["model=net0"], few.axes())), in_process)
+    assert [row.environment["backend"] for row in rows] == ["onnxruntime", "torch"]
+    assert [row.environment["precision"] for row in rows] == ["fp32", "bfloat16 autocast"]
+    assert all(row.details["images"] == study.tasks[0].images != {} for row in rows)
+    assert all(row.details["view"]["side"] == study.models[0].view.side for row in rows)
 
 
 def test_a_rows_number_is_the_metric_of_its_stored_scores(study: Study) -> None:
@@ -105,6 +125,34 @@ def test_a_failed_cell_is_a_row_with_its_error_and_is_tried_again(study: Study) 
     assert all(row.value is None and "not an image" in (row.error or "") for row in rows)
     image.write_bytes(good)
     assert all(row.error is None for row in run(study, in_process))
+
+
+def test_cells_that_failed_are_tried_again_left_alone_or_all_that_is_measured(study: Study) -> None:
+    cells = study.cells()
+    failed, waiting = cells[1], set(cells[3:])
+    for cell in cells[:3]:
+        study.runs.save(
+            Row(cell, "top1", None if cell == failed else 0.5, 15, error="boom" if cell == failed else None)
+        )
+    measured: list[set[Cell]] = []
+
+    def noted(function: object, items: Iterable[Cell]) -> Iterator[tuple[Cell, Row]]:
+        asked = list(items)
+        measured.append({*asked})
+        return ((cell, Row(cell, "top1", 0.5, 15)) for cell in asked)
+
+    assert len(run(study, noted, failed="keep")) == 6
+    assert len(run(study, noted, failed="only")) == 3  # nothing was saved: those that have a row
+    assert len(run(study, noted)) == 6
+    assert [asked for asked in measured if asked] == [waiting, {failed}, waiting | {failed}]
+    narrow = with_failed_cells(study)
+    assert ([spec.name for spec in narrow.models], len(narrow.tasks)) == ([failed.model], 1)
+
+
+def test_a_narrowed_study_has_the_cells_that_are_meant_and_no_others(study: Study) -> None:
+    meant = only(["model=net1 regime=*tune"], study.axes())
+    assert study.narrowed(meant).cells() == [cell for cell in study.cells() if cell in meant] != []
+    assert study.narrowed(only([], study.axes())).cells() == study.cells()
 
 
 def test_changed_settings_weights_or_rules_are_other_cells(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,3 +370,11 @@ def test_speeds_of_before_load_was_watched_are_still_read(study: Study, monkeypa
            "scope": "a", "images_per_second": 5.0, "median_ms": 1.0, "p95_ms": 1.0, "iterations": 5}  # fmt: skip
     monkeypatch.setattr("featune.bench.results.plan.read_json", lambda path: old)
     assert {(found.loaded, found.others_busy) for found in known_speeds(study)} == {(False, None)}
+
+
+def test_a_p95_that_was_kept_of_too_few_calls_is_not_shown(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = {"model": "x", "backend": "torch", "precision": "fp32", "device": "cpu", "batch": 32, "threads": 1,
+            "scope": "a", "images_per_second": 5.0, "median_ms": 1.0, "p95_ms": 1.5}  # fmt: skip
+    for calls, shown in ((71, None), (72, 1.5)):
+        monkeypatch.setattr("featune.bench.results.plan.read_json", lambda path, n=calls: {**kept, "iterations": n})
+        assert {found.p95_ms for found in known_speeds(study)} == {shown}

@@ -1,10 +1,11 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
-from featune.bench.estimators import ESTIMATORS
+from featune.bench.estimators import USUAL
 from featune.bench.progress import Silent
 from featune.bench.published import published_rows
 from featune.bench.study import prepared, read_study
@@ -56,7 +57,7 @@ def test_a_study_file_becomes_a_study(write: Callable[[str], Path], tmp_path: Pa
 def test_estimators_are_none_unless_named_and_all_are_every_one(write: Callable[[str], Path]) -> None:
     assert read_study(write(GOOD))[0].estimators == ()
     assert read_study(write(GOOD + "    estimators: [nce, logme, nce]"))[0].estimators == ("nce", "logme")
-    assert read_study(write(GOOD + "    estimators: all"))[0].estimators == tuple(ESTIMATORS)
+    assert read_study(write(GOOD + "    estimators: all"))[0].estimators == USUAL
     with pytest.raises(BadInput, match=r"estimators\[1\]: no estimator named 'log_me'; nearest: logme"):
         read_study(write(GOOD + "    estimators: [nce, log_me]"))
     with pytest.raises(BadInput, match=r"estimators: .*list, found 'logme'"):
@@ -184,3 +185,39 @@ def test_a_timm_models_published_accuracy_is_looked_up_and_told(
     assert (study.models[0].source_top1, study.models[0].source_n) == (0.71504, 50_000)
     assert study.facts["resnet18.a1_in1k"] == {"parameters": 11.69}
     assert any("0.71504 at 224 pixels, by timm's published results" in line for line in told)
+
+
+def test_measured_source_accuracies_are_taken_from_their_file(write: Callable[[str], Path], tmp_path: Path) -> None:
+    share = {"value": 0.625, "low": 0.6, "high": 0.65, "n": 1600}
+    record = {
+        "format": "featune-imagenet-1",
+        "model": "vit",
+        "data": "val",
+        "kind": "val",
+        "fault": None,
+        "shares": {"top1": share, "top5": share | {"value": 0.9}, "real": share | {"value": 0.75, "n": 1500}},
+    }
+    file = tmp_path / "measured.json"
+    file.write_text(json.dumps([record]))
+    text = GOOD.replace("name: vit}", "name: vit, measured: measured.json, imagenet_kind: linear-probe}")
+    study, _ = read_study(write(text + "    x: [real, imagenet_top1]"))
+    assert (study.spec("vit").source_top1, study.spec("vit").source_n) == (0.75, 1500)
+    assert study.facts["vit"] == {"imagenet_top1": 0.625, "source_linear_probe": 1.0}
+    assert study.source_name == "ImageNet ReaL"
+    file.write_text(json.dumps([record | {"model": "other"}, record | {"model": "another"}]))
+    with pytest.raises(BadInput, match=r"models\[1\].measured: .*vit was not measured there"):
+        read_study(write(text))
+    file.write_text(json.dumps([record | {"fault": {"order": "devkit-ids"}}]))
+    with pytest.raises(BadInput, match="in a wrong order"):
+        read_study(write(text))
+    with pytest.raises(BadInput, match="keep one of them"):
+        read_study(write(GOOD.replace("source_n: 500", "source_n: 500, measured: measured.json")))
+
+
+def test_the_distance_from_the_source_and_its_images_go_together(write: Callable[[str], Path], tmp_path: Path) -> None:
+    study, _ = read_study(write(GOOD + "    estimators: [frechet]\n    source_images: colours/train"))
+    assert study.source_images == str(tmp_path / "colours/train")
+    with pytest.raises(BadInput, match="give `source_images`"):
+        read_study(write(GOOD + "    estimators: [frechet]"))
+    with pytest.raises(BadInput, match="name `frechet`"):
+        read_study(write(GOOD + "    source_images: colours/train"))

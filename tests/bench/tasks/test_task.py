@@ -41,6 +41,21 @@ def test_labels_to_ignore_and_weights_make_another_task_and_groups_do_not(tmp_pa
     assert saved(tmp_path, groups=("g", "g", "h")).digest == plain
 
 
+def test_images_of_a_split_are_known_again_in_another_order_and_of_other_labels_they_are_not(tmp_path: Path) -> None:
+    task = saved(tmp_path)
+    train = task.load("train")
+
+    def images(items: Labelled, classes: tuple[str, ...] = task.classes) -> str:
+        again = dataclasses.replace(task, folder=str(tmp_path / "again"), classes=classes)
+        return save_task(again, {"train": items}).images["train"]
+
+    assert images(train) == images(train.take([2, 0, 1])) == task.images["train"] != task.images["test"]
+    renamed = dataclasses.replace(train, labels=tuple(tuple(2 - at for at in labels) for labels in train.labels))
+    assert images(renamed, ("z", "y", "x")) == images(train)  # the same classes by name
+    assert images(renamed) != images(train)
+    assert images(train.take([0, 1])) != images(train)
+
+
 def test_a_line_too_few_or_half_a_line_is_refused(tmp_path: Path) -> None:
     task = saved(tmp_path)
     file = tmp_path / "task" / "train.csv"

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from featune.bench.throughput import Block, bootstrap_interval, doubts, outliers, percentile_needs, summarise
+from featune.bench.stats import percentile_needs
+from featune.bench.throughput import Block, bootstrap_interval, doubts, outliers, summarise
 
 
 def blocks(medians: list[float], calls: int = 4, **more: float) -> list[Block]:
@@ -73,6 +74,8 @@ def test_drift_load_and_throttling_mark_a_row() -> None:
     assert "drift" in doubts(blocks([0.010] * 4 + [0.012] * 4))[0]
     busy = [Block(0, 0, (0.01,), 2, 0.01, others=0.9, loaded=True), *blocks([0.01] * 3)]
     assert doubts(busy) == ["other work in 1 of 4 blocks (on 0.9 processors)"]
+    few = [busy[0], *blocks([0.01] * 19)]
+    assert doubts(few) == []  # one of 20 does not reach the median
     slow = [*blocks([0.01] * 3, megahertz=3000.0), *blocks([0.01] * 3, megahertz=2000.0)]
     assert "fell from 3000 to 2000 MHz" in doubts(slow)[0]
 

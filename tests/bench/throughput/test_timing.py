@@ -14,6 +14,7 @@ from featune.bench.throughput import (
     call_of,
     check_places,
     measure,
+    speed,
     timed_block,
     warm_up,
 )
@@ -179,3 +180,10 @@ def test_a_studys_speed_alternates_its_batch() -> None:
     samples = measure(run, torch.arange(24, dtype=torch.uint8).view(2, 3, 2, 2), seconds=0.1, clock=device.clock)
     assert samples == pytest.approx([0.01] * len(samples))
     assert not any(torch.equal(one, other) for one, other in itertools.pairwise(seen))
+
+
+@pytest.mark.parametrize(("calls", "given"), [(71, False), (72, True)])
+def test_a_studys_p95_needs_as_many_calls_as_a_reports(calls: int, given: bool) -> None:
+    found = speed("m", "torch", "cpu", 1, torch.zeros(4, 3, 2, 2), [0.02] * calls)
+    assert (found.p95_ms is not None) == given
+    assert (found.images_per_second, found.iterations) == (200, calls)

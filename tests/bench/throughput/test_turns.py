@@ -120,6 +120,16 @@ def test_a_worker_that_fails_is_a_row_with_its_reason_and_the_others_go_on(error
     assert (verdicts, world.alive) == ([], 0)
 
 
+@pytest.mark.parametrize(("seconds", "rounds"), [(0.1, 8), (2.0, 4), (100.0, 2)])
+def test_where_calls_are_long_there_are_fewer_rounds_but_never_too_few_or_half_of_a_pair(
+    seconds: float, rounds: int
+) -> None:
+    world = World(lambda one, now: seconds)
+    effort = dataclasses.replace(EFFORT, fewest=2, most=10.0)
+    rows, _, _ = measured_in_turns([TORCH, ONNX], world.start, effort, clock=lambda: world.now * seconds)
+    assert [sum(block.session == 0 for block in row.blocks) for row in rows] == [rounds, rounds]
+
+
 def test_every_block_is_told_of_at_once() -> None:
     told: list[tuple[Configuration, Block]] = []
     world = World(lambda one, now: 0.01)

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 import featune.engine.features.store
-from featune.engine.errors import BadImages, BadInput
+from featune.engine.errors import BadImages, BadInput, FeatuneError
 from featune.engine.features import FeatureKey, FeatureRequest, FeatureStore, Options, extract
 from featune.engine.features.bottleneck import ADVICE
 from featune.engine.features.files import Part
@@ -155,6 +155,28 @@ def test_several_models_share_one_pass(items: Labelled, tmp_path: Path) -> None:
     assert np.array_equal(found[0].rows, extract(means, items, VIEW).rows)
     assert np.array_equal(found[1].rows, extract(means, items, wide.view).rows)
     assert found[0].verdict.images == len(items)
+
+
+def test_models_that_do_not_fit_into_memory_together_have_passes_of_their_own(items: Labelled, tmp_path: Path) -> None:
+    """A GPU that held one model took none of the three: the whole command failed."""
+    opened: list[str] = []
+
+    def needs(name: str, factor: float) -> FeatureRequest:
+        @contextmanager
+        def open_runner(threads: int) -> Iterator[Runner]:
+            if opened:
+                raise FeatuneError(f"out of memory on the GPU (CUDA error: out of memory) with {opened} open")
+            opened.append(name)
+            yield lambda images: images.float().mean((2, 3)) * factor
+            opened.remove(name)
+
+        return FeatureRequest(dataclasses.replace(key_of(items), model=name), open_runner, name)
+
+    found = FeatureStore(tmp_path).extract(items, [needs("a", 1), needs("b", 2), needs("c", 3)])
+    assert not opened
+    for number, each in enumerate(found, start=1):
+        assert np.allclose(each.rows, number * found[0].rows)
+    assert [note.split()[0] for note in found[0].verdict.notes] == ["b", "c"]
 
 
 def test_a_model_that_joins_later_does_not_make_the_others_again(items: Labelled, tmp_path: Path) -> None:

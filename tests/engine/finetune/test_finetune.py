@@ -82,6 +82,26 @@ def test_the_learning_rate_is_chosen_on_val_and_reported(spec: ModelSpec, items:
     assert tuned(items).dtype == np.float32
 
 
+def test_every_rate_is_tried_with_every_weight_decay_and_the_best_pair_is_trained(
+    spec: ModelSpec, items: Labelled
+) -> None:
+    values = iter([0.1, 0.3, 0.2, 0.3])  # of rate 0.01 with both decays, then of 0.02
+    recipe = dataclasses.replace(RECIPE, epochs=1, learning_rates=(0.01, 0.02), weight_decays=(0.0, 0.001))
+    tuned = finetune(spec, TrainVal(items, items, 3), lambda scores: next(values), recipe, seed=0)
+    assert (tuned.details["learning_rate"], tuned.details["weight_decay"]) == (0.01, 0.001)
+    assert tuned.details["grid"] == [[0.01, 0.0, 0.1], [0.01, 0.001, 0.3], [0.02, 0.0, 0.2], [0.02, 0.001, 0.3]]
+    assert tuned.details["tried"] == {"0.01": 0.3, "0.02": 0.3}
+    alone = dataclasses.replace(RECIPE, epochs=1, learning_rates=(0.01,), weight_decay=0.001)
+    assert state_digest(tuned.model) == state_digest(fitted(spec, items + items, alone))
+
+
+def test_a_decay_over_the_rate_is_divided_by_each_rate() -> None:
+    recipe = Recipe(learning_rates=(0.1, 0.01), weight_decays=(0.0, 1e-3), decay_over_rate=True)
+    pairs = [(one.learning_rates, one.weight_decay) for one in recipe.candidates()]
+    assert pairs == [((0.1,), 0.0), ((0.1,), 0.01), ((0.01,), 0.0), ((0.01,), 0.1)]
+    assert all(one.candidates() == [one] for one in recipe.candidates())
+
+
 def test_one_learning_rate_leaves_nothing_to_choose_and_val_unopened(spec: ModelSpec, items: Labelled) -> None:
     def never(scores: object) -> float:
         raise AssertionError("val was scored")

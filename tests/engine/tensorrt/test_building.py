@@ -1,6 +1,8 @@
 """NVIDIA's own parser and builder, those of TensorRT for RTX: they work without a GPU or driver, loading does not."""
 
+import dataclasses
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,10 @@ from featune.export.precision import variant
 
 SETTINGS = BuildSettings(batches=(1, 4, 8))
 ARCHITECTURES = ("test_resnet", "test_efficientnet", "test_vit")
+MORE = (
+    "test_convnext", "test_byobnet", "test_nfnet", "test_mambaout", "mobilenetv3_small_050", "mobilenetv2_050",
+    "regnetx_002", "repvit_m0_9",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -49,6 +55,16 @@ def graphs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Pat
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 def test_nvidias_parser_and_builder_take_our_graphs(
+    graphs: Callable[[str, str], Path], architecture: str, precision: str
+) -> None:
+    plan, _ = build(graphs(architecture, precision), SETTINGS, by="tensorrt-rtx")
+    assert len(plan) > 100_000
+
+
+@pytest.mark.wide
+@pytest.mark.parametrize("architecture", MORE)
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16", "int8"])
+def test_nvidias_parser_and_builder_take_more_of_our_graphs(
     graphs: Callable[[str, str], Path], architecture: str, precision: str
 ) -> None:
     plan, _ = build(graphs(architecture, precision), SETTINGS, by="tensorrt-rtx")
@@ -114,3 +130,31 @@ def test_a_plan_does_not_load_without_a_gpu_and_the_remedy_is_not_another_build(
     with pytest.raises((Missing, FeatuneError), match=r"driver|GPU failed") as caught:
         Engine(plan, by="tensorrt-rtx")
     assert not isinstance(caught.value, BadInput), caught.value
+
+
+def test_a_plan_for_turing_is_another_one(graphs: Callable[[str, str], Path]) -> None:
+    """TensorRT for RTX builds for compute capability 7.5 alone, or for 8.0 and later."""
+    graph = graphs("test_resnet", "fp16")
+    usual, _ = build(graph, SETTINGS, by="tensorrt-rtx")
+    turing, _ = build(graph, dataclasses.replace(SETTINGS, turing=True), by="tensorrt-rtx")
+    assert len(turing) > 100_000
+    assert turing != usual
+
+
+def test_an_error_reaches_the_build_of_its_own_thread(tmp_path: Path) -> None:
+    """Two builds at once: the one that fails is told why, the other is not."""
+    wrong = tmp_path / "wrong.onnx"
+    wrong.write_bytes(b"no graph")
+    trt = library("tensorrt-rtx")
+
+    def fails() -> list[str]:
+        with Callbacks() as callbacks:
+            builder = trt.Builder(logger_of(trt))
+            parser = trt.OnnxParser(builder.create_network(0), logger_of(trt))
+            parser.parse_from_file(str(wrong))
+            return list(callbacks.errors)
+
+    with ThreadPoolExecutor(1) as other:
+        with Callbacks() as waiting:
+            assert other.submit(fails).result()
+        assert not waiting.errors

@@ -17,7 +17,7 @@ from featune.engine.images import Labelled
 from featune.engine.models import ModelSpec, feature_model, source_model
 from featune.engine.runners import torch_runner
 from featune.engine.tensorrt import BuildSettings
-from featune.export.backends import gate_of_plan, plan_down, plan_from_graph, read_plan
+from featune.export.backends import faster_plan, gate_of_plan, plan_down, plan_from_graph, read_plan
 from featune.export.backends.tensorrt_backends import checked_plan
 from featune.export.backends.tensorrt_plan import Running
 from featune.export.commands import Product, RunSettings, export_model, request_of_plan, request_of_spec, verify
@@ -135,6 +135,53 @@ def test_auto_steps_down_where_the_plan_is_not_the_model_though_its_graph_is() -
     ]  # fmt: skip
     with pytest.raises(ParityFailed, match="fp16 is not its model"):
         plan_down("fp16", graph, plan)
+
+
+@pytest.mark.parametrize(("quicker", "chosen"), [("int8", "int8"), ("fp16", "fp16")])
+def test_auto_takes_the_faster_of_int8_and_fp16(quicker: str, chosen: str) -> None:
+    def graph(asked: str) -> str:
+        return "int8" if asked == "auto" else asked
+
+    found = plan_down("auto", graph, Path, lambda first, second: first if first.name == quicker else second)
+    assert found == Path(chosen)
+    assert plan_down("int8", graph, Path, lambda first, second: second) == Path("int8")
+
+
+def test_auto_keeps_int8_where_fp16_is_not_the_model() -> None:
+    def plan(made: str) -> Path:
+        if made == "fp16":
+            raise ParityFailed("fp16 is not its model")
+        return Path(made)
+
+    def graph(asked: str) -> str:
+        return "int8" if asked == "auto" else asked
+
+    assert plan_down("auto", graph, plan, lambda first, second: second) == Path("int8")
+
+
+def test_which_plan_is_faster_is_measured_once(
+    trt: Callable[..., Fake], graph: Path, lively: ModelSpec, sample: Sample, tmp_path: Path
+) -> None:
+    calls: list[int] = []
+    right = computing(lively)
+
+    def execute(context: Any, stream: int) -> bool:
+        calls.append(context._batch)
+        return right(context, stream)
+
+    trt(IExecutionContext__execute_async_v3=execute)
+    made = [
+        plan_from_graph(
+            graph, tmp_path, BuildSettings(batches=(1, 4, 8), level=level), gate_of_plan(lively, lambda: sample, "cpu"),
+            device="cpu",
+        )
+        for level in (3, 4)
+    ]  # fmt: skip
+    first = faster_plan(made[0], made[1], tmp_path, "cpu")
+    assert first in made
+    before = len(calls)
+    assert faster_plan(made[0], made[1], tmp_path, "cpu") == first
+    assert len(calls) == before
 
 
 def test_verify_rebuilds_the_model_that_the_plan_was_made_of(made: Path, lively: ModelSpec) -> None:

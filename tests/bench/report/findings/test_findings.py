@@ -12,7 +12,9 @@ from report_rows import page, row, speeds, study
 from featune.bench.published import published_rows
 from featune.bench.report import finding_lines
 from featune.bench.report.findings import Finding, closer_look
-from featune.bench.results import Right, Row, collect, correlations, leads
+from featune.bench.results import Estimate, Right, Row, collect, correlations, leads
+from featune.bench.stats import spearman
+from featune.bench.stats.slopes import detectable_slope
 from featune.bench.stats.studies import compare_correlations, noise_floor
 
 
@@ -27,6 +29,65 @@ def test_a_study_says_what_it_could_have_seen_and_fewer_than_six_models_say_noth
     assert found["detectable", ""].numbers["models"] == 8
     assert "could not have been seen" in found["detectable", ""].said
     assert not [key for key in looked(study(5)) if key[0] in ("detectable", "slope", "attenuation")]
+
+
+def test_the_slope_that_could_have_been_seen_goes_with_the_scatter_about_the_line() -> None:
+    rows = study(8)
+    found, results = looked(rows)["detectable", ""].numbers, collect(rows)
+    assert found["detectable_r"] > found["significant_r"]
+    one = next(of for of in correlations(results, means_only=True) if of.regime == "probe")
+    scatter = np.sqrt(((one.y - np.polyval(np.polyfit(one.x, one.y, 1), one.x)) ** 2).sum() / 6)
+    assert found["detectable_slope"]["probe"] == pytest.approx(detectable_slope(one.x, scatter))
+
+
+def test_a_line_that_bends_at_the_median_is_told_from_one_that_does_not() -> None:
+    tops = np.linspace(0.6, 0.85, 14)
+    for bend in (0.0, 1.5):
+        odds = np.log(tops / (1 - tops))
+        y = odds - bend * np.maximum(odds - np.median(odds), 0) + 0.02 * np.random.default_rng(0).normal(size=14)
+        rows = [
+            dataclasses.replace(
+                row(f"m{at}", "t", "probe", 0, source_top1=top), value=float(1 / (1 + np.exp(-v))), n=10**6
+            )
+            for at, (top, v) in enumerate(zip(tops, y, strict=True))
+        ]
+        found = looked(rows)["shape", "probe"]
+        assert ("which is settled" in found.said) == (bend > 0)
+        assert found.numbers["change"] == pytest.approx(-bend, abs=0.15)
+        assert found.numbers["line_explains"] <= found.numbers["pieces_explain"] + 1e-9
+    assert ("shape", "probe") not in looked(study(8))
+
+
+def test_the_first_model_is_better_than_the_second_as_often_as_its_runs_are() -> None:
+    rights = {"a": ((200, 210), (100, 130)), "b": ((190, 205), (120, 110))}  # tasks, seeds
+    rows = [
+        row(model, f"t{task}", "probe", right, seed=seed, source_top1=0.7 if model == "a" else 0.6)
+        for model, of in rights.items()
+        for task, seeds in enumerate(of)
+        for seed, right in enumerate(seeds)
+    ]
+    found = looked(rows)["improvement", ""].numbers["probe"]
+    assert (found["first"], found["second"], found["seeds"]) == ("a", "b", 2)
+    assert found["probability"] == pytest.approx((3 / 4 + 2 / 4) / 2)
+    assert found["low"] <= found["probability"] <= found["high"]
+
+
+def test_redrawn_images_move_the_correlation_less_than_redrawn_models() -> None:
+    rng = np.random.default_rng(0)
+    rows, right = [], {}
+    for at, top in enumerate(np.linspace(0.5, 0.8, 8)):
+        for task in ("t0", "t1"):
+            correct = (rng.uniform(size=400) < top + 0.1 * rng.normal()).astype(float)
+            one = dataclasses.replace(row(f"m{at}", task, source_top1=top), value=float(correct.mean()), n=400)
+            rows.append(one)
+            right[one.cell] = Right(correct, np.zeros(400, dtype=np.int64))
+    found = looked(rows, right=right)["redrawn", "probe"].numbers
+    one = next(of for of in correlations(collect(rows), means_only=True) if of.regime == "probe")
+    assert found["both"]["r"] == pytest.approx(one.r, abs=1e-6)
+    wide = {kind: of["high"] - of["low"] for kind, of in found.items()}
+    assert 0 < wide["examples"] < wide["models"]
+    assert wide["both"] > wide["examples"]
+    assert ("redrawn", "probe") not in looked(rows)  # of which nobody knows the images
 
 
 def test_frozen_and_fine_tuned_are_compared_on_the_same_models() -> None:
@@ -68,6 +129,45 @@ def test_the_same_architecture_from_two_recipes_is_the_yardstick() -> None:
     assert found.numbers["probe"]["mean_points"] == pytest.approx(5)
     assert "net.a_in1k and net.b_in1k" in found.said
     assert ("recipe_control", "") not in looked(study(6))
+
+
+def test_pre_training_is_compared_beside_its_recipe_control() -> None:
+    rows = [row(f"{net}.{tag}", "t0", "probe", right + more)
+            for net, more in (("a", 0), ("b", 18), ("c", 36))
+            for tag, right in (("x_in1k", 180), ("y_in1k", 198), ("z_in21k_ft_in1k", 225))]  # fmt: skip
+    found = looked(rows)["pretraining", "probe"]
+    assert found.numbers["mean_points"] == pytest.approx(10)
+    assert found.numbers["recipe_control_points"] == pytest.approx(5)
+    assert (found.numbers["low"], found.numbers["high"]) == (pytest.approx(10), pytest.approx(10))
+    assert "ImageNet-21k against ImageNet-1k" in found.said
+    alone = looked([one for one in rows if ".y_" not in one.cell.model])["pretraining", "probe"]
+    assert alone.numbers["recipe_control_points"] is None
+    assert "no two recipes" in alone.said
+    assert ("pretraining", "probe") not in looked(study(6))
+
+
+def test_a_source_accuracy_of_another_kind_is_marked_in_words_and_in_the_table(tmp_path: Path) -> None:
+    rows = [dataclasses.replace(one, facts={"source_zero_shot": 1.0}) if "model_02" in one.cell.model else one
+            for one in study(6)]  # fmt: skip
+    found = looked(rows)["source_kind", ""]
+    assert found.numbers["models"] == {"model_02.tiny_in1k": "zero shot"}
+    assert "zero shot of model_02.tiny_in1k" in found.said
+    assert "46.7 (zero shot)" in page(tmp_path, rows)
+    assert ("source_kind", "") not in looked(study(6))
+
+
+def test_tasks_far_from_the_source_stand_beside_their_slopes() -> None:
+    rows = study(8, tasks=6, regimes=("probe",))
+    models = {one.cell.model for one in rows}
+    estimates = [Estimate(f"task-{task}", model, "frechet", "0", -10.0 * (task + 1) - at % 2)
+                 for at, model in enumerate(sorted(models)) for task in range(6)]  # fmt: skip
+    found = looked(rows, estimates=estimates)["distance", "probe"]
+    assert found.numbers["distances"] == {f"task-{task}": pytest.approx(10.5 + 10 * task) for task in range(6)}
+    slopes = {one.task: one.slope for one in correlations(collect(rows)) if one.task}
+    assert found.numbers["slopes"] == slopes
+    assert found.numbers["spearman"] == pytest.approx(spearman(range(6), [slopes[f"task-{t}"] for t in range(6)]))
+    assert "nearest task first: task-0 10.5 (slope" in found.said
+    assert ("distance", "probe") not in looked(rows)
 
 
 def test_variance_shares_find_the_source_that_is_there() -> None:

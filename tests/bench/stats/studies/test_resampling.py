@@ -63,7 +63,7 @@ def test_what_is_drawn_must_be_known_and_right_be_0_or_1():
     source, right = study()
     with pytest.raises(BadInput, match="families need a name per model"):
         bootstrap_study(source, right, over="families")
-    with pytest.raises(BadInput, match="0 or 1 expected"):
+    with pytest.raises(BadInput, match="numbers from 0 to 1 expected"):
         bootstrap_study(source, [one + 0.5 for one in right])
     with pytest.raises(BadInput, match="one per model"):
         bootstrap_correlation([1, 2, 3], [1, 3, 2], families=["a"])

@@ -66,3 +66,35 @@ def test_facts_are_those_that_are_asked_for_and_the_size_that_is_known() -> None
 def test_the_study_file_takes_the_axes_that_there_are() -> None:
     assert set(Axis.__args__) == set(AXES)
     assert set(ACCURACIES) < set(AXES)
+
+
+def test_a_measured_accuracy_goes_before_the_published_one_on_every_axis() -> None:
+    measured = {"top1": (0.6, 1000), "real": (0.7, 900), "v2": (0.5, 100)}
+    found, said = with_accuracy(timms(), measured=measured)
+    assert (found.source_top1, found.source_n) == (0.6, 1000)
+    assert said == "mine: ImageNet accuracy 0.6, measured on 1,000 images"
+    assert with_accuracy(timms(weights="random:0"), ["real"], measured)[0].source_top1 == 0.7
+    assert facts_of(timms(), ["imagenet_top1", "v2", "a"], measured)["v2"] == 0.5
+    assert facts_of(timms(weights="random:0"), ["imagenet_top1", "real"], measured) == {"real": 0.7}
+    none, said = with_accuracy(timms(), measured={"top1": (1.0, 10)})
+    assert none.source_top1 is None
+    assert "no log odds" in said
+
+
+def torchvisions(side: int = 224, **kwargs: object) -> ModelSpec:
+    given = tuple(sorted({"weights": "IMAGENET1K_V1", **kwargs}.items()))
+    return dataclasses.replace(timms("torchvision.models:alexnet", side), weights="factory:abc", kwargs=given)
+
+
+def test_a_torchvision_factory_gets_its_record_at_the_side_that_it_was_measured_at() -> None:
+    found, said = with_accuracy(torchvisions())
+    assert (found.source_top1, found.source_n) == (0.56522, 50_000)  # torchvision's table of weights
+    assert said == "mine: ImageNet accuracy 0.56522 at 224 pixels, by torchvision's record"
+    assert facts_of(torchvisions()) == {"parameters": 61.10084}
+    none, said = with_accuracy(torchvisions(160))
+    assert none.source_top1 is None
+    assert said.endswith("at 160 pixels; torchvision measured it at 224")
+    assert with_accuracy(torchvisions(dropout=0.1))[0].source_top1 is None
+    with_own = dataclasses.replace(torchvisions(), weights="0" * 64, checkpoint="a.pth")
+    assert with_accuracy(with_own) == (with_own, "")
+    assert with_accuracy(dataclasses.replace(torchvisions(), source_top1=0.5))[0].source_top1 == 0.5

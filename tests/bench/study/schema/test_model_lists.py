@@ -50,7 +50,8 @@ def test_the_template_is_a_study_file_as_it_stands() -> None:
 def test_the_json_schema_names_every_key_and_takes_what_is_optional_as_such() -> None:
     found = json_schema()
     assert {"name", "models", "tasks", "regimes", "seeds", "x", "published"} <= set(found["properties"])
-    assert found["required"] == ["name", "models", "tasks"]
+    assert found["required"] == ["name", "tasks"]
+    assert found["anyOf"] == [{"required": ["models"]}, {"required": ["pretrain"]}]
     assert "imagenet_top1" in found["$defs"]["Model"]["properties"]
     assert found["$defs"]["Model"]["additionalProperties"] is False
     assert set(found["properties"]["regimes"]["anyOf"][0]["items"]["enum"]) == set(SETTINGS)

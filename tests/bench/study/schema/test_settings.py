@@ -10,7 +10,9 @@ import pytest
 from featune.bench.regimes import REGIMES
 from featune.bench.study.schema import SETTINGS, parsed
 from featune.bench.study.schema.settings import AugmentationEntry
+from featune.engine.finetune import Recipe
 from featune.engine.images import Augmentation
+from featune.engine.search import Facts, recipe_named
 
 FOLDER = "{folder: a}"
 
@@ -34,9 +36,49 @@ def test_every_setting_of_a_regime_has_a_type_and_its_default_is_allowed(name: s
     assert not of_regimes(tmp_path, f"{{own: {{kind: {name}, {written[1:-1]}}}}}")
 
 
+def test_a_regime_takes_a_recipe_of_finetune_by_its_name_and_changes_it(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    regimes = (
+        "{finetune: {recipe: default, steps: 40}, scratch: {recipe: default}, lp: {kind: finetune, recipe: lp-ft}}"
+    )
+    path.write_text(f"name: x\nmodels: [resnet18]\ntasks: [{FOLDER}]\nregimes: {regimes}\n")
+    found = parsed(path)
+    assert not found.faults.problems
+    default = {scratch: recipe_named("default").candidates(Facts(0, scratch=scratch))[0] for scratch in (False, True)}
+    assert found.regimes["finetune"] == ("finetune", dataclasses.replace(default[False], steps=40))
+    assert found.regimes["scratch"] == ("scratch", default[True])
+    lp = found.regimes["lp"][1]
+    assert isinstance(lp, Recipe)
+    assert lp.candidates() == list(recipe_named("lp-ft").candidates(Facts(0)))
+
+
+@pytest.mark.parametrize("name", ["kornblith2019", "fang2023"])
+def test_the_papers_studies_search_the_grids_of_the_papers_recipes(name: str) -> None:
+    found = parsed(Path(__file__).parents[4] / "studies" / f"{name}.yaml")
+    assert not found.faults.problems
+    for scratch in {kind == "scratch" for kind, _ in found.regimes.values() if kind != "probe"}:
+        kind = "scratch" if scratch else "finetune"
+        settings = [setting for of, setting in found.regimes.values() if of == kind]
+        ours = {
+            (one.optimizer, one.learning_rates[0], round(one.weight_decay, 10))
+            for setting in settings
+            if isinstance(setting, Recipe)
+            for one in setting.candidates()
+        }
+        theirs = recipe_named(name).candidates(Facts(10_000, scratch=scratch))
+        assert ours == {(one.optimizer, one.learning_rates[0], round(one.weight_decay, 10)) for one in theirs}
+
+
 @pytest.mark.parametrize(
     ("regime", "setting", "says"),
     [
+        ("finetune", "recipe: bit-hyperrule", "bit-hyperrule follows from the number of images"),
+        ("finetune", "recipe: kornblith2019", "kornblith2019 is a grid of more than rates; write learning_rates"),
+        ("finetune", "recipe: defualt", "no recipe named 'defualt'; nearest: default"),
+        ("finetune", "recipe: 3", "recipe: expected text, found 3"),
+        ("scratch", "recipe: lp-ft", "lp-ft starts from the probe of pre-trained features"),
+        ("finetune", "weight_decays: [0.1, 0.1]", "weight_decays: [0.1, 0.1] found, expected different ones"),
+        ("finetune", "weight_decays: [-1]", "weight_decays[0]: expected at least 0, found -1"),
         ("finetune", "epochs: 1.5", "epochs: expected a whole number, found 1.5"),
         ("finetune", "epochs: '3'", "epochs: expected a whole number, found '3'; write digits without quotes"),
         ("finetune", "epochs: true", "epochs: expected a whole number, found true"),

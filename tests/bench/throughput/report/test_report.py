@@ -54,7 +54,7 @@ def document(rows: list[Row], **more: Any) -> dict[str, Any]:
                              | plain(verdict))  # fmt: skip
     models = list(dict.fromkeys(each.configuration.setup.model for each in rows))
     return {
-        "featune": "0", "made": "today", "spread": 0.004, "searches": [],
+        "featune": "0", "made": "today", "measured": ["monday", "monday"], "kept": 0, "spread": 0.004, "searches": [],
         "environment": {"machine": "m", "system": "s", "processor": "p", "processors": 2, "memory_bytes": 8e9,
                         "instruction_sets": ["avx2"], "megahertz": None, "tf32": "off", "versions": {"torch": "2"}},
         "asked": {"price_per_hour": 1.8, "effort": {"rounds": 8, "seconds": 0.4}, "source": {"data": None}},
@@ -186,6 +186,17 @@ def test_a_file_that_is_no_report_is_refused(tmp_path: Path) -> None:
         read_document(tmp_path / "x.json")
     with pytest.raises(BadInput, match="cannot be read"):
         read_document(tmp_path / "none.json")
+
+
+def test_what_was_measured_before_is_dated_so(tmp_path: Path) -> None:
+    rows = [row("torch", 0.02)]
+    one = document(rows)
+    assert not any("measured" in line for line in summary_lines(rows, one))
+    one |= {"kept": 1, "measured": ["2026-01-02T03:04:05", "2026-01-02T03:04:05"]}
+    assert "Nothing was measured now: this was measured at 2026-01-02T03:04:05" in summary_lines(rows, one)[0]
+    write_report(tmp_path, rows, one)
+    page = (tmp_path / "report.html").read_text()
+    assert "<dt>Measured</dt><dd>at 2026-01-02T03:04:05</dd>" in page.replace("\n", "")
 
 
 def test_the_terminal_is_told_the_spread_and_what_is_undecided() -> None:

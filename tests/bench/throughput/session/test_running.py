@@ -1,5 +1,6 @@
 """A run: what is measured, what is kept, and what a killed run still has to do. Workers are functions."""
 
+import contextlib
 import dataclasses
 import json
 from collections import Counter
@@ -8,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from featune.bench.progress import Silent
 from featune.bench.throughput import Configuration, Effort, Refused, WorkerDied
 from featune.bench.throughput.session import Asked, Journal, Result, Source, run
+from featune.bench.throughput.session.identity import Identity
+from featune.bench.throughput.session.request import artefact_folder
+from featune.bench.throughput.session.running import build_key
 from featune.engine.errors import BadInput
 
 HERE = {"machine": "m", "processor": "p", "versions": {"torch": "2"}}
@@ -20,9 +25,12 @@ RATES = {"torch": 100.0, "onnxruntime": 200.0, "torch-compile": 300.0}
 
 @dataclasses.dataclass
 class Workers:
-    """Starts fakes and counts what they are asked. broken: backends that cannot be opened, or die in a block."""
+    """Starts fakes and counts what they are asked. broken: backends that cannot be opened, or die in a block.
 
-    broken: Mapping[str, Exception] = dataclasses.field(default_factory=dict)
+    dies_after: blocks, after which the run is killed.
+    """
+
+    broken: Mapping[str, BaseException] = dataclasses.field(default_factory=dict)
     asked: Counter[str] = dataclasses.field(default_factory=Counter)
     dies_after: int | None = None
 
@@ -97,6 +105,73 @@ def test_a_finished_run_measures_nothing_again(tmp_path: Path) -> None:
     again = ran(asked(tmp_path, batches=(4,)), workers)
     assert workers.asked == Counter()
     assert again.document["rows"] == first.document["rows"]
+
+
+def test_a_finished_run_keeps_its_date_until_it_is_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dates = (f"2026-01-{day:02d}" for day in range(1, 32))
+    monkeypatch.setattr("featune.bench.throughput.session.running.now", lambda: next(dates))
+    first = ran(asked(tmp_path, batches=(4,)), Workers()).document
+    again = run(asked(tmp_path, batches=(4,)), Silent(), Workers(), {**HERE, "date": "today"}).document
+    assert again["measured"] == first["measured"]
+    assert again["made"] > first["made"]
+    assert (first["kept"], again["kept"]) == (0, 1)
+    assert again["environment"] == first["environment"] == HERE
+    workers = Workers()
+    anew = run(asked(tmp_path, batches=(4,)), Silent(), workers, HERE, remeasure=True).document
+    assert workers.asked["block"] == 18
+    assert (anew["kept"], anew["measured"] > first["measured"]) == (0, True)
+    assert ran(asked(tmp_path, batches=(4,)), Workers()).document["measured"] == anew["measured"]
+
+
+def test_other_content_under_the_same_path_is_measured_again(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    data, weights = tmp_path / "images", tmp_path / "w.safetensors"
+    data.mkdir()
+    source = Source(data=data, untrained=True)
+
+    def blocks(one: Source) -> int:
+        workers = Workers()
+        ran(asked(tmp_path / "out", batches=(4,), source=one), workers)
+        return workers.asked["block"]
+
+    (data / "a.png").write_bytes(b"one")
+    assert [blocks(source), blocks(source)] == [36, 0]  # scopes (a) and (c)
+    (data / "a.png").write_bytes(b"other")
+    assert blocks(source) == 36
+    for value in (1.0, 2.0):
+        save_file({"weight": torch.tensor([value])}, weights)
+        assert blocks(Source(checkpoint=weights)) == 18
+    moved = weights.rename(tmp_path / "moved.safetensors")
+    assert blocks(Source(checkpoint=moved)) == 0
+
+
+def test_every_build_begins_without_an_artefact(tmp_path: Path) -> None:
+    """So its seconds are of making one: after a kill in the middle of a build, and with another number of threads."""
+    there: list[bool] = []
+
+    class Making(Fake):
+        def ask(self, request: str, **options: Any) -> Any:
+            if request == "open":
+                folder = artefact_folder(tmp_path, build_key(identity, self.configuration.setup))
+                there.append(folder.exists())
+                folder.mkdir(parents=True, exist_ok=True)
+            return super().ask(request, **options)
+
+    class Makers(Workers):
+        def __call__(self, configuration: Configuration) -> Fake:
+            return Making(self, configuration)
+
+    source = Source(untrained=True)
+    identity = Identity(source, HERE)
+    for threads, broken in ((1, {"onnxruntime": KeyboardInterrupt()}), (1, {}), (2, {}), (1, {})):
+        one = Asked(["test_resnet"], ("onnxruntime",), batches=(4,), effort=Effort(rounds=6), threads=threads,
+                    source=source, out=tmp_path)  # fmt: skip
+        with contextlib.suppress(KeyboardInterrupt):
+            ran(one, Makers(broken))
+    assert there == [False, False, False]
 
 
 def test_a_killed_run_goes_on_with_the_groups_that_are_missing(tmp_path: Path) -> None:

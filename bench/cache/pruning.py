@@ -1,0 +1,109 @@
+"""Removing what was not used for long, until the cache has a size; nothing that is at work, or another user's."""
+
+import dataclasses
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from featune.engine.errors import BadInput
+from featune.engine.store import check_writable, locked_if_free, remove_stale
+
+from ..features import remove_stored
+from .items import KINDS, Item, contents
+
+RECENT = 3600.0  # seconds: between looking a file up and opening it passes less
+SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B?", re.ASCII)
+AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([hdw])", re.ASCII)
+POWERS, HOURS = {"": 0, "k": 1, "M": 2, "G": 3, "T": 4}, {"h": 1.0, "d": 24.0, "w": 168.0}
+
+
+def parsed_size(text: str) -> int:
+    """Bytes of `50GB`, `1.5TB`, `800MiB` or `1000`. Raises BadInput for others."""
+    found = SIZE.fullmatch(text.strip().replace("K", "k"))
+    if not found:
+        raise BadInput(f"a size of {text!r:.40} found, one such as 50GB, 800MB or 1.5TB expected")
+    return int(float(found[1]) * (1024 if found[3] else 1000) ** POWERS[found[2]])
+
+
+def parsed_age(text: str) -> float:
+    """Seconds of `12h`, `30d` or `8w`. Raises BadInput for others."""
+    found = AGE.fullmatch(text.strip())
+    if not found:
+        raise BadInput(f"an age of {text!r:.40} found, one such as 12h, 30d or 8w expected")
+    return float(found[1]) * HOURS[found[2]] * 3600
+
+
+@dataclasses.dataclass(frozen=True)
+class Pruned:
+    """removed, freed: items and bytes, of which `stale` are files that killed writes left. left: bytes afterwards.
+
+    kept: reasons why items stayed that should have gone, and their bytes.
+    """
+
+    removed: int
+    freed: int
+    stale: int
+    left: int
+    kept: dict[str, int]
+
+
+def pruned(
+    cache: Path, *, most: int | None = None, older: float | None = None, kinds: Iterable[str] = tuple(KINDS),
+    recent_too: bool = False, dry: bool = False, say: Callable[[str], None] = print,
+    clock: Callable[[], float] = time.time,
+) -> Pruned:  # fmt: skip
+    """Remove items of the kinds, those first that were not used for longest.
+
+    most: bytes that the cache may have, older: seconds; at least one is expected. What was used in the last hour stays
+    unless `recent_too`, and so does what another process has locked, or other users own. dry: nothing is removed.
+    Raises BadInput where the cache cannot be written, and for kinds that are none.
+    """
+    wanted = set(kinds)
+    if unknown := wanted - set(KINDS):
+        raise BadInput(f"no kind {sorted(unknown)[0]!r} in a cache; one of {', '.join(KINDS)}")
+    if most is None and older is None:
+        raise BadInput("nothing says what may go; give --max-size or --older-than")
+    if not dry:
+        check_writable(cache / "prune")
+    stale = (0, 0) if dry else remove_stale(cache)
+    items, now = contents(cache), clock()
+    left, removed, freed, kept = sum(item.bytes for item in items), 0, stale[1], dict[str, int]()
+    for item in sorted((item for item in items if item.kind in wanted), key=lambda item: item.used):
+        too_old = older is not None and now - item.used > older
+        if not too_old and (most is None or left <= most):
+            continue
+        reason = _stays(item, now, recent_too) or ("" if dry else _removed(cache, item, say))
+        if reason:
+            kept[reason] = kept.get(reason, 0) + item.bytes
+        else:
+            left, removed, freed = left - item.bytes, removed + 1, freed + item.bytes
+    return Pruned(removed, freed, stale[0], left, kept)
+
+
+def _stays(item: Item, now: float, recent_too: bool) -> str:
+    if item.uid != os.getuid():
+        return "of other users"
+    return "used in the last hour" if now - item.used < RECENT and not recent_too else ""
+
+
+def _removed(cache: Path, item: Item, say: Callable[[str], None]) -> str:
+    """Remove an item under the lock that its makers hold; why it stayed, or nothing."""
+    if item.kind == "features":
+        with locked_if_free(cache / "features" / item.name) as free:
+            if not free:
+                return "in use by another process"
+        remove_stored(cache / "features", [item.name], say=say)
+        return ""
+    path = cache / item.kind / item.name
+    with locked_if_free(path) as free:
+        if not free:
+            return "in use by another process"
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        for part in item.paths:
+            part.unlink(missing_ok=True)
+        path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
+    return ""

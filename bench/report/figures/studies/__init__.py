@@ -1,0 +1,12 @@
+"""The figures of a study: accuracy against cost, transfer, task by task, regimes, ranks, throughput."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .list_of_figures import NAMES, report_figures
+else:
+    from featune.engine.doors import lazy_exports
+
+    __getattr__, __dir__ = lazy_exports(__name__)
+
+__all__ = ["NAMES", "report_figures"]

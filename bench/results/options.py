@@ -1,0 +1,217 @@
+"""Which model to take, in which regime: what each is worth over the tasks, and by how much another may be better."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featune.engine.metrics import METRICS
+
+from ..stats import ERROR
+from .paired_leads import Right
+from .rows import Cell, Row, Speed
+from .table import Results, without_holes
+from .wording import scope_letter
+
+Array = NDArray[np.float64]
+MOST_PAIRED = 40  # options whose scores are read, nearest first
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """A model in a regime, over the tasks that are compared.
+
+    value: the mean of the metric over the tasks, a fraction; low, high: its 95 % interval, of the finite test splits.
+    rate: images per second, where measured. seconds: of a cell, the mean over tasks and seeds.
+    """
+
+    model: str
+    regime: str
+    value: float
+    low: float | None
+    high: float | None
+    rate: float | None = None
+    seconds: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """The best option of those allowed, and how sure that is.
+
+    tasks: over which all options were compared. options: allowed and not, best first. not_better_by: nothing else
+    that is allowed is better by more, a fraction, at 95 % for all together; None where no interval is known. paired:
+    whether the scores on the same test images were at hand for the nearest. least_rate: what was allowed.
+    """
+
+    chosen: Option
+    tasks: tuple[str, ...]
+    options: tuple[Option, ...]
+    compared: int
+    not_better_by: float | None
+    paired: bool
+    least_rate: float | None = None
+    left_out: int = 0
+
+
+def rates_of(speeds: Sequence[Speed]) -> tuple[dict[str, float], str]:
+    """Images per second of each model by the way of running that has most of the models, and that way in words."""
+    kinds: dict[tuple[str, str, str, str, str, str], dict[str, float]] = {}
+    for one in speeds:
+        kind = (one.backend, one.precision, one.device, str(one.batch), str(one.threads), one.scope)
+        kinds.setdefault(kind, {})[one.model] = one.images_per_second
+    if not kinds:
+        return {}, ""
+    kind = max(sorted(kinds), key=lambda each: len(kinds[each]))
+    backend, precision, device, batch, threads, scope = kind
+    on = f"{threads} thread{'' if threads == '1' else 's'}, scope ({scope_letter(scope)})"
+    return kinds[kind], f"{backend}, {precision}, {device}, batch {batch}, {on}"
+
+
+def choice_of(
+    results: Results,
+    rows: Sequence[Row],
+    speeds: Sequence[Speed] = (),
+    right: Mapping[Cell, Right] | None = None,
+    least_rate: float | None = None,
+) -> Choice | None:
+    """The option with the highest mean over the tasks, of those that run at `least_rate` images per second.
+
+    None where no task's metric is a share, or no option is allowed. An option that misses a task is left out.
+    """
+    rates, _ = rates_of(speeds)
+    pairs = [
+        (model, regime)
+        for regime in results.measured_regimes
+        for model in results.models
+        if any(results.value(task, model, regime) is not None for task in results.fraction_tasks)
+    ]
+    found, tasks = without_holes(pairs, results.fraction_tasks, lambda pair, task: _value(results, task, pair) is None)
+    if not found or not tasks:
+        return None
+    seconds = _seconds(rows, tasks)
+    options = [_option(results, pair, tasks, rates.get(pair[0]), seconds.get(pair)) for pair in found]
+    options.sort(key=lambda one: (-one.value, one.seconds or 0.0, one.model, one.regime))
+    allowed = [one for one in options if least_rate is None or (one.rate is not None and one.rate >= least_rate)]
+    if not allowed:
+        return None
+    bound, paired = _most_better(results, allowed, tasks, {} if right is None else right)
+    return Choice(
+        allowed[0], tuple(tasks), tuple(options), len(allowed), bound, paired, least_rate, len(pairs) - len(found)
+    )
+
+
+def frontier(options: Sequence[Option], more: str) -> list[Option]:
+    """Those that no other beats in both, the most accurate first. more: `rate`, or `seconds`, the less the better."""
+    sign = 1 if more == "rate" else -1
+    known = [one for one in options if getattr(one, more) is not None]
+    found: list[Option] = []
+    for one in sorted(known, key=lambda each: (-each.value, -sign * getattr(each, more))):
+        if not found or sign * getattr(one, more) > sign * getattr(found[-1], more):
+            found.append(one)
+    return found
+
+
+def _value(results: Results, task: str, pair: tuple[str, str]) -> float | None:
+    entry = results.entries.get((task, *pair))
+    return None if entry is None or entry.is_collapsed else entry.value
+
+
+def _seconds(rows: Sequence[Row], tasks: Sequence[str]) -> dict[tuple[str, str], float]:
+    found: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        if row.source == "measured" and row.error is None and row.cell.task in tasks and row.seconds > 0:
+            found.setdefault((row.cell.model, row.cell.regime), []).append(row.seconds)
+    return {pair: math.fsum(each) / len(each) for pair, each in found.items()}
+
+
+def _option(
+    results: Results, pair: tuple[str, str], tasks: Sequence[str], rate: float | None, seconds: float | None
+) -> Option:
+    entries = [results.entries[(task, *pair)] for task in tasks]
+    value = math.fsum(entry.value or 0.0 for entry in entries) / len(entries)
+    low, high = None, None
+    if len(entries) == 1:
+        low, high = entries[0].low, entries[0].high
+    elif all(entry.low is not None and entry.high is not None for entry in entries):
+        below, above = (
+            math.sqrt(math.fsum(((entry.value or 0.0) - (getattr(entry, end) or 0.0)) ** 2 for entry in entries))
+            for end in ("low", "high")
+        )
+        low, high = max(0.0, value - below / len(entries)), min(1.0, value + above / len(entries))
+    return Option(*pair, value, low, high, rate, seconds)
+
+
+# --- By how much may another one be better?
+
+
+def _most_better(
+    results: Results, options: Sequence[Option], tasks: Sequence[str], right: Mapping[Cell, Right]
+) -> tuple[float | None, bool]:
+    """(the largest upper end of (other - first), whether the nearest were judged on the same images).
+
+    One-sided, at ERROR over the number of ordered pairs, since any option could have come out as the first. Without
+    scores: from the two intervals as if the images were others, which is wider.
+    """
+    from scipy.stats import norm
+
+    first, others = options[0], options[1:]
+    if not others or any(one.low is None or one.high is None for one in options):
+        return (0.0, False) if not others else (None, False)
+    z = float(norm.isf(ERROR / (len(options) * len(others))))
+    wide = {at: _unpaired(first, one, z) for at, one in enumerate(others)}
+    order = sorted(wide, key=lambda at: -wide[at])
+    if _correct(results, first, tasks, right) is None:
+        return max(0.0, wide[order[0]]), False
+    bounds = dict(wide)
+    for at in order[:MOST_PAIRED]:
+        if bounds[at] <= max((bounds[done] for done in order[: order.index(at)]), default=0.0):
+            break  # what follows is nearer still by its own wider bound
+        same = _paired(results, first, others[at], tasks, right, z)
+        bounds[at] = wide[at] if same is None else min(same, wide[at])
+    return max(0.0, *bounds.values()), True
+
+
+def _unpaired(first: Option, other: Option, z: float) -> float:
+    errors = [((one.high or 0.0) - (one.low or 0.0)) / (2 * 1.96) for one in (first, other)]
+    return other.value - first.value + z * math.hypot(*errors)
+
+
+def _paired(
+    results: Results, first: Option, other: Option, tasks: Sequence[str], right: Mapping[Cell, Right], z: float
+) -> float | None:
+    """Upper end of other less first, over the same images: Wald's with one image added to each side of a task.
+
+    Source: Bonett and Price 2012, adjusted Wald interval for a difference of paired proportions.
+    """
+    of = [_correct(results, one, tasks, right) for one in (first, other)]
+    if of[0] is None or of[1] is None:
+        return None
+    mean, variance = 0.0, 0.0
+    for a, b in zip(*of, strict=True):
+        if a.shape != b.shape:
+            return None
+        apart = (b - a)[~np.isnan(b - a)]
+        n = len(apart) + 2
+        middle = apart.sum() / n
+        mean += float(middle)
+        variance += float((apart @ apart + 2) / n - middle**2) / n
+    return (mean + z * math.sqrt(variance)) / len(tasks)
+
+
+def _correct(
+    results: Results, one: Option, tasks: Sequence[str], right: Mapping[Cell, Right]
+) -> list[Array] | None:  # fmt: skip
+    """Of each task, which images are right [n], the mean over seeds; None where scores or such a metric are missing."""
+    found = []
+    for task in tasks:
+        metric = METRICS.get(results.metric[task])
+        cells = results.cells.get((task, one.model, one.regime), ())
+        if metric is None or not metric.is_proportion or not cells or not all(cell in right for cell in cells):
+            return None
+        each = [right[cell].correct for cell in cells]
+        if len({len(of) for of in each}) > 1:
+            return None
+        found.append(np.mean(each, axis=0))
+    return found

@@ -1,0 +1,203 @@
+"""A cache with items of every kind: its size, what may go, whose it is, and what is damaged."""
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer.testing
+
+from featune.bench.cache import contents, damaged_items, parsed_age, parsed_size, pruned, totals
+from featune.bench.cache.items import Item
+from featune.bench.cli.app import app
+from featune.engine.errors import BadInput
+from featune.engine.features import FeatureKey, FeatureStore
+from featune.engine.images import Labelled
+from featune.engine.models import ModelSpec, feature_model
+from featune.engine.runners import torch_runner
+from featune.engine.store import locked
+
+NOW = 2_000_000_000.0
+DAY = 24 * 3600.0
+
+
+def put(path: Path, size: int, days_ago: float) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x" * size)
+    os.utime(path, (NOW - days_ago * DAY,) * 2)
+    return path
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    """Three items of 1000, 300 and 20 bytes, used 1, 10 and 30 days ago, and a record."""
+    put(tmp_path / "graphs" / "a.onnx", 300, 10)
+    put(tmp_path / "plans" / "b.plan", 1000, 1)
+    put(tmp_path / "data" / "pets" / "00000.tar", 12, 40)
+    put(tmp_path / "data" / "pets" / "00001.tar", 8, 30)
+    put(tmp_path / "judged" / "c.json", 5, 300)
+    (tmp_path / "graphs" / "a.onnx.lock").touch()
+    return tmp_path
+
+
+def names(cache: Path) -> set[str]:
+    return {item.name for item in contents(cache) if item.kind != "records"}
+
+
+def prune(cache: Path, **options: Any) -> Any:
+    return pruned(cache, clock=lambda: NOW, say=lambda text: None, **options)
+
+
+def test_files_that_live_and_die_together_are_one_item_and_locks_are_none(cache: Path) -> None:
+    found = contents(cache)
+    assert [(item.kind, item.name, item.bytes) for item in found] == [
+        ("plans", "b.plan", 1000), ("graphs", "a.onnx", 300), ("data", "pets", 20), ("records", "judged/c.json", 5),
+    ]  # fmt: skip
+    assert found[2].used == NOW - 30 * DAY  # the file that was used last
+    assert {each.kind: each.bytes for each in totals(found)}["records"] == 5
+
+
+def test_a_size_limit_removes_what_was_not_used_for_longest_and_no_more(cache: Path) -> None:
+    assert prune(cache, most=1310).removed == 1
+    assert names(cache) == {"a.onnx", "b.plan"}
+    found = prune(cache, most=1005)
+    assert (found.removed, found.freed, found.left) == (1, 300, 1005)
+    assert names(cache) == {"b.plan"}
+    assert not (cache / "graphs" / "a.onnx.lock").exists()
+    assert (cache / "judged" / "c.json").exists()  # records make no room
+
+
+def test_an_age_removes_what_is_older_and_a_kind_narrows_it(cache: Path) -> None:
+    assert prune(cache, older=5 * DAY, kinds=["graphs"]).removed == 1
+    assert names(cache) == {"b.plan", "pets"}
+    assert prune(cache, older=29 * DAY).removed == 1
+    assert names(cache) == {"b.plan"}
+
+
+def test_a_dry_run_says_the_same_and_removes_nothing(cache: Path) -> None:
+    dry = prune(cache, most=0, dry=True)
+    assert names(cache) == {"a.onnx", "b.plan", "pets"}
+    assert prune(cache, most=0) == dry
+
+
+def test_what_was_used_in_the_last_hour_stays_unless_it_is_asked_for(cache: Path) -> None:
+    put(cache / "graphs" / "new.onnx", 7, 0.01)
+    assert prune(cache, most=0).kept == {"used in the last hour": 7}
+    assert names(cache) == {"new.onnx"}
+    assert prune(cache, most=0, recent_too=True).kept == {}
+    assert names(cache) == set()
+
+
+def test_what_another_process_has_locked_stays(cache: Path) -> None:
+    with locked(cache / "graphs" / "a.onnx"):
+        assert prune(cache, most=0).kept == {"in use by another process": 300}
+    assert names(cache) == {"a.onnx"}
+
+
+def test_another_users_files_stay(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.getuid()
+    monkeypatch.setattr("os.getuid", lambda: real + 1)
+    assert prune(cache, most=0).kept == {"of other users": 1320}
+    assert names(cache) == {"a.onnx", "b.plan", "pets"}
+
+
+def test_a_cache_that_cannot_be_written_is_listed_and_not_pruned(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*arguments: Any, **options: Any) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refused)
+    with pytest.raises(BadInput, match="Read-only file system"):
+        prune(cache, most=0)
+    assert len(contents(cache)) == 4
+
+
+def test_what_a_killed_write_left_is_no_item_and_goes(cache: Path) -> None:
+    left = cache / "graphs" / ".a.onnx.00000000-1.abcdefgh.tmp.onnx"
+    put(left, 50, 3)
+    os.utime(left, (1.0, 1.0))
+    assert "a.onnx" in names(cache)
+    assert len(contents(cache)) == 4
+    assert prune(cache, older=1000 * DAY).stale == 1
+    assert not left.exists()
+
+
+def test_links_are_not_followed_out_of_the_cache(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    outside = put(tmp_path_factory.mktemp("outside") / "thesis.onnx", 99, 99)
+    (cache / "graphs" / "link.onnx").symlink_to(outside)
+    assert prune(cache, most=0).removed == 3
+    assert outside.exists()
+
+
+@pytest.mark.parametrize(("text", "size"), [("50GB", 50e9), ("1.5 TB", 1.5e12), ("8MiB", 8 << 20), ("10", 10)])
+def test_sizes_are_read_as_people_write_them(text: str, size: float) -> None:
+    assert parsed_size(text) == size
+    assert parsed_age("2d") == 2 * DAY == parsed_age("48h")
+
+
+@pytest.mark.parametrize("options", [{}, {"most": 1, "kinds": ["graph"]}])
+def test_prune_refuses_to_guess_what_may_go(cache: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(BadInput):
+        prune(cache, **options)
+    with pytest.raises(BadInput, match="50GB"):
+        parsed_size("much")
+    with pytest.raises(BadInput, match="30d"):
+        parsed_age("30")
+
+
+@pytest.fixture
+def rows(tmp_path: Path, items: Labelled, spec: ModelSpec) -> tuple[Path, str]:
+    """A cache with one file of features that was really made: (cache, key)."""
+    cache = tmp_path / "real"
+    key = FeatureKey(spec.digest, spec.view, items.content_digest, "torch:cpu")
+    FeatureStore(cache / "features").rows(key, items, lambda threads: torch_runner(feature_model(spec), "cpu"))
+    return cache, key.name
+
+
+def test_features_are_one_item_of_their_key_and_go_whole(rows: tuple[Path, str]) -> None:
+    cache, key = rows
+    item: Item = next(item for item in contents(cache) if item.kind == "features")
+    assert item.name == key
+    assert {path.suffix for path in item.paths} == {".npy", ".json"}
+    assert pruned(cache, most=0, recent_too=True).removed == 1
+    assert not list((cache / "features").glob(f"{key}*"))
+
+
+def test_verify_finds_a_changed_byte_and_an_unreadable_record_and_nothing_else(rows: tuple[Path, str]) -> None:
+    cache, key = rows
+    (cache / "models").mkdir()
+    (cache / "models" / "fine.json").write_text("{}")
+    assert damaged_items(cache)[1] == []
+    (cache / "models" / "torn.json").write_text('{"a": ')
+    (cache / "graphs").mkdir()
+    (cache / "graphs" / "bad.onnx").write_bytes(b"no graph")
+    (cache / "plans").mkdir()
+    (cache / "plans" / "bad.plan").write_bytes(b"no plan")
+    with sqlite3.connect(cache / "fingerprints.sqlite") as connection:
+        connection.execute("create table files (a int)")
+    file = cache / "features" / f"{key}.npy"
+    held = np.load(file, mmap_mode="r+")
+    held[0, 0] += 1
+    held.flush()
+    count, found = damaged_items(cache)
+    assert sorted(each.name for each in found) == sorted([key, "models/torn.json", "bad.onnx", "bad.plan"])
+    assert count == len(contents(cache))
+
+
+@pytest.fixture
+def featune(cache: Path) -> Callable[..., Any]:
+    return lambda *words: typer.testing.CliRunner().invoke(app, ["cache", *words, "--cache", str(cache)])
+
+
+def test_the_commands_say_size_what_went_and_what_is_damaged(featune: Callable[..., Any], cache: Path) -> None:
+    assert json.loads(featune("du", "--json").stdout)["bytes"] == 1325
+    assert "1.3 kB" in featune("du").stdout
+    verified = featune("verify", "-q")
+    assert verified.exit_code == 1
+    assert "graphs/a.onnx" in verified.stdout
+    done = featune("prune", "--max-size", "0", "--recent-too", "--json")
+    assert (done.exit_code, json.loads(done.stdout)["left"]) == (0, 5)
+    assert featune("prune").exit_code == 2

@@ -1,0 +1,61 @@
+"""Variants of one pre-training against the first of them."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from featune.bench.report.findings.of_variants import comparisons, variants
+from featune.bench.results import Cell, Row
+
+TABLE = {"all": [1.0, 1.2, 1.1], "half": [0.5, 0.4, 0.9], "coarse": [1.0, 1.3, 0.9]}
+
+
+def test_intervals_and_p_are_of_a_pooled_t_test() -> None:
+    found = comparisons(TABLE)
+    values = {name: np.array(of) for name, of in TABLE.items()}
+    pooled = math.sqrt(sum(of.var(ddof=1) for of in values.values()) / 3)
+    assert found["seed_sd"] == pytest.approx(pooled)
+    assert found["degrees_of_freedom"] == 6
+    half = found["variants"][0]
+    reach = stats.t.ppf(0.975, 6) * pooled * math.sqrt(2 / 3)
+    assert half["difference"] == pytest.approx(-0.5)
+    assert (half["low"], half["high"]) == pytest.approx((-0.5 - reach, -0.5 + reach))
+    assert (half["p"] <= 0.05) == (half["high"] < 0)
+    assert half["p_holm"] == pytest.approx(2 * half["p"])  # the smaller of two
+
+
+def test_what_is_detectable_is_found_four_times_in_five() -> None:
+    """Against simulated studies of two variants of three seeds, by scipy's t test."""
+    found = comparisons(TABLE)
+    rng = np.random.default_rng(0)
+    first = rng.normal(0, found["seed_sd"], (4000, 3))
+    second = rng.normal(found["detectable"], found["seed_sd"], (4000, 3))
+    assert np.mean(stats.ttest_ind(first, second, axis=1).pvalue < 0.05) == pytest.approx(0.8, abs=0.03)
+
+
+def row(model: str, task: str, value: float, regime: str = "probe") -> Row:
+    return Row(Cell(task, model, regime, 0, "x"), "top1", value, 1000, source_top1=0.5, source_n=100)
+
+
+def test_shots_are_told_apart_and_the_first_variant_is_the_reference() -> None:
+    rows = [
+        row(f"{variant}@{seed}", task, base + 0.01 * seed - (0.2 if variant == "half" and task == "digits-5" else 0))
+        for variant in ("all", "half")
+        for seed in (0, 1, 2)
+        for task, base in (("digits", 0.8), ("digits-5", 0.5))
+    ]
+    (found,) = variants(rows)
+    assert found.regime == "probe"
+    assert found.numbers.keys() == {"all tasks", "5", "all"}
+    assert found.numbers["all"]["reference"] == "all"
+    few, many = (found.numbers[level]["variants"][0] for level in ("5", "all"))
+    assert few["high"] < 0
+    assert many["difference"] == pytest.approx(0, abs=1e-12)
+    assert "half" in found.said
+
+
+def test_models_without_seeds_have_no_variants() -> None:
+    assert variants([row("resnet18", "digits", 0.5), row("resnet34", "digits", 0.6)]) == []
+    assert variants([row("all@0", "digits", 0.5), row("half@0", "digits", 0.6)]) == []
