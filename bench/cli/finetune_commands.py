@@ -70,6 +70,9 @@ def finetune_command(
     amp: Annotated[bool | None, _of_recipe("--amp", help="Autocast.")] = None,
     amp_dtype: Annotated[str | None, _of_recipe("--amp-dtype", help="bfloat16 or float16.")] = None,
     channels_last: Annotated[bool | None, _of_recipe("--channels-last", help="Memory order.")] = None,
+    sync_bn: Annotated[
+        bool | None, _of_recipe("--sync-bn", help="Under torchrun: batch norm over the images of all GPUs.")
+    ] = None,
     torchcompile: Annotated[bool | None, _of_recipe("--torchcompile", help="torch.compile.")] = None,
     sets: Annotated[list[str] | None, _of_recipe("--set", help="FIELD=VALUE of any other field; repeat it.")] = None,
     splits: Annotated[str, typer.Option(help="As test=validation; of a data string.")] = "",
@@ -83,7 +86,8 @@ def finetune_command(
     untrained: Annotated[
         bool, typer.Option("--scratch", "--untrained", help="Start from random weights; nothing is fetched.")
     ] = False,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard's events.")] = False,
+    log: Annotated[str, typer.Option("--log", help="Also tensorboard, mlflow, wandb; several with commas.")] = "",
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="As --log tensorboard.")] = False,
     replay: Annotated[
         Path | None, typer.Option("--replay", help="Repeat the step that a diverged run kept in this folder, and end.")
     ] = None,
@@ -104,7 +108,7 @@ def finetune_command(
         from featune.export.commands import spec_of_model
 
         from ..data import Request, parsed_splits
-        from ..finetune import Asked, finetune_model, result_lines
+        from ..finetune import Asked, finetune_model, result_lines, tracker_names
         from ..study import check_model, source_of
 
         if replay is not None:
@@ -115,16 +119,12 @@ def finetune_command(
         given = sum(each is not None for each in (steps, epochs, minutes))
         if given > 1:
             raise BadInput("--steps, --epochs and --minutes say how long; give one of them")
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            raise BadInput(
-                "several processes found (torchrun); this command is one process: start it without torchrun, or train "
-                "with featune.engine.finetune in Python (docs/finetune.md)"
-            )
         if minutes is not None and warmup_epochs is not None:
             raise BadInput("--warmup-epochs with --minutes: the epochs are not known; give --set warmup=SHARE")
         if search not in ("halving", "grid"):
             raise BadInput(f"--search {search!r} found, halving or grid expected")
         require_device(device)
+        trackers = tracker_names(f"{log},tensorboard" if tensorboard else log)
         options = {
             "opt": opt, "lr": lr, "batch_size": batch_size, "grad_accum_steps": grad_accum_steps,
             "weight_decay": weight_decay, "momentum": momentum, "sched": sched, "warmup_epochs": warmup_epochs,
@@ -132,17 +132,19 @@ def finetune_command(
             "model_ema_decay": model_ema_decay, "mixup": mixup, "cutmix": cutmix, "smoothing": smoothing,
             "drop_path": drop_path, "reprob": reprob, "color_jitter": color_jitter, "hflip": hflip, "vflip": vflip,
             "amp": amp, "amp_dtype": amp_dtype, "channels_last": channels_last, "torchcompile": torchcompile,
-            "steps": steps, "epochs": epochs, "img_size": view.get("side"),
+            "sync_bn": sync_bn, "steps": steps, "epochs": epochs, "img_size": view.get("side"),
         }  # fmt: skip
-        said = progress_of(quiet)
+        said = progress_of(quiet or os.environ.get("RANK", "0") != "0")
         request = Request(data, None, input_key, target_key, root=root, download=download, channels=in_chans)
         source = source_of(request, metric, seed, parsed_splits(splits))
         spec = spec_of_model(model, checkpoint, untrained, view, said.say)
         check_model(spec)
         asked = Asked(
-            recipe, options, tuple(sets or ()), search, minutes, refit, untrained, seed, device, out, tensorboard
+            recipe, options, tuple(sets or ()), search, minutes, refit, untrained, seed, device, out, trackers
         )
         folder, result, _ = finetune_model(spec, source, asked, said)
+        if not result:  # of several processes, the first one tells
+            return
         if as_json:
             print(json_text({"folder": str(folder), **result}))
             return

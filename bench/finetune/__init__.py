@@ -3,11 +3,13 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .budget import Timing, timed
     from .command import Asked, finetune_model, finetuned_model, result_lines
     from .folder import Folder
     from .recipes import chosen_recipes, read_recipe, write_recipe
     from .timm_folder import write_model
-    from .training import Candidate, Job, Timing, timed
+    from .trackers import tracker_names
+    from .training import Candidate, Job
 else:
     from featune.engine.doors import lazy_exports
 
@@ -25,6 +27,7 @@ __all__ = [
     "read_recipe",
     "result_lines",
     "timed",
+    "tracker_names",
     "write_model",
     "write_recipe",
 ]

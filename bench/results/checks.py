@@ -13,7 +13,19 @@ from typing import Any, TypeVar
 Record = TypeVar("Record")
 PLAIN = {str, bool, type(None)}  # types of which every value is right
 DEEPEST = 20  # levels of a mapping in a record
-COUNTS = {"n", "source_n", "seconds", "iterations", "batch", "threads", "images_per_second", "median_ms", "p95_ms"}
+COUNTS = {
+    "n",
+    "source_n",
+    "seconds",
+    "iterations",
+    "batch",
+    "threads",
+    "images_per_second",
+    "images_per_second_low",
+    "images_per_second_high",
+    "median_ms",
+    "p95_ms",
+}
 SHARES = {"source_top1"}
 
 

@@ -75,7 +75,8 @@ class Speed:
     """How fast one model ran with one backend.
 
     scope: what the clock included: (a) kernel only, data resident; (b) with host-device copies; (c) from files.
-    p95_ms: None of fewer calls than it needs (`percentile_needs`). iterations: calls.
+    images_per_second: with its 95 % interval, None for speeds of before that was measured. p95_ms: None of fewer calls
+    than it needs (`percentile_needs`). iterations: calls.
     loaded: whether other work took the machine's time meanwhile, so that the rate is too low. others_busy: processors
     that other processes kept busy; None for speeds of before this was watched.
     """
@@ -93,6 +94,8 @@ class Speed:
     iterations: int
     loaded: bool = False
     others_busy: float | None = None
+    images_per_second_low: float | None = None
+    images_per_second_high: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)

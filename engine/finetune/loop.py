@@ -28,14 +28,14 @@ from ..recipe import (
     set_learning,
     set_norm_momentum,
 )
-from ..runners import true_fp32
+from ..runners import require_compiler, true_fp32
 from ..store import digest, plain
 from . import checkpoints, processes
 from .checkpoints import State
 from .decoded import Decoded, Steps, eval_batches
 from .health import Diverged, Health, Wrong, check_start, fitting_parts
 from .prefix import Kept, kept_rows
-from .watch import Clock, finishing_steps
+from .watch import Clock, account_of, finishing_steps
 
 Progress = Callable[[int, int], None]  # steps done, steps in all
 Evaluation = Callable[[nn.Module], Mapping[str, float]]  # a model in eval mode to values by their names
@@ -50,7 +50,8 @@ class Run:
     decoded: images that several trainings share. until: a step at which to stop, saved, for a later call to go on.
     evaluate: called after each epoch with the model, or the average of its weights. log: called with each step's
     step, epoch, rate, loss and norm (of the gradient), and with each evaluation's step, epoch and values.
-    spec: of the model, for `replay` of a step that went wrong.
+    spec: of the model, for `replay` of a step that went wrong. apart: of several processes, whether `work` is this
+    one's own, so that it saves too; else the first one saves for all.
     """
 
     device: str = "cpu"
@@ -63,6 +64,7 @@ class Run:
     evaluate: Evaluation | None = None
     log: Log | None = None
     spec: ModelSpec | None = None
+    apart: bool = False
 
     @property
     def checkpoint(self) -> Path | None:
@@ -119,7 +121,11 @@ def _train(
     # The device, the data, the loss.
     device, (rank, world) = torch.device(run.device), processes.place()
     size = min(recipe.batch, len(items)) // (2 if mixes(recipe) else 1) * (2 if mixes(recipe) else 1)
+    if world > 1 and size < world:
+        raise BadInput(f"{size} images in a step found, {world} expected, one for each process; raise the batch")
     model = model.to(device)
+    if recipe.sync_bn and world > 1:
+        model = processes.with_shared_norm(model, device)
     if recipe.channels_last:
         model = model.to(memory_format=torch.channels_last)
     classes = feature_width(model, view.side, view.channels)
@@ -147,9 +153,11 @@ def _train(
     head_alone = round(recipe.head_first * total)
     health = Health(device, run, recipe, seed, classes, aim, view, look_every)
     whole, steps = (kept.learning, kept.steps) if isinstance(kept, Kept) else (model, steps)
+    if recipe.compile:
+        require_compiler(run.device, "leave compile out")
     compiled = torch.compile(whole) if recipe.compile else whole
     learning: list[nn.Parameter] = []
-    clock = Clock()
+    clock = Clock(state.spent)
 
     with finishing_steps() as interrupted:
         for images in clock.watching(steps.images(state.step, last)):
@@ -195,21 +203,25 @@ def _train(
             if run.evaluate and ends_epoch:
                 with clock.stopped():
                     health.look()
+                    processes.same_buffers(model, average and average.module)
                     _evaluate(run, average.module if average else model, state.step, step // steps.per_epoch)
                     set_learning(model, parts.first if step + 1 < head_alone else parts.learning, recipe)
             stop = processes.any_of(interrupted())
             if stop or (run.checkpoint and clock.since_save() > run.save_seconds):
                 with clock.stopped():
                     health.look()
+                    state.spent = clock.spent()
                     _save(run, state)
                 clock.saved()
             if stop:
                 raise KeyboardInterrupt
     health.look()
+    processes.same_buffers(model, average and average.module)
+    state.spent = clock.spent()
     _save(run, state)
     if average:
         model.load_state_dict(average.module.state_dict())
-    details = {**clock.account(size), "accumulation": state.parts, **health.account()}
+    details = {**account_of(state.spent, size), "accumulation": state.parts, **health.account()}
     if kept is not None:
         details["frozen"] = kept.details() if isinstance(kept, Kept) else f"computed at each step: {kept}"
     return Trained(model.eval(), state.step, total, details)
@@ -279,6 +291,6 @@ def _evaluate(run: Run, model: nn.Module, step: int, epoch: int) -> None:
 
 
 def _save(run: Run, state: State) -> None:
-    """By one process; the others' state is the same."""
-    if run.checkpoint and processes.place()[0] == 0:
+    """By one process, where the others' state is the same; by each where each has a folder of its own."""
+    if run.checkpoint and (run.apart or processes.place()[0] == 0):
         checkpoints.save(run.checkpoint, state)

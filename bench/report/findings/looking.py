@@ -10,7 +10,7 @@ from ...results import Cell, Estimate, Lead, Results, Right, Row, Transfer, coll
 from .finding import Finding
 from .of_regimes import above, attenuation, choosing, given_size, other_axes, redrawn, robust, shape
 from .of_rows import uneven_seeds, unlike
-from .of_sources import far_tasks, pretraining, source_kinds
+from .of_sources import far_tasks, interventions, pretraining, source_kinds
 from .of_studies import (
     among_published,
     detectable,
@@ -63,6 +63,7 @@ def closer_look(
         recipe_control(own),
         *pretraining(own),
         source_kinds(own, source_name),
+        *interventions(own),
         *far_tasks(found, estimates),
         regimes_compared(means, results),
         variance(own, measured),

@@ -188,6 +188,20 @@ def test_tasks_far_from_the_source_stand_beside_their_slopes() -> None:
     assert ("distance", "probe") not in looked(rows)
 
 
+def test_an_intervention_stands_beside_the_gain_of_a_better_architecture() -> None:
+    """Augmentation adds 18 of 360 images on t0 and 36 on t1; the best of four models has 54 more than the median."""
+    rows = [row(f"m{m}", task, regime, 100 + 36 * m + more, source_top1=0.5 + m / 10)
+            for m in range(4) for task, gain in (("t0", 18), ("t1", 36))
+            for regime, more in (("finetune", 0), ("augmented", gain))]  # fmt: skip
+    found = looked(rows)
+    ((kind, regime),) = [key for key in found if key[0] == "intervention"]
+    numbers = found[kind, regime].numbers
+    sign = 1 if regime == "augmented" else -1
+    assert numbers["gain_points"] == {"t0": pytest.approx(5 * sign), "t1": pytest.approx(10 * sign)}
+    assert numbers["architecture_points"] == {task: pytest.approx(15) for task in ("t0", "t1")}
+    assert not [key for key in looked(study(6)) if key[0] == "intervention"]  # one trained regime, and from scratch
+
+
 def test_variance_shares_find_the_source_that_is_there() -> None:
     rows = [row(f"m{m}", f"t{t}", "probe", 100 + 30 * m + 2 * t + s, seed=s)
             for m in range(5) for t in range(4) for s in range(3)]  # fmt: skip
