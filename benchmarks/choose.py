@@ -23,8 +23,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from featune.bench.demo.images import digits, photographs, shapes, write_images
-
 from featune.bench.choose.command import _recipe
 from featune.bench.choose.finishing import Winner, scored
 from featune.bench.choose.probing import Splits
