@@ -79,7 +79,8 @@ bench.study: engine.errors engine.paths engine.store engine.machine engine.model
 bench.study.cluster: engine.errors engine.models engine.paths engine.store bench.progress bench.results bench.tasks
     bench.study
 bench.finetune: engine.errors engine.paths engine.store engine.models engine.images engine.finetune engine.search
-    bench.progress bench.results bench.tasks bench.data bench.regimes bench.study.schema bench.study bench.training_log
+    bench.progress bench.results bench.tasks bench.data bench.regimes bench.study.schema bench.study bench.throughput
+    bench.training_log
 bench.report.figures: engine.store
 bench.report.figures.studies: bench.stats bench.stats.studies bench.results bench.report.figures
 bench.report.pages: engine.store bench.results bench.report.figures

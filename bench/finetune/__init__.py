@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from .folder import Folder
     from .recipes import chosen_recipes, read_recipe, write_recipe
     from .timm_folder import write_model
+    from .trackers import tracker_names
     from .training import Candidate, Job, Timing, timed
 else:
     from featune.engine.doors import lazy_exports
@@ -25,6 +26,7 @@ __all__ = [
     "read_recipe",
     "result_lines",
     "timed",
+    "tracker_names",
     "write_model",
     "write_recipe",
 ]

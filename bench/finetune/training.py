@@ -1,8 +1,8 @@
 """Train the candidates, keep the best state on val of the one that val chooses, or train that one on train + val."""
 
+import contextlib
 import dataclasses
 import io
-import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,6 @@ from featune.engine.finetune import (
     fit_once,
     predict,
     sized,
-    why_not,
 )
 from featune.engine.models import ModelSpec, fresh_classifier, with_channels
 from featune.engine.search import (
@@ -39,12 +38,12 @@ from featune.engine.search import (
     search,
     total_steps,
 )
-from featune.engine.store import digest, read_json, write_json, written_whole
+from featune.engine.store import digest, plain, read_json, write_json, written_whole
 
 from ..regimes import Goodness
 from ..training_log import LogFile
+from .trackers import opened
 
-log = logging.getLogger("featune")
 SEARCHES: dict[str, Callable[[int, int], tuple[Round, ...]]] = {"grid": grid, "halving": halving}
 MARGIN = 0.9  # of a budget of minutes, which is spent by steps that were timed before
 TIMED = 8  # steps
@@ -53,7 +52,7 @@ Said = Callable[[str], None]
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What is trained, and where. work: of checkpoints, trials and logs. board: of TensorBoard's events.
+    """What is trained, and where. work: of checkpoints, trials and logs. trackers: names of TRACKERS.
 
     apart: as of `Run`.
     """
@@ -65,13 +64,16 @@ class Job:
     work: Path
     device: str = "cpu"
     save_seconds: float = 30.0
-    board: Path | None = None
+    trackers: tuple[str, ...] = ()
     decoded: Decoded = dataclasses.field(default_factory=Decoded)
     progress: Callable[[int, int], None] | None = None
     apart: bool = False
 
     def at(self, recipe: Recipe) -> ModelSpec:
         return sized(with_channels(self.spec, self.data.train.channels), recipe)
+
+    def log_file(self, path: Path, recipe: Recipe) -> LogFile:
+        return LogFile(path, trackers=opened(self.trackers, self.work.parent, path.stem, plain(recipe)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +93,7 @@ class Outcome:
     log: Path
     searched: Searched[Recipe]
     details: Mapping[str, Any]
+    cost: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class Candidate:
@@ -102,12 +105,12 @@ class Candidate:
         self.log = job.work / f"{self.name}.jsonl"
         self.kept = job.work / f"{self.name}.best.pt"
         self.state = job.work / f"{self.name}.best.json"
+        self.spent = job.work / f"{self.name}.cost.json"
         self.scores = job.work / f"{self.name}.best.npy"  # [n_val, classes] of that state
 
     def train(self, until: int) -> float:
         """Goes on to a step, and gives the best value on val so far. Raises TrialFailed where it diverges."""
-        board = self.job.board / self.name if self.job.board else None
-        told = LogFile(self.log, board=board)
+        told = self.job.log_file(self.log, self.recipe)
         step = [0]
 
         def evaluate(model: nn.Module) -> dict[str, float]:
@@ -131,6 +134,9 @@ class Candidate:
                 self._looked_at(trained.model, trained.steps)  # the end of a round, within an epoch
         except Diverged as error:
             raise TrialFailed(str(error)) from error
+        finally:
+            told.close()
+        write_json(self.spent, _cost(trained))
         return float(self.best()["value"])
 
     def _fit(self, run: Run) -> Any:
@@ -203,9 +209,6 @@ def trained(
             f"{len(recipes)} recipes, {total_steps(rounds):,} steps of search, {share:.0%} of the whole grid; a search "
             "that is stopped goes on"
         )
-    for reason in dict.fromkeys(why_not(recipe) for recipe in recipes if recipe.trained != "all"):
-        if reason:
-            told(f"what is frozen is computed at each step: {reason}")
     found = search(
         recipes, rounds, lambda recipe, steps: Candidate(job, recipe).train(steps), job.work / "trials",
         told=on_trial, dropped=lambda recipe: Candidate(job, recipe).forget(),
@@ -219,19 +222,25 @@ def trained(
     if not refit:
         model, step = candidate.model(), int(best["step"])
         return Outcome(
-            model, candidate.spec, found.best, step, total, best["value"], candidate.log, found, best["details"]
-        )
+            model, candidate.spec, found.best, step, total, best["value"], candidate.log, found, best["details"],
+            read_json(candidate.spent) or {},
+        )  # fmt: skip
     log_path = job.work / "refit.jsonl"
     both = job.data.train + job.data.val
-    run = Run(
-        job.device, job.work, "refit", job.save_seconds, job.progress, job.decoded,
-        log=LogFile(log_path, board=job.board / "refit" if job.board else None), spec=candidate.spec,
-        apart=job.apart,
-    )  # fmt: skip
-    done = fit_once(candidate.spec, job.data, both, job.goodness, found.best, job.seed, run)
+    with contextlib.closing(job.log_file(log_path, found.best)) as told_to:
+        run = Run(
+            job.device, job.work, "refit", job.save_seconds, job.progress, job.decoded, log=told_to,
+            spec=candidate.spec, apart=job.apart,
+        )  # fmt: skip
+        done = fit_once(candidate.spec, job.data, both, job.goodness, found.best, job.seed, run)
     return Outcome(
-        done.model, candidate.spec, found.best, done.steps, done.total, None, log_path, found, best["details"]
-    )
+        done.model, candidate.spec, found.best, done.steps, done.total, None, log_path, found, best["details"],
+        _cost(done),
+    )  # fmt: skip
+
+
+def _cost(trained: Trained) -> dict[str, Any]:
+    return {key: trained.details[key] for key in ("seconds", "images_per_second", "headspace")}
 
 
 def within_minutes(

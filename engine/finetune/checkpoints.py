@@ -18,6 +18,7 @@ class State:
     """All that a step changes. key: names the training, so that no other one goes on from it.
 
     step: how many were made. average: of the weights, where there is one. parts: in which a step is computed.
+    spent: what all processes of the training spent on them, by `Clock.spent`.
     """
 
     key: str
@@ -27,12 +28,14 @@ class State:
     average: nn.Module | None
     parts: int = 1
     step: int = 0
+    spent: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def values(self) -> dict[str, Any]:
         return {
             "key": self.key, "step": self.step, "parts": self.parts, "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(),
-            "average": self.average.state_dict() if self.average else None, **random_state(),
+            "average": self.average.state_dict() if self.average else None, "spent": self.spent,
+            **random_state(),
         }  # fmt: skip
 
     def load(self, values: Mapping[str, Any]) -> None:
@@ -42,6 +45,7 @@ class State:
         if self.average:
             self.average.load_state_dict(values["average"])
         self.step, self.parts = int(values["step"]), int(values["parts"])
+        self.spent = dict(values.get("spent", {}))
         set_random_state(values)
 
 
