@@ -64,7 +64,7 @@ bench.regimes: engine.errors engine.models engine.images engine.metrics engine.f
     engine.probe engine.finetune export.commands bench.tasks bench.data bench.features
 bench.published: engine.accuracies engine.errors engine.metrics engine.paths engine.store bench.stats
     bench.stats.slopes bench.stats.studies bench.results
-bench.throughput: engine.errors engine.machine engine.runners bench.stats bench.results
+bench.throughput: engine.errors engine.store engine.machine engine.runners bench.stats bench.results
 bench.throughput.session: engine.errors engine.store engine.machine engine.models engine.images engine.runners
     engine.tensorrt engine.features export.contract export.gate export.backends export.commands bench.progress
     bench.throughput

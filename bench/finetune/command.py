@@ -21,15 +21,16 @@ from ..regimes import Goodness, Scorer, Scores
 from ..results import Row, RunStore
 from ..study import Study, measured, study_of
 from ..tasks import Task
+from ..throughput import EnergyOfRun
 from ..training_log import read_log, seconds_before, steps_to_odds
-from .energy import Energy
+from .budget import within_minutes
 from .folder import CONFUSION, LOG, MISTAKES, PAGE, RECIPE, RESULT, ROWS, Folder, default_folder
 from .mistakes import judge
 from .page import page_html
 from .recipes import Chosen, chosen_recipes, write_recipe
 from .several import check_device, claimed, first_alone
 from .timm_folder import write_model
-from .training import Job, Outcome, trained, within_minutes
+from .training import Job, Outcome, trained
 
 log = logging.getLogger("featune")
 SAMPLED = 50  # images whose size is looked at
@@ -143,7 +144,7 @@ class _Regime:
         self.folder, self.progress, self.apart = folder, progress, apart
         self.outcome: Outcome | None = None
         self.scorer: Trained | None = None
-        self.energy = Energy(folder.work / "energy.json", asked.device)
+        self.energy = EnergyOfRun(folder.work / "energy.json", asked.device)
 
     def __call__(self, spec: ModelSpec, task: Task, train: Labelled, val: Labelled, seed: int) -> Scorer:
         data = TrainVal(train, val, len(task.classes), task.multilabel)
@@ -210,7 +211,7 @@ def _trial_line(trial: Trial, recipe: Recipe) -> str:
 
 def _leave(
     folder: Folder, task: Task, chosen: Chosen, outcome: Outcome, scorer: Trained, row: Row, scores: Scores,
-    refit: bool, asked: Asked, seconds: float, energy: Energy,
+    refit: bool, asked: Asked, seconds: float, energy: EnergyOfRun,
 ) -> dict[str, Any]:  # fmt: skip
     """Write the files; result.json last, since it says that the run has ended."""
     path, recipe = folder.path, outcome.recipe
