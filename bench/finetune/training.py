@@ -2,17 +2,16 @@
 
 import contextlib
 import dataclasses
-import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from featune.engine.errors import BadInput
 from featune.engine.finetune import (
+    BestState,
     Decoded,
     Diverged,
     Recipe,
@@ -97,8 +96,7 @@ class Candidate:
         self.job, self.recipe, self.name = job, recipe, digest(recipe)
         self.spec = job.at(recipe)
         self.log = job.work / f"{self.name}.jsonl"
-        self.kept = job.work / f"{self.name}.best.pt"
-        self.state = job.work / f"{self.name}.best.json"
+        self.state = BestState(job.work, self.name)
         self.spent = job.work / f"{self.name}.cost.json"
         self.scores = job.work / f"{self.name}.best.npy"  # [n_val, classes] of that state
 
@@ -120,11 +118,11 @@ class Candidate:
             evaluate=evaluate, log=told, spec=self.spec, apart=self.job.apart,
         )  # fmt: skip
         try:
-            if not self.state.exists():
+            if not self.state.known:
                 start = self._fit(dataclasses.replace(run, until=0))
                 told({"step": 0, "epoch": 0, "val": self._looked_at(start.model, 0)})
             trained = self._fit(dataclasses.replace(run, until=until))
-            if trained.steps < trained.total and trained.steps not in self.looked_at:
+            if trained.steps < trained.total and trained.steps not in self.best()["steps"]:
                 self._looked_at(trained.model, trained.steps)  # the end of a round, within an epoch
         except Diverged as error:
             raise TrialFailed(str(error)) from error
@@ -137,15 +135,9 @@ class Candidate:
         job = self.job
         return fit_once(self.spec, job.data, job.data.train, job.goodness, self.recipe, job.seed, run)
 
-    @property
-    def looked_at(self) -> set[int]:
-        known = read_json(self.state)
-        return set(known["steps"]) if isinstance(known, dict) else set()
-
     def best(self) -> dict[str, Any]:
-        known = read_json(self.state)
-        assert isinstance(known, dict)
-        return known
+        """`value` on val, `step` and `details` of the best state, and all `steps` that were looked at."""
+        return self.state.known
 
     def _looked_at(self, model: nn.Module, step: int) -> float:
         """The value on val; the state is kept where it is the best so far, the earlier of equals."""
@@ -153,28 +145,22 @@ class Candidate:
         calls = len(job.goodness.thresholds)
         scores = predict(model, job.data.val, self.spec.view, job.device, decoded=job.decoded)
         value = job.goodness(scores)
-        known = read_json(self.state)
-        known = known if isinstance(known, dict) else {"value": None, "steps": []}
-        steps = sorted({*known["steps"], step})
-        if known["value"] is None or value > known["value"] or step == known["step"]:
-            held = io.BytesIO()  # torch itself says of a full disk only that its writer failed
-            torch.save({name: each.cpu() for name, each in model.state_dict().items()}, held)
-            with written_whole(self.kept) as temporary:
-                temporary.write_bytes(held.getbuffer())
+
+        def save_scores() -> None:
             with written_whole(self.scores) as temporary:
                 np.save(temporary, scores, allow_pickle=False)
-            known = {"value": value, "step": step, "details": job.goodness.details(calls)}
-        write_json(self.state, {**known, "steps": steps})
+
+        self.state.look(model, step, value, job.goodness.details(calls), save_scores)
         return value
 
     def forget(self) -> None:
         """Remove what a candidate that went out needs no more; its log stays."""
-        for path in (self.kept, self.job.work / f"{self.name}.pt"):
-            path.unlink(missing_ok=True)
+        for suffix in ("best.pt", "pt"):
+            (self.job.work / f"{self.name}.{suffix}").unlink(missing_ok=True)
 
     def model(self) -> nn.Module:
         model = fresh_classifier(self.spec, self.job.data.classes, self.job.seed)
-        model.load_state_dict(torch.load(self.kept, weights_only=True))
+        model.load_state_dict(self.state.weights())
         return model.eval().to(self.job.device)
 
 

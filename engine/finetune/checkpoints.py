@@ -2,7 +2,8 @@
 
 import dataclasses
 import errno
-from collections.abc import Mapping
+import io
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from ..errors import BadInput
-from ..store import unwritable, written_whole
+from ..store import read_json, unwritable, write_json, written_whole
 
 
 @dataclasses.dataclass
@@ -95,3 +96,54 @@ def read(path: Path) -> dict[str, Any] | None:
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         raise BadInput(f"{path}: no checkpoint that can be read ({error!s:.100}); remove it and start again") from error
     return values
+
+
+class BestState:
+    """The weights of a training that were best on val so far, its start among them.
+
+    In files `<name>.best.pt` and `<name>.best.json` of `work`, so that a killed training goes on with them; without a
+    folder, in memory.
+    """
+
+    def __init__(self, work: Path | None, name: str):
+        self.kept = work / f"{name}.best.pt" if work else None
+        self.record = work / f"{name}.best.json" if work else None
+        self.held: tuple[dict[str, Any], dict[str, Any]] = {}, {}  # the record and the weights, without a folder
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """`value`, `step` and `details` of the best, and all `steps` that were looked at; empty before the first."""
+        found = read_json(self.record) if self.record else self.held[0]
+        return found if isinstance(found, dict) else {}
+
+    def look(
+        self,
+        model: nn.Module,
+        step: int,
+        value: float,
+        details: Mapping[str, Any],
+        beside: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Keep the weights where the value is the largest so far; of equals the earlier stays.
+
+        beside: writes what belongs to the best, before the record says that it is.
+        """
+        known = self.known
+        steps = sorted({*known.get("steps", ()), step})
+        weights = self.held[1]
+        if not known or value > known["value"] or step == known["step"]:
+            weights = {name: each.cpu().clone() for name, each in model.state_dict().items()}
+            if self.kept:
+                held = io.BytesIO()  # torch itself says of a full disk only that its writer failed
+                torch.save(weights, held)
+                with written_whole(self.kept) as temporary:
+                    temporary.write_bytes(held.getbuffer())
+            beside()
+            known = {"value": value, "step": step, "details": dict(details)}
+        if self.record:
+            write_json(self.record, {**known, "steps": steps})
+        else:
+            self.held = {**known, "steps": steps}, weights
+
+    def weights(self) -> dict[str, Any]:
+        return torch.load(self.kept, weights_only=True) if self.kept else self.held[1]

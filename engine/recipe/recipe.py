@@ -50,6 +50,7 @@ class Recipe:
     of the numbers in memory, of images and weights alike; None for that of the weights on a CPU and each as it comes
     on a GPU, with optimizers that are not fused on a CPU. All of them change the last bits. sync_bn: of several
     processes on GPUs, batch norm's statistics are those of all images of a step, not of each process's own.
+    keep: of a training whose rate is chosen on val, the `last` weights of one more on train + val, or the `best` on val.
     """
 
     epochs: int = 20
@@ -92,6 +93,7 @@ class Recipe:
     sync_bn: bool = added(False)
     weight_decays: tuple[float, ...] = added(())
     decay_over_rate: bool = added(False)
+    keep: Literal["last", "best"] = added("last")
 
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(type(self)).items():
