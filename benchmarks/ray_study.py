@@ -9,8 +9,9 @@ with all their workers at random moments, each replaced by a new one; and with t
 again. Cells are half a second longer in the last two, so that something is at work when a raylet dies. Exit code 0
 where every row is that of the local run, and none is lost or there twice.
 
-`speed`: overhead of a task that does nothing, and 40 tasks of half a second of processor time on two workers, by local
-processes and by Ray, in turn; workers started before the clock. Needs ray and a quiet machine.
+`speed`: what a task that does nothing costs, and tasks of half a second of processor time on two workers, by Ray and by
+local processes in turn. Each cost is that of 300 (16) tasks more, so that no start counts: in processor seconds of all
+processes, which other work on the machine hardly changes, and by the clock, which is worth reading on a quiet one.
 """
 
 import argparse
@@ -80,6 +81,23 @@ def write_study(folder: Path) -> Path:
         f"tasks: [{{folder: plain}}, {{folder: dark}}]\nseeds: [0, 1, 2, 3, 4, 5]\nregimes: {REGIMES}\n"
     )
     return path
+
+
+def tree_seconds() -> float:
+    """Processor seconds of this process and all below it, those that have ended and were waited for among them."""
+    ticks, parents = {}, {}
+    for place in Path("/proc").iterdir():
+        if place.name.isdigit():
+            try:
+                words = (place / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            parents[int(place.name)] = int(words[1])
+            ticks[int(place.name)] = sum(map(int, words[11:15]))
+    ours = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in ours} - ours:
+        ours |= more
+    return sum(ticks.get(pid, 0) for pid in ours) / os.sysconf("SC_CLK_TCK")
 
 
 def rows_of(out: Path) -> dict[str, dict[str, object]]:
@@ -208,26 +226,38 @@ def speed(options: argparse.Namespace) -> int:
 
     options.out.mkdir(parents=True, exist_ok=True)
     executors._start_worker = _light  # type: ignore[assignment]
-    count, ideal = 40, 40 * 0.5 / 2
 
-    def local() -> float:
-        began, first = time.perf_counter(), 0.0
-        for _ in executors.processes(2)(busy, range(count)):
-            first = first or time.perf_counter() - began
-        return time.perf_counter() - began - (first - 0.5)  # from the start of the first item
+    def cost(execute: Any, work: Any, count: int) -> tuple[float, float]:
+        """Processor seconds of all processes, and wall seconds."""
+        used, began = tree_seconds(), time.perf_counter()
+        list(execute(work, range(count)))
+        wall = time.perf_counter() - began
+        return tree_seconds() - used, wall
 
     with ray_tasks(options.out, jobs=2) as execute:
-        list(execute(pause, range(4)))
-        began = time.perf_counter()
-        list(execute(nothing, range(1000)))
-        print(f"overhead: {time.perf_counter() - began:.2f} s for 1,000 tasks that do nothing", flush=True)
-        for _ in range(3):
-            began = time.perf_counter()
-            list(execute(busy, range(count)))
-            on_ray, here = time.perf_counter() - began, local()
-            print(f"{count} x 0.5 s of processor time on 2 workers: ray {on_ray:.2f} s, local {here:.2f} s, "
-                  f"ideal {ideal:.0f} s: {here / on_ray:.1%} of two local processes", flush=True)  # fmt: skip
+        cost(execute, pause, 4)
+        print(f"idle: {idle(5.0):.3f} processor seconds a second, of all of Ray's processes", flush=True)
+        for name, execute_ in (("ray", execute), ("local", executors.processes(2))):
+            few, many = cost(execute_, nothing, 20), cost(execute_, nothing, 320)
+            used, wall = ((many[i] - few[i]) / 300 * 1e3 for i in (0, 1))
+            print(f"{name}: a task that does nothing costs {used:.1f} ms of processor time, {wall:.1f} ms by the clock",
+                  flush=True)  # fmt: skip
+        for _ in range(options.rounds):
+            found = {}
+            for name, execute_ in (("ray", execute), ("local", executors.processes(2))):
+                few, many = cost(execute_, busy, 4), cost(execute_, busy, 20)
+                found[name] = [(many[i] - few[i]) / 16 for i in (0, 1)]
+            ratios = [found["local"][i] / found["ray"][i] for i in (0, 1)]
+            (on_ray, ray_wall), (here, here_wall) = found["ray"], found["local"]
+            print(f"0.5 s of processor time: ray {on_ray:.3f} s, local {here:.3f} s of all processes: {ratios[0]:.1%}; "
+                  f"by the clock {ray_wall:.3f} s, {here_wall:.3f} s: {ratios[1]:.1%}", flush=True)  # fmt: skip
     return 0
+
+
+def idle(seconds: float) -> float:
+    used = tree_seconds()
+    time.sleep(seconds)
+    return (tree_seconds() - used) / seconds
 
 
 def _light(threads: int, parent: int) -> None:
@@ -244,6 +274,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/ray"))
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
     return rows(options) if options.what == "rows" else speed(options)
 

@@ -73,6 +73,7 @@ def main() -> int:
     parser.add_argument("--stops", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--longest", type=float, default=40.0, help="seconds until a kill or a limit, at most")
+    parser.add_argument("--shared-cache", action="store_true", help="the plain run's, so that tasks come to rows soon")
     parser.add_argument("--out", type=Path, default=Path("runs/array"))
     options = parser.parse_args()
     shutil.rmtree(options.out, ignore_errors=True)
@@ -86,7 +87,8 @@ def main() -> int:
                    check=True, stdout=subprocess.DEVNULL)  # fmt: skip
     print(f"plain run: {len(rows_of(plain))} rows, {time.monotonic() - began:.0f} s", flush=True)
 
-    os.environ["FEATUNE_CACHE_DIR"] = str(options.out.absolute() / "cache-array")
+    if not options.shared_cache:
+        os.environ["FEATUNE_CACHE_DIR"] = str(options.out.absolute() / "cache-array")
     common = [study, "--out", array, "--shards", str(options.shards)]
     script = Path(subprocess.check_output([*FEATUNE, "study", "slurm", *map(str, common)], text=True).strip())
     harm = ["kill"] * options.kills + ["stop"] * options.stops

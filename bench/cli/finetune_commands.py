@@ -70,6 +70,9 @@ def finetune_command(
     amp: Annotated[bool | None, _of_recipe("--amp", help="Autocast.")] = None,
     amp_dtype: Annotated[str | None, _of_recipe("--amp-dtype", help="bfloat16 or float16.")] = None,
     channels_last: Annotated[bool | None, _of_recipe("--channels-last", help="Memory order.")] = None,
+    sync_bn: Annotated[
+        bool | None, _of_recipe("--sync-bn", help="Under torchrun: batch norm over the images of all GPUs.")
+    ] = None,
     torchcompile: Annotated[bool | None, _of_recipe("--torchcompile", help="torch.compile.")] = None,
     sets: Annotated[list[str] | None, _of_recipe("--set", help="FIELD=VALUE of any other field; repeat it.")] = None,
     splits: Annotated[str, typer.Option(help="As test=validation; of a data string.")] = "",
@@ -116,11 +119,6 @@ def finetune_command(
         given = sum(each is not None for each in (steps, epochs, minutes))
         if given > 1:
             raise BadInput("--steps, --epochs and --minutes say how long; give one of them")
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            raise BadInput(
-                "several processes found (torchrun); this command is one process: start it without torchrun, or train "
-                "with featune.engine.finetune in Python (docs/finetune.md)"
-            )
         if minutes is not None and warmup_epochs is not None:
             raise BadInput("--warmup-epochs with --minutes: the epochs are not known; give --set warmup=SHARE")
         if search not in ("halving", "grid"):
@@ -134,9 +132,9 @@ def finetune_command(
             "model_ema_decay": model_ema_decay, "mixup": mixup, "cutmix": cutmix, "smoothing": smoothing,
             "drop_path": drop_path, "reprob": reprob, "color_jitter": color_jitter, "hflip": hflip, "vflip": vflip,
             "amp": amp, "amp_dtype": amp_dtype, "channels_last": channels_last, "torchcompile": torchcompile,
-            "steps": steps, "epochs": epochs, "img_size": view.get("side"),
+            "sync_bn": sync_bn, "steps": steps, "epochs": epochs, "img_size": view.get("side"),
         }  # fmt: skip
-        said = progress_of(quiet)
+        said = progress_of(quiet or os.environ.get("RANK", "0") != "0")
         request = Request(data, None, input_key, target_key, root=root, download=download, channels=in_chans)
         source = source_of(request, metric, seed, parsed_splits(splits))
         spec = spec_of_model(model, checkpoint, untrained, view, said.say)
@@ -145,6 +143,8 @@ def finetune_command(
             recipe, options, tuple(sets or ()), search, minutes, refit, untrained, seed, device, out, trackers
         )
         folder, result, _ = finetune_model(spec, source, asked, said)
+        if not result:  # of several processes, the first one tells
+            return
         if as_json:
             print(json_text({"folder": str(folder), **result}))
             return

@@ -3,12 +3,13 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .budget import Timing, timed
     from .command import Asked, finetune_model, finetuned_model, result_lines
     from .folder import Folder
     from .recipes import chosen_recipes, read_recipe, write_recipe
     from .timm_folder import write_model
     from .trackers import tracker_names
-    from .training import Candidate, Job, Timing, timed
+    from .training import Candidate, Job
 else:
     from featune.engine.doors import lazy_exports
 

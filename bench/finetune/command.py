@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from featune.engine.errors import BadInput
-from featune.engine.finetune import Finetuned, Recipe, TrainVal, why_not
+from featune.engine.finetune import Finetuned, Recipe, TrainVal, joined, place, why_not
 from featune.engine.images import Labelled, read_image
 from featune.engine.models import LOCAL, ModelSpec, is_model_folder, source_model, spec_from_string
 from featune.engine.search import Facts, Trial
@@ -21,14 +21,16 @@ from ..regimes import Goodness, Scorer, Scores
 from ..results import Row, RunStore
 from ..study import Study, measured, study_of
 from ..tasks import Task
+from ..throughput import EnergyOfRun
 from ..training_log import read_log, seconds_before, steps_to_odds
-from .energy import Energy
+from .budget import within_minutes
 from .folder import CONFUSION, LOG, MISTAKES, PAGE, RECIPE, RESULT, ROWS, Folder, default_folder
 from .mistakes import judge
 from .page import page_html
 from .recipes import Chosen, chosen_recipes, write_recipe
+from .several import check_device, claimed, first_alone
 from .timm_folder import write_model
-from .training import Job, Outcome, trained, within_minutes
+from .training import Job, Outcome, trained
 
 log = logging.getLogger("featune")
 SAMPLED = 50  # images whose size is looked at
@@ -78,38 +80,49 @@ def finetune_model(
 ) -> tuple[Path, dict[str, Any], Outcome | None]:
     """(the folder, what its result.json says, the trained classifier or None where an earlier call has ended).
 
-    A call with the same options goes on where a killed one stopped. Raises BadInput where the folder is another run's.
+    A call with the same options goes on where a killed one stopped. Of several processes (torchrun) the first one has
+    the folder and the result, the others give an empty one. Raises BadInput where the folder is another run's.
     """
-    progress = progress or Silent()
+    with joined(asked.device):
+        check_device(asked.device)
+        return _finetuned(spec, source, asked, progress or Silent())
+
+
+def _finetuned(
+    spec: ModelSpec, source: Source, asked: Asked, progress: Progress
+) -> tuple[Path, dict[str, Any], Outcome | None]:
     if asked.scratch:
         spec = spec.with_random_weights(asked.seed)
     chosen_recipes(asked.recipe, Facts(1, scratch=asked.scratch), asked.options, asked.sets)  # before the images
-    task = prepare(source, cache_dir() / "finetune", progress)
+    with first_alone():
+        task = prepare(source, cache_dir() / "finetune", progress)
     train = task.load("train")
     chosen = chosen_recipes(asked.recipe, _facts(train, asked.scratch), asked.options, asked.sets)
     refit = chosen.refit if asked.refit is None else asked.refit
-    folder = _folder(spec, task, chosen, refit, asked)
-    folder.claim()
-    if (known := folder.result) is not None:
-        progress.say(f"{folder.path}: this run has ended before; its result is given")
-        folder.clean()  # it may have been killed between the two
-        return folder.path, known, None
-    for note in (task.source, *task.notes):
-        if note:
-            progress.say(f"{task.name}: {note}")
-    began = time.perf_counter() - seconds_before(folder.work)
-    regime_ = _Regime(asked, chosen, refit, folder, progress)
-    study, cell_name = _study(spec, task, chosen, asked, folder)
-    cell = next(cell for cell in study.cells() if cell.regime == cell_name)
-    row, scores = measured(study, cell, regime_)
-    outcome, scorer = regime_.outcome, regime_.scorer
-    assert outcome is not None
-    assert scorer is not None
-    RunStore(folder.path / ROWS).save(row, scores)
-    result = _leave(
-        folder, task, chosen, outcome, scorer, row, scores, refit, asked, time.perf_counter() - began, regime_.energy
-    )
-    return folder.path, result, outcome
+    with claimed(_folder(spec, task, chosen, refit, asked)) as (folder, apart):
+        if (known := folder.result) is not None:
+            progress.say(f"{folder.path}: this run has ended before; its result is given")
+            folder.clean()  # it may have been killed between the two
+            return folder.path, {} if apart else known, None
+        for note in (task.source, *task.notes):
+            if note:
+                progress.say(f"{task.name}: {note}")
+        began = time.perf_counter() - seconds_before(folder.work)
+        regime_ = _Regime(asked, chosen, refit, folder, progress, apart)
+        study, cell_name = _study(spec, task, chosen, asked, folder)
+        cell = next(cell for cell in study.cells() if cell.regime == cell_name)
+        row, scores = measured(study, cell, regime_)
+        if apart:
+            return folder.path, {}, None
+        outcome, scorer = regime_.outcome, regime_.scorer
+        assert outcome is not None
+        assert scorer is not None
+        RunStore(folder.path / ROWS).save(row, scores)
+        spent = time.perf_counter() - began
+        result = _leave(
+            folder, task, chosen, outcome, scorer, row, scores, refit, asked, spent, regime_.energy
+        )  # fmt: skip
+        return folder.path, result, outcome
 
 
 def finetuned_model(spec: ModelSpec, source: Source, asked: Asked, progress: Progress | None = None) -> Finetuned:
@@ -126,12 +139,12 @@ def finetuned_model(spec: ModelSpec, source: Source, asked: Asked, progress: Pro
 class _Regime:
     """The regime of one call: train and val to a scorer; test is opened by `measured` alone, after it."""
 
-    def __init__(self, asked: Asked, chosen: Chosen, refit: bool, folder: Folder, progress: Progress):
+    def __init__(self, asked: Asked, chosen: Chosen, refit: bool, folder: Folder, progress: Progress, apart: bool):
         self.asked, self.chosen, self.refit = asked, chosen, refit
-        self.folder, self.progress = folder, progress
+        self.folder, self.progress, self.apart = folder, progress, apart
         self.outcome: Outcome | None = None
         self.scorer: Trained | None = None
-        self.energy = Energy(folder.work / "energy.json", asked.device)
+        self.energy = EnergyOfRun(folder.work / "energy.json", asked.device)
 
     def __call__(self, spec: ModelSpec, task: Task, train: Labelled, val: Labelled, seed: int) -> Scorer:
         data = TrainVal(train, val, len(task.classes), task.multilabel)
@@ -142,8 +155,10 @@ class _Regime:
                 told(done, total)
                 self.energy.note()
 
+            trackers = () if self.apart else self.asked.log
             job = Job(
-                spec, data, good, seed, self.folder.work, self.asked.device, trackers=self.asked.log, progress=advance
+                spec, data, good, seed, self.folder.work, self.asked.device, trackers=trackers, progress=advance,
+                apart=self.apart,
             )  # fmt: skip
             recipes = list(self.chosen.candidates)
             if self.asked.minutes is not None:
@@ -176,6 +191,8 @@ def _folder(spec: ModelSpec, task: Task, chosen: Chosen, refit: bool, asked: Ask
         "search": asked.search if len(chosen.candidates) > 1 else None, "refit": refit, "minutes": asked.minutes,
         "seed": asked.seed, "device": asked.device, "scratch": asked.scratch,
     }  # fmt: skip
+    if (count := place()[1]) > 1:
+        fields["processes"] = count
     return Folder(asked.out or default_folder(spec.name, task.name, digest(fields)), fields)
 
 
@@ -194,7 +211,7 @@ def _trial_line(trial: Trial, recipe: Recipe) -> str:
 
 def _leave(
     folder: Folder, task: Task, chosen: Chosen, outcome: Outcome, scorer: Trained, row: Row, scores: Scores,
-    refit: bool, asked: Asked, seconds: float, energy: Energy,
+    refit: bool, asked: Asked, seconds: float, energy: EnergyOfRun,
 ) -> dict[str, Any]:  # fmt: skip
     """Write the files; result.json last, since it says that the run has ended."""
     path, recipe = folder.path, outcome.recipe

@@ -21,7 +21,7 @@ OPTIONS = {
     "opt": "optimizer", "weight_decay": "weight_decay", "momentum": "momentum", "layer_decay": "layer_decay",
     "mixup": "mixup", "cutmix": "cutmix", "smoothing": "label_smoothing", "drop_path": "drop_path",
     "clip_grad": "clip_norm", "epochs": "epochs", "steps": "steps", "sched": "schedule", "amp": "amp",
-    "amp_dtype": "amp_dtype", "channels_last": "channels_last", "torchcompile": "compile",
+    "amp_dtype": "amp_dtype", "channels_last": "channels_last", "torchcompile": "compile", "sync_bn": "sync_bn",
     "reprob": "augmentation.erasing", "color_jitter": "augmentation.color_jitter", "hflip": "augmentation.hflip",
     "vflip": "augmentation.vflip",
 }  # fmt: skip

@@ -3,8 +3,6 @@
 import contextlib
 import dataclasses
 import io
-import shutil
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,17 @@ import torch
 from torch import nn
 
 from featune.engine.errors import BadInput
-from featune.engine.finetune import Decoded, Diverged, Recipe, Run, Trained, TrainVal, fit_once, predict, sized
+from featune.engine.finetune import (
+    Decoded,
+    Diverged,
+    Recipe,
+    Run,
+    Trained,
+    TrainVal,
+    fit_once,
+    predict,
+    sized,
+)
 from featune.engine.models import ModelSpec, fresh_classifier, with_channels
 from featune.engine.search import (
     Round,
@@ -23,7 +31,6 @@ from featune.engine.search import (
     TrialFailed,
     grid,
     halving,
-    longest_within,
     search,
     total_steps,
 )
@@ -34,14 +41,15 @@ from ..training_log import LogFile
 from .trackers import opened
 
 SEARCHES: dict[str, Callable[[int, int], tuple[Round, ...]]] = {"grid": grid, "halving": halving}
-MARGIN = 0.9  # of a budget of minutes, which is spent by steps that were timed before
-TIMED = 8  # steps
 Said = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What is trained, and where. work: of checkpoints, trials and logs. trackers: names of TRACKERS."""
+    """What is trained, and where. work: of checkpoints, trials and logs. trackers: names of TRACKERS.
+
+    apart: as of `Run`.
+    """
 
     spec: ModelSpec
     data: TrainVal
@@ -53,6 +61,7 @@ class Job:
     trackers: tuple[str, ...] = ()
     decoded: Decoded = dataclasses.field(default_factory=Decoded)
     progress: Callable[[int, int], None] | None = None
+    apart: bool = False
 
     def at(self, recipe: Recipe) -> ModelSpec:
         return sized(with_channels(self.spec, self.data.train.channels), recipe)
@@ -108,7 +117,7 @@ class Candidate:
 
         run = Run(
             self.job.device, self.job.work, self.name, self.job.save_seconds, advance, self.job.decoded,
-            evaluate=evaluate, log=told, spec=self.spec,
+            evaluate=evaluate, log=told, spec=self.spec, apart=self.job.apart,
         )  # fmt: skip
         try:
             if not self.state.exists():
@@ -214,8 +223,9 @@ def trained(
     both = job.data.train + job.data.val
     with contextlib.closing(job.log_file(log_path, found.best)) as told_to:
         run = Run(
-            job.device, job.work, "refit", job.save_seconds, job.progress, job.decoded, log=told_to, spec=candidate.spec
-        )
+            job.device, job.work, "refit", job.save_seconds, job.progress, job.decoded, log=told_to,
+            spec=candidate.spec, apart=job.apart,
+        )  # fmt: skip
         done = fit_once(candidate.spec, job.data, both, job.goodness, found.best, job.seed, run)
     return Outcome(
         done.model, candidate.spec, found.best, done.steps, done.total, None, log_path, found, best["details"],
@@ -225,67 +235,3 @@ def trained(
 
 def _cost(trained: Trained) -> dict[str, Any]:
     return {key: trained.details[key] for key in ("seconds", "images_per_second", "headspace")}
-
-
-def within_minutes(
-    job: Job,
-    recipes: Sequence[Recipe],
-    plan: str,
-    refit: bool,
-    minutes: float,
-    clock: Callable[[], float] = time.perf_counter,
-) -> int:
-    """Steps of one training with which the whole takes about so many minutes; timed once and kept in `budget.json`."""
-    path = job.work / "budget.json"
-    known = read_json(path)
-    if isinstance(known, dict) and known.get("minutes") == minutes:
-        return int(known["steps"])
-    recipe, since = recipes[0], clock()
-    took = timed(job, recipe, clock)
-    start, each, look = took.start, took.step, took.look / recipe.steps_per_epoch(len(job.data.train))
-    left = minutes * 60 * MARGIN - (clock() - since) - start * (1 + refit)
-    budget = int(left / (each + look))
-    if budget < len(recipes):
-        raise BadInput(
-            f"{minutes:g} minutes found, about {each + look:.2g} s a step: not one step for {len(recipes)} recipe(s); "
-            "give more minutes, a smaller --batch-size or --img-size"
-        )
-
-    def rounds(count: int, steps: int) -> tuple[Round, ...]:
-        made = SEARCHES[plan](count, steps) if count > 1 else grid(1, steps)
-        return (*made, Round(1, 2 * steps)) if refit else made  # the last training, as steps
-
-    steps = longest_within(len(recipes), budget, rounds)
-    write_json(path, {"minutes": minutes, "steps": steps, "seconds_per_step": each, "seconds_of_start": start})
-    return steps
-
-
-@dataclasses.dataclass(frozen=True)
-class Timing:
-    """Seconds of a training's parts: before its first step, of a step, of one look at val."""
-
-    start: float
-    step: float
-    look: float
-
-
-def timed(job: Job, recipe: Recipe, clock: Callable[[], float] = time.perf_counter) -> Timing:
-    """Measured on a few steps, of which nothing is left."""
-    place, spec = job.work / "timing", job.at(recipe)
-    shutil.rmtree(place, ignore_errors=True)  # of a timing that was stopped
-    run = Run(job.device, place, "timing", 1e9, None, job.decoded)
-
-    def seconds(until: int) -> tuple[float, Trained]:
-        began = clock()
-        at = dataclasses.replace(run, until=until)
-        done = fit_once(spec, job.data, job.data.train, job.goodness, recipe, job.seed, at)
-        return clock() - began, done
-
-    start, model = seconds(0)  # the probe, where that is the start
-    began = clock()
-    predict(model.model, job.data.val, spec.view, job.device, decoded=job.decoded)
-    look = clock() - began
-    seconds(2)  # with whatever is done once
-    each = max(seconds(2 + TIMED)[0] / TIMED, 1e-6)
-    shutil.rmtree(place, ignore_errors=True)
-    return Timing(start, each, look)

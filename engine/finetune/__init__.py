@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from .health import Diverged
     from .loop import Log, Progress, Run, Trained, predict, train
     from .prefix import forget, why_not
-    from .processes import joined
+    from .processes import agreed, joined, place, wait
     from .rate_search import Finetuned, TrainVal, Validation, finetune, fit_once
     from .replaying import Replayed, replay
     from .starts import sized
@@ -29,15 +29,18 @@ __all__ = [
     "TrainVal",
     "Trained",
     "Validation",
+    "agreed",
     "finetune",
     "fit_once",
     "forget",
     "joined",
     "layers_of",
+    "place",
     "predict",
     "recipe_of",
     "replay",
     "sized",
     "train",
+    "wait",
     "why_not",
 ]

@@ -50,7 +50,8 @@ class Run:
     decoded: images that several trainings share. until: a step at which to stop, saved, for a later call to go on.
     evaluate: called after each epoch with the model, or the average of its weights. log: called with each step's
     step, epoch, rate, loss and norm (of the gradient), and with each evaluation's step, epoch and values.
-    spec: of the model, for `replay` of a step that went wrong.
+    spec: of the model, for `replay` of a step that went wrong. apart: of several processes, whether `work` is this
+    one's own, so that it saves too; else the first one saves for all.
     """
 
     device: str = "cpu"
@@ -63,6 +64,7 @@ class Run:
     evaluate: Evaluation | None = None
     log: Log | None = None
     spec: ModelSpec | None = None
+    apart: bool = False
 
     @property
     def checkpoint(self) -> Path | None:
@@ -119,7 +121,11 @@ def _train(
     # The device, the data, the loss.
     device, (rank, world) = torch.device(run.device), processes.place()
     size = min(recipe.batch, len(items)) // (2 if mixes(recipe) else 1) * (2 if mixes(recipe) else 1)
+    if world > 1 and size < world:
+        raise BadInput(f"{size} images in a step found, {world} expected, one for each process; raise the batch")
     model = model.to(device)
+    if recipe.sync_bn and world > 1:
+        model = processes.with_shared_norm(model, device)
     if recipe.channels_last:
         model = model.to(memory_format=torch.channels_last)
     classes = feature_width(model, view.side, view.channels)
@@ -197,6 +203,7 @@ def _train(
             if run.evaluate and ends_epoch:
                 with clock.stopped():
                     health.look()
+                    processes.same_buffers(model, average and average.module)
                     _evaluate(run, average.module if average else model, state.step, step // steps.per_epoch)
                     set_learning(model, parts.first if step + 1 < head_alone else parts.learning, recipe)
             stop = processes.any_of(interrupted())
@@ -209,6 +216,7 @@ def _train(
             if stop:
                 raise KeyboardInterrupt
     health.look()
+    processes.same_buffers(model, average and average.module)
     state.spent = clock.spent()
     _save(run, state)
     if average:
@@ -283,6 +291,6 @@ def _evaluate(run: Run, model: nn.Module, step: int, epoch: int) -> None:
 
 
 def _save(run: Run, state: State) -> None:
-    """By one process; the others' state is the same."""
-    if run.checkpoint and processes.place()[0] == 0:
+    """By one process, where the others' state is the same; by each where each has a folder of its own."""
+    if run.checkpoint and (run.apart or processes.place()[0] == 0):
         checkpoints.save(run.checkpoint, state)

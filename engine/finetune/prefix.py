@@ -79,7 +79,7 @@ def kept_rows(model: nn.Module, steps: Steps, device: str, work: Path | None) ->
     try:
         with _arithmetic(recipe, device):
             frozen, learning = cut_in_two(model, images)
-        needed, room = len(items) * frozen.width * 4, _room(work)
+        needed, room = len(items) * frozen.width * 4, processes.agreed(_room(work))
         if needed > room:
             raise Uncut(f"{needed / 1e9:.1f} GB of rows, room for {room / 1e9:.1f} GB")
     except Uncut as error:

@@ -9,6 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from ..errors import BadInput
+
 
 def place() -> tuple[int, int]:
     """(this process's number, of so many); (0, 1) where there is one."""
@@ -66,6 +68,34 @@ def gathered(own: Tensor, n: int) -> Tensor:
     parts = [torch.empty_like(padded) for _ in range(world)]
     dist.all_gather(parts, padded)
     return torch.stack(parts, 1).flatten(0, 1)[:n]
+
+
+def agreed(value: Any) -> Any:
+    """The first process's value, in all of them; anything that pickles."""
+    if place()[1] == 1:
+        return value
+    held = [value]
+    dist.broadcast_object_list(held, src=0)
+    return held[0]
+
+
+def same_buffers(*models: nn.Module | None) -> None:
+    """The first process's batch statistics in all of them, so that all look at one model."""
+    if place()[1] == 1:
+        return
+    for model in models:
+        for buffer in model.buffers() if model is not None else ():
+            dist.broadcast(buffer, src=0)
+
+
+def with_shared_norm(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model with batch norm over the images of all processes. Raises BadInput on a CPU, where torch has none."""
+    if device.type != "cuda":
+        raise BadInput(
+            "sync_bn on a CPU found, a GPU expected, where alone torch shares batch norm between processes; leave it "
+            "out, or take batch_norm: frozen"
+        )
+    return nn.SyncBatchNorm.convert_sync_batchnorm(model)
 
 
 def any_of(flag: bool) -> bool:

@@ -48,7 +48,8 @@ class Recipe:
     image_size: the square's side, by default the model's; start_size: its side in the first epoch, growing from there.
     Arithmetic: amp: autocast, to amp_dtype; float16 with a scaler. compile: by torch.compile. channels_last: the order
     of the numbers in memory, of images and weights alike; None for that of the weights on a CPU and each as it comes
-    on a GPU, with optimizers that are not fused on a CPU. All of them change the last bits.
+    on a GPU, with optimizers that are not fused on a CPU. All of them change the last bits. sync_bn: of several
+    processes on GPUs, batch norm's statistics are those of all images of a step, not of each process's own.
     """
 
     epochs: int = 20
@@ -88,6 +89,7 @@ class Recipe:
     amp_dtype: Literal["bfloat16", "float16"] = added("bfloat16")
     compile: bool = added(False)
     channels_last: bool | None = added(None)
+    sync_bn: bool = added(False)
     weight_decays: tuple[float, ...] = added(())
     decay_over_rate: bool = added(False)
 

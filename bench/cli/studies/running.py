@@ -92,6 +92,8 @@ def study_run(
         if shard is not None:
             if only or keep_failed:
                 raise BadInput("--shard is a share of all cells; leave --only and --keep-failed out")
+            if executor_kind != "local":
+                raise BadInput("--shard is measured by this machine; leave --executor ray out, which needs no shares")
             with stopping():
                 run_shard(path, shard, executor(jobs), progress_of(quiet), as_json, out, device, trust)
             return
@@ -185,7 +187,7 @@ def _measure(
 def stopping() -> contextlib.AbstractContextManager[None]:
     from ...study.cluster import stopping_on_signals
 
-    return stopping_on_signals()
+    return stopping_on_signals(("torch", "timm", "sklearn"))
 
 
 def executor(jobs: int | None) -> "Executor":

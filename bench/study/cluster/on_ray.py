@@ -8,9 +8,11 @@ import collections
 import contextlib
 import dataclasses
 import functools
+import math
 import os
 import platform
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -25,6 +27,7 @@ from .. import Executor, Killed, limit_threads
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 TRIES = 4
+LOOKED = 2.0  # seconds between two looks at what the cluster has
 # That numbers depend on: nodes with other versions than the driver would measure another study.
 COMPARED = ("featune", "torch", "timm", "onnxruntime-gpu", "numpy", "scikit-learn")
 PASSED = ("FEATUNE_CACHE_DIR", "HF_HOME", "HF_HUB_OFFLINE", "TORCH_HOME")
@@ -40,9 +43,13 @@ class Needs:
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """What a node must share with the driver. mark: a file of the output folder. versions: of COMPARED."""
+    """What a node must share with the driver. mark: a file of the output folder. versions: of COMPARED.
+
+    folder: the driver's own, from which relative paths of a study are seen; a worker starts in another one.
+    """
 
     mark: str
+    folder: str
     versions: tuple[tuple[str, str], ...]
     environment: tuple[tuple[str, str], ...]
     threads: int
@@ -77,7 +84,7 @@ def ray_tasks(
     try:
         with written_whole(mark) as temporary:
             temporary.write_text(platform.node(), encoding="utf-8")
-        here = Place(str(mark.absolute()), _versions(), _passed(), threads)
+        here = Place(str(mark.absolute()), os.getcwd(), _versions(), _passed(), threads)
         with contextlib.redirect_stdout(sys.stderr):  # where Ray tells of deaths; results alone are for stdout
             yield _executor(ray, here, needs, tries)
     finally:
@@ -103,11 +110,16 @@ def _connect(ray: Any, address: str | None, jobs: int | None) -> None:
 def _executor(ray: Any, here: Place, needs: Needs, tries: int) -> Executor:
     task = ray.remote(num_cpus=needs.cpus, num_gpus=needs.gpus, max_retries=0)(worked)
 
+    asked, known = -math.inf, 1
+
     def at_once() -> int:
-        """Tasks that the cluster has room for; nodes come and go."""
-        room = ray.cluster_resources()
-        parts = [(room.get("CPU", 0.0), needs.cpus), (room.get("GPU", 0.0), needs.gpus)]
-        return max(1, min(int(has / each + 1e-9) for has, each in parts if each))
+        """Tasks that the cluster has room for; nodes come and go, and asking takes milliseconds."""
+        nonlocal asked, known
+        if time.monotonic() - asked >= LOOKED:
+            room = ray.cluster_resources()
+            parts = [(room.get("CPU", 0.0), needs.cpus), (room.get("GPU", 0.0), needs.gpus)]
+            known, asked = max(1, min(int(has / each + 1e-9) for has, each in parts if each)), time.monotonic()
+        return known
 
     def execute(function: Callable[[Item], Result], items: Iterable[Item], /) -> Iterator[tuple[Item, Result | Killed]]:
         waiting = collections.deque((item, 1) for item in items)
@@ -160,6 +172,13 @@ def _ready(here: Place) -> None:
     if not Path(here.mark).exists():
         folder = Path(here.mark).parent
         raise BadInput(f"node {node} does not see {folder}; put --out on a disk that all nodes share, by the same path")
+    try:
+        os.chdir(here.folder)
+    except OSError as error:
+        raise BadInput(
+            f"node {node} has no folder {here.folder} ({error.strerror}), where the command was started; start it in "
+            "one that all nodes share"
+        ) from error
     for (name, wanted), (_, found) in zip(here.versions, _versions(), strict=True):
         if wanted != found:
             raise BadInput(f"node {node} has {name} {found}, {wanted} expected; install the same versions on all nodes")

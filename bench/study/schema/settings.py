@@ -122,6 +122,7 @@ class RecipeEntry(_Entry):
     amp_dtype: Literal["bfloat16", "float16"]
     compile: bool
     channels_last: bool | None
+    sync_bn: bool
     weight_decays: Annotated[list[Annotated[float, Field(ge=0)]], Field(max_length=100)]
     decay_over_rate: bool
 

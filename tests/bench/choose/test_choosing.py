@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from page_numbers import leaves, sections, template_numbers, tokens, unknown
 from torch import Tensor
 
 from featune.bench.choose import Asked, choose, summary_lines
 from featune.bench.choose import command as command_module
 from featune.bench.choose.candidates import DEFAULTS, Backbone, backbones
 from featune.bench.choose.journal import Journal
-from featune.bench.choose.page import short_names
+from featune.bench.choose.page import rules, short_names
 from featune.bench.choose.probing import _drawn, images_within, room
 from featune.bench.choose.screening import Opened, Place, open_all, speed_of
 from featune.bench.data import Request, prepare
@@ -77,6 +78,9 @@ def test_the_winner_is_scored_exported_with_class_names_and_reported(
     for sentence in told["sentences"]:
         assert sentence.split(" (")[0].replace("'", "&#39;") in page
     assert summary_lines(told)[: len(told["sentences"])] == told["sentences"]
+    prose = template_numbers("featune.bench.choose", ["choose.html.j2"]) | tokens(" ".join(rules(told)))
+    for name, text in sections(page).items():
+        assert unknown(text, list(leaves(told)), prose | {"1"}) == set(), name
 
 
 @pytest.mark.usefixtures("tiny")

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from featune.bench.finetune.command import cost_words
-from featune.bench.finetune.energy import Energy
-from featune.bench.throughput import EnergyMeter
+from featune.bench.throughput import EnergyMeter, EnergyOfRun
 
 
 def counted(root: Path, microjoules: int) -> None:
@@ -20,8 +19,8 @@ def test_a_run_that_goes_on_adds_its_energy_to_that_of_earlier_processes(tmp_pat
     now = 0.0
     kept = tmp_path / "energy.json"
 
-    def begun() -> Energy:
-        return Energy(kept, "cpu", EnergyMeter(root=tmp_path), clock=lambda: now)
+    def begun() -> EnergyOfRun:
+        return EnergyOfRun(kept, "cpu", EnergyMeter(root=tmp_path), clock=lambda: now)
 
     counted(tmp_path, 0)
     killed = begun()
@@ -39,7 +38,7 @@ def test_a_run_that_goes_on_adds_its_energy_to_that_of_earlier_processes(tmp_pat
 
 
 def test_a_machine_without_counters_says_so(tmp_path: Path) -> None:
-    energy = Energy(tmp_path / "energy.json", "cpu", EnergyMeter(root=tmp_path))
+    energy = EnergyOfRun(tmp_path / "energy.json", "cpu", EnergyMeter(root=tmp_path))
     energy.note()
     account = energy.account()
     assert account["kwh"] is None

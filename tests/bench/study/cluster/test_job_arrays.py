@@ -99,6 +99,19 @@ def test_a_signal_before_the_limit_is_an_interrupt_and_the_next_one_nothing() ->
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+def test_a_signal_while_modules_are_imported_stops_after_the_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = []
+
+    def slow_import(name: str) -> None:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        done.append(name)
+
+    monkeypatch.setattr("importlib.import_module", slow_import)
+    with pytest.raises(KeyboardInterrupt), stopping_on_signals(["torch", "timm"]):
+        done.append("the block")
+    assert done == ["torch", "timm"]
+
+
 def test_outside_the_main_thread_nothing_is_changed() -> None:
     found: list[bool] = []
 

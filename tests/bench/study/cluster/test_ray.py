@@ -189,7 +189,7 @@ def test_a_cluster_that_was_there_before_is_left_running(tmp_path: Path) -> None
 
 def test_a_node_that_does_not_see_the_folder_or_has_other_versions_says_so_and_measures_nothing(tmp_path: Path) -> None:
     (tmp_path / "mark").touch()
-    fine = Place(str(tmp_path / "mark"), _versions(), (), 1)
+    fine = Place(str(tmp_path / "mark"), str(Path.cwd()), _versions(), (), 1)
     assert worked(square, 3, fine) == 9
     with pytest.raises(BadInput, match="put --out on a disk that all nodes share"):
         worked(square, 3, dataclasses.replace(fine, mark=str(tmp_path / "elsewhere" / "mark")))
@@ -198,18 +198,33 @@ def test_a_node_that_does_not_see_the_folder_or_has_other_versions_says_so_and_m
         worked(square, 3, dataclasses.replace(fine, versions=other))
 
 
+def test_a_worker_sees_relative_paths_from_the_folder_where_the_command_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "driver").mkdir()
+    (tmp_path / "raylet").mkdir()
+    monkeypatch.chdir(tmp_path / "raylet")
+    here = Place(str(tmp_path), str(tmp_path / "driver"), _versions(), (), 1)
+    assert worked(os.path.abspath, "runs", here) == str(tmp_path / "driver" / "runs")  # type: ignore[type-var]
+    with pytest.raises(BadInput, match="where the command was started"):
+        worked(square, 3, dataclasses.replace(here, folder=str(tmp_path / "gone")))
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["--executor", "rey"], "nearest: ray"),
         (["--address", "auto"], "add --executor ray"),
         (["--executor", "ray", "--device", "cuda:1"], "give --device cuda"),
+        (["--executor", "ray", "--shard", "1/2"], "leave --executor ray out"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused_before_any_work(
     words: list[str], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(running, "executor", lambda jobs: in_process)
+    monkeypatch.setattr("featune.bench.study.cluster.on_ray.ray_library", FakeRay)
+    monkeypatch.setattr("featune.bench.study.cluster.ray_library", FakeRay, raising=False)
     done = typer.testing.CliRunner().invoke(app, ["study", "run", "no.yaml", *words])
     assert done.exit_code == 2
     assert said in done.stderr

@@ -9,12 +9,12 @@ import torch
 
 from featune.engine.store import read_json, write_json
 
-from ..throughput import EnergyMeter
+from .hardware import EnergyMeter
 
 SECONDS = 10.0  # between readings; a processor's counter wraps after some minutes at full power
 
 
-class Energy:
+class EnergyOfRun:
     """path: where the joules are kept, for the process that goes on after a kill."""
 
     def __init__(

@@ -1,0 +1,55 @@
+"""One fine-tuning in several processes, as torchrun starts them: the first one has the folder and tells, all compute.
+
+Every process goes through the same steps on the same numbers, so none has to be told what to do. What it would write
+and read again on the way (checkpoints, trials, logs) lies in a copy of the folder that is its own, and goes with it.
+"""
+
+import contextlib
+import dataclasses
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from featune.engine.errors import BadInput
+from featune.engine.finetune import place, wait
+
+from .folder import Folder
+
+
+def check_device(device: str) -> None:
+    """Raises BadInput where each process is to have a GPU of its own and one is named for all."""
+    if place()[1] > 1 and ":" in device:
+        raise BadInput(f"--device {device} with several processes found; give --device cuda, each takes its own GPU")
+
+
+@contextlib.contextmanager
+def first_alone() -> Iterator[None]:
+    """The block in the first process, and then in the others, which find what it left."""
+    first = place()[0] == 0
+    if not first:
+        wait()
+    yield
+    if first:
+        wait()
+
+
+@contextlib.contextmanager
+def claimed(folder: Folder) -> Iterator[tuple[Folder, bool]]:
+    """(the folder, claimed, False) in the first process; (a copy for the time of the block, True) in the others.
+
+    Raises BadInput as `Folder.claim` does.
+    """
+    rank = place()[0]
+    if rank == 0:
+        folder.claim()
+    wait()
+    if rank == 0:
+        wait()  # until the others have their copies
+        yield folder, False
+        return
+    with tempfile.TemporaryDirectory(prefix="featune-") as own:
+        copy = Path(own, "run")
+        shutil.copytree(folder.path, copy)
+        wait()
+        yield dataclasses.replace(folder, path=copy), True

@@ -1,0 +1,133 @@
+"""Extraction over 4 index ranges against one run, to the byte, and its rate against Ray Data's map_batches.
+
+    python benchmarks/ray_data.py --data FOLDER [--images 1200] [--few 200] [--model mobilenetv3_small_100]
+
+Both sides have the same network (random weights), photographs and two processors. Ray Data reads the files and runs,
+in two actors of one thread, timm's own eval transform and eager torch in inference mode by batches of 32. Ours makes
+four files of features on ONNX Runtime in two threads, one after the other, and merges them; exporting is left out, as
+loading the weights is on the other side. A cost is that of an image beyond the first `--few`: the difference of two
+runs, so that the start of either side does not count; in processor seconds of all processes, which other work on the
+machine hardly changes, and by the clock. Needs ray with its data extra (pyarrow, pandas).
+"""
+
+import argparse
+import dataclasses
+import functools
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ray_study import tree_seconds
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+
+class TimmRows:
+    """An actor of Ray Data: bytes of files to rows, as a timm user writes it."""
+
+    def __init__(self, name: str):
+        import timm
+
+        torch.set_num_threads(1)
+        torch.manual_seed(0)
+        self.model = timm.create_model(name, pretrained=False, num_classes=0).eval()
+        self.transform = timm.data.create_transform(**timm.data.resolve_model_data_config(self.model))
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        import io
+
+        from PIL import Image
+
+        images = [self.transform(Image.open(io.BytesIO(data)).convert("RGB")) for data in batch["bytes"]]
+        with torch.inference_mode():
+            return {"rows": self.model(torch.stack(images)).numpy()}
+
+
+def by_ray_data(paths: list[str], name: str) -> tuple[float, float]:
+    """(processor seconds of all processes, wall seconds) until all rows are here."""
+    import ray
+
+    used, began = tree_seconds(), time.perf_counter()
+    data = ray.data.read_binary_files(paths, override_num_blocks=8, ray_remote_args={"num_cpus": 0.25})
+    rows = data.map_batches(TimmRows, fn_constructor_args=(name,), batch_size=32, concurrency=2, num_cpus=1).take_all()
+    assert len(rows) == len(paths)
+    return tree_seconds() - used, time.perf_counter() - began
+
+
+def _opened(graph: Path, threads: int) -> Any:
+    from featune.engine.runners import onnxruntime_runner
+
+    return onnxruntime_runner(graph, threads=threads)
+
+
+def by_ranges(items: Any, name: str, folder: Path, shards: int) -> tuple[tuple[float, float], str]:
+    """((processor seconds, wall seconds) of extraction and merge, SHA-256 of the file)."""
+    from featune.engine.features import FeatureKey, FeatureStore, Options, index_range, merge
+    from featune.engine.models import spec_from_entry
+    from featune.export.graph import graph_from_spec
+
+    options = Options(batch=4, workers=2)
+    spec = spec_from_entry({"architecture": name, "pretrained": False})
+    graph = folder.parent / "graph.onnx"
+    if not graph.exists():
+        graph_from_spec(spec, graph)
+    shutil.rmtree(folder, ignore_errors=True)
+    used, began = tree_seconds(), time.perf_counter()
+    whole = FeatureKey(spec.digest, spec.view, items.content_digest, "onnxruntime:cpu")
+    parts = []
+    for number in range(1, shards + 1):
+        indices = index_range(len(items), number, shards, 4)
+        part = items.take(indices)
+        key = dataclasses.replace(whole, images=part.content_digest)
+        opened = functools.partial(_opened, graph)
+        FeatureStore(folder).rows(key, part, opened, options=options)
+        parts.append((key, indices))
+    if shards > 1:
+        merge(folder, whole, items, parts)
+    seconds = (tree_seconds() - used, time.perf_counter() - began)
+    return seconds, hashlib.sha256((folder / f"{whole.name}.npy").read_bytes()).hexdigest()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--images", type=int, default=1200)
+    parser.add_argument("--few", type=int, default=200)
+    parser.add_argument("--model", default="mobilenetv3_small_100")
+    parser.add_argument("--rounds", type=int, default=2)
+    options = parser.parse_args()
+    import ray
+
+    from featune.engine.images import folder_items
+
+    items = folder_items(options.data)
+    chosen = np.linspace(0, len(items) - 1, options.images).astype(int).tolist()
+    items = items.take(chosen)
+    few = items.take(range(options.few))
+    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place, "store")
+        one, four = (by_ranges(items, options.model, folder, shards)[1] for shards in (1, 4))
+        said = "the bytes of one run" if one == four else "OTHER BYTES"
+        print(f"{len(items)} photographs, 4 index ranges merged: {said}", flush=True)
+        for _ in range(options.rounds):
+            costs = []
+            for run in (lambda of: by_ranges(of, options.model, folder, 4)[0],
+                        lambda of: by_ray_data([str(of.file(i)) for i in range(len(of))], options.model)):  # fmt: skip
+                short, long = run(few), run(items)
+                costs.append([(long[i] - short[i]) / (len(items) - len(few)) * 1e3 for i in (0, 1)])
+            ours, theirs = costs
+            print(f"an image: ours {ours[0]:.2f} ms of processor time, Ray Data {theirs[0]:.2f} ms: "
+                  f"{theirs[0] / ours[0]:.1f} times; by the clock {ours[1]:.2f} and {theirs[1]:.2f} ms: "
+                  f"{theirs[1] / ours[1]:.1f} times", flush=True)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
