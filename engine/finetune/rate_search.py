@@ -133,7 +133,7 @@ def _best_looks(
     found_by: Callable[[], Mapping[str, Any]],
 ) -> tuple[BestState, Trained]:  # fmt: skip
     """One training on train, with its best state on val; goes on where a killed one stopped."""
-    best, step = BestState(run.work, run.name), [0]
+    best, step, told = BestState(run.work, run.name), [0], run.progress
 
     def look(model: nn.Module) -> dict[str, float]:
         value = validation(predict(model, data.val, spec.view, run.device, decoded=run.decoded))
@@ -142,8 +142,8 @@ def _best_looks(
 
     def advance(done: int, total: int) -> None:
         step[0] = done
-        if run.progress:
-            run.progress(done, total)
+        if told:
+            told(done, total)
 
     run = dataclasses.replace(run, evaluate=look, progress=advance)
     if not best.known:

@@ -50,7 +50,7 @@ class Recipe:
     of the numbers in memory, of images and weights alike; None for that of the weights on a CPU and each as it comes
     on a GPU, with optimizers that are not fused on a CPU. All of them change the last bits. sync_bn: of several
     processes on GPUs, batch norm's statistics are those of all images of a step, not of each process's own.
-    keep: of a training whose rate is chosen on val, the `last` weights of one more on train + val, or the `best` on val.
+    keep: the `last` weights of a training on train + val at the chosen rate, or those that were `best` on val.
     """
 
     epochs: int = 20

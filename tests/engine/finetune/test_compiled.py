@@ -32,6 +32,7 @@ def trained(items: Labelled, compiled: bool) -> nn.Module:
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler here")
+@pytest.mark.wide  # half a minute of C++ where torch's cache has none of it
 @pytest.mark.filterwarnings("ignore")
 def test_a_compiled_training_is_the_eager_one(items: Labelled, monkeypatch: pytest.MonkeyPatch) -> None:
     used: list[nn.Module] = []
