@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from .command import Asked, finetune_model, finetuned_model, result_lines
     from .folder import Folder
     from .recipes import chosen_recipes, read_recipe, write_recipe
-    from .timm_folder import write_model
+    from .timm_folder import MODEL, write_model
     from .trackers import tracker_names
     from .training import Candidate, Job
 else:
@@ -16,6 +16,7 @@ else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
+    "MODEL",
     "Asked",
     "Candidate",
     "Folder",

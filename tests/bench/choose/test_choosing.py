@@ -106,7 +106,7 @@ def test_fine_tuning_takes_part_and_a_run_that_has_ended_is_given_again(
         chosen_in(folder, tmp_path / "out", **options, minutes=5.0)
 
 
-def test_a_factorys_model_leaves_features_and_the_head_on_them(
+def test_a_factorys_model_leaves_a_folder_and_logits_wherever_its_code_is(
     image_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import onnxruntime
@@ -118,14 +118,13 @@ def test_a_factorys_model_leaves_features_and_the_head_on_them(
     )
     monkeypatch.setattr("featune.bench.choose.screening.speed_of", lambda *_: SPEED)
     out, said = chosen_in(image_folder(), tmp_path / "out", models=(f"{code}:net",), untrained=False)
-    assert (said["files"]["gives"], said["files"]["head"]) == ("features", "head.npz")
-    with np.load(out / "head.npz") as head:
-        weights, bias, classes = head["weights"], head["bias"], head["classes"].tolist()
-    assert classes == ["blue", "green", "red"]
+    assert (said["files"]["gives"], said["files"]["head"]) == ("logits", None)
     session = onnxruntime.InferenceSession(str(out / "model.onnx"))
     images = np.stack([np.full((3, 32, 32), value, np.uint8) for value in (10, 200)])
-    (features,) = session.run(["features"], {"images": images})
-    assert (features @ weights.T + bias).shape == (2, 3)
+    (logits,) = session.run(["logits"], {"images": images})
+    assert logits.shape == (2, 3)
+    config = json.loads((out / "model" / "config.json").read_text())
+    assert config["label_names"] == ["blue", "green", "red"]
 
 
 def screened(
