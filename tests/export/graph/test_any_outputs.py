@@ -34,8 +34,8 @@ def transformer() -> bytes:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            _WithLogits(spec, feature_model(spec)), (torch.zeros(2, 3, 32, 32, dtype=torch.uint8),), input_names=["images"], verbose=False,
-            output_names=["features", "logits"], opset_version=OPSET, dynamic_shapes=({0: "batch"},), optimize=True,
+            _WithLogits(spec, feature_model(spec)), (torch.zeros(2, 3, 32, 32, dtype=torch.uint8),),
+            input_names=["images"], verbose=False, output_names=["features", "logits"], opset_version=OPSET, dynamic_shapes=({0: "batch"},), optimize=True,
         )  # fmt: skip
     assert program is not None
     proto = program.model_proto
