@@ -35,7 +35,8 @@ def transformer() -> bytes:
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             _WithLogits(spec, feature_model(spec)), (torch.zeros(2, 3, 32, 32, dtype=torch.uint8),),
-            input_names=["images"], verbose=False, output_names=["features", "logits"], opset_version=OPSET, dynamic_shapes=({0: "batch"},), optimize=True,
+            input_names=["images"], output_names=["features", "logits"], opset_version=OPSET,
+            dynamic_shapes=({0: "batch"},), optimize=True, verbose=False,
         )  # fmt: skip
     assert program is not None
     proto = program.model_proto
