@@ -32,7 +32,9 @@ def within_minutes(
     recipe, since = recipes[0], clock()
     took = timed(job, recipe, clock)
     start, each, look = took.start, took.step, took.look / recipe.steps_per_epoch(len(job.data.train))
-    left = minutes * 60 * MARGIN - (clock() - since) - start * (1 + refit)
+    # Each candidate begins with a start and a look at val of its own.
+    starts = start * (len(recipes) + refit) + took.look * len(recipes)
+    left = minutes * 60 * MARGIN - (clock() - since) - starts
     budget = agreed(int(left / (each + look)))  # or processes would make different numbers of steps
     if budget < len(recipes):
         raise BadInput(

@@ -92,7 +92,7 @@ def _faster(choice: Choice | None) -> list[str]:
     return [
         f"{one.rate:,.0f} images per second: {one.model}, {short_label(one.regime)}, {100 * one.value:.1f}\u00a0%"
         for one in steps
-        if one.rate is not None and one is not choice.chosen
+        if one.rate is not None and one is not choice.chosen and one.rate > (choice.chosen.rate or 0.0)
     ][:6]
 
 

@@ -17,7 +17,8 @@ def taken(results: Results, choice: Choice, way: str) -> dict[str, Any]:
     if one.seconds is not None:
         what = {"scratch": "Its training", "finetune": "Its fine-tuning"}.get(one.regime, "Its classifier")
         each = "" if len(choice.tasks) == 1 else " a task"
-        sentences.append(f"{what} took {_time(one.seconds)}{each} here, from the images to the test score.")
+        but = "; features that were kept already are not counted" if what == "Its classifier" else ""
+        sentences.append(f"{what} took {_time(one.seconds)}{each} here, from the images to the test score{but}.")
     sentences.append(_not_better(choice))
     sentences += _elsewhere(results, choice)
     if choice.left_out:
@@ -66,7 +67,11 @@ def _not_better(choice: Choice) -> str:
         return f"How much better any of the {others} others may be is not known, for want of intervals."
     bound = 100 * choice.not_better_by
     much = f"by more than {bound:.1f} points" if bound >= 0.05 else "at all"
-    how = "on the same test images" if choice.paired else "by their intervals alone, as the scores were not kept"
+    how = (
+        "on the same test images"
+        if choice.paired
+        else ("by their intervals alone, as scores were not kept or a metric is no share of images")
+    )
     sure = "95\u00a0%" if others == 1 else "95\u00a0% for all of them together"
     of = "" if others == 1 else f", {that},"
     return f"{who}{of} is likely to be better {much} ({how}; {sure}).".replace(
@@ -88,7 +93,16 @@ def _elsewhere(results: Results, choice: Choice) -> list[str]:
         if more > 0:
             found.append(f"{task}: {best.model}, {short_label(best.regime)}, {signed_points(more)} points")
     if not found:
-        return ["It has the highest number on every task."]
+        among = f"each of these {len(choice.tasks)} tasks, of the pairs compared"
+        return [f"It has the highest number on {among}{_not_compared(results, choice)}."]
     if len(found) > MOST_NAMED:
         return [f"Another pair has a higher number on {len(found)} of {len(choice.tasks)} tasks; the tables name them."]
     return [f"Higher on a single task: {'; '.join(found)}."]
+
+
+def _not_compared(results: Results, choice: Choice) -> str:
+    left = [task for task in results.tasks if task not in choice.tasks]
+    if not left:
+        return ""
+    named = ", ".join(left[:MOST_NAMED]) + (f" and {len(left) - MOST_NAMED} more" if len(left) > MOST_NAMED else "")
+    return f"; not among them: {named}"

@@ -82,8 +82,11 @@ def _plan_of_unchanged(path: Path, out: Path | None, device: str | None) -> tupl
 
 
 def rows_at(path: Path) -> list[Row]:
-    """The rows of a study file's last run, or all rows that lie in an output folder."""
+    """The rows of a study file's last run; of an output folder those of its plan, or all where it has not one plan."""
     if path.is_dir():
+        plans = [plan for file in sorted(path.glob("*.plan.json")) if (plan := load_plan(file))]
+        if len(plans) == 1:
+            return plans[0].rows(path)
         return list(RunStore(path / "runs" if (path / "runs").is_dir() else path).rows())
     plan, out, _ = known_plan(path)
     return plan.rows(out)

@@ -145,5 +145,10 @@ class BestState:
         else:
             self.held = {**known, "steps": steps}, weights
 
+    def require_weights(self) -> None:
+        """Begin anew where the record is there without its weights, as after a training that has ended."""
+        if self.kept and self.record and not self.kept.exists():
+            self.record.unlink(missing_ok=True)
+
     def weights(self) -> dict[str, Any]:
         return torch.load(self.kept, weights_only=True) if self.kept else self.held[1]

@@ -134,6 +134,7 @@ def _best_looks(
 ) -> tuple[BestState, Trained]:  # fmt: skip
     """One training on train, with its best state on val; goes on where a killed one stopped."""
     best, step, told = BestState(run.work, run.name), [0], run.progress
+    best.require_weights()
 
     def look(model: nn.Module) -> dict[str, float]:
         value = validation(predict(model, data.val, spec.view, run.device, decoded=run.decoded))

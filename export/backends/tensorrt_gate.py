@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from featune.engine.errors import FeatuneError, Missing, ParityFailed
+from featune.engine.errors import FeatuneError, Missing
 from featune.engine.models import ModelSpec, feature_model, source_model
 from featune.engine.runners import torch_runner
 from featune.engine.store import plain
@@ -84,6 +84,8 @@ def plan_down(
             return found
         try:
             return faster(found, plan(graph("fp16")))
-        except ParityFailed as error:
+        except FeatuneError as error:  # fp16 cannot be built, or not opened beside it
+            if isinstance(error, Missing):
+                raise
             log.warning("%s; int8 is kept", error)
             return found

@@ -5,6 +5,7 @@ sum is a kernel of its own that reads and writes that type. Source: TensorRT dev
 Types", Q/DQ layer-placement recommendations ("quantize the residual input of skip connections").
 """
 
+import graphlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,12 +46,17 @@ def quantise_residuals(proto: Any, largest: Mapping[str, float]) -> int:
             twins[shortcut] = added[shortcut][1].output[0]
         node.input[sides[0]] = twins[shortcut]
         changed += 1
-    nodes = list(graph.node)
+    nodes = []
+    for node in graph.node:
+        nodes += [node, *(each for name in node.output for each in added.get(name, []))]
+    # The twin of a value may stand behind the sum that takes it now.
+    makers = {name: node for node in nodes for name in node.output}
+    order: graphlib.TopologicalSorter[int] = graphlib.TopologicalSorter()
+    places = {id(node): place for place, node in enumerate(nodes)}
+    for place, node in enumerate(nodes):
+        order.add(place, *(places[id(makers[name])] for name in node.input if name in makers))
     del graph.node[:]
-    for node in nodes:
-        graph.node.append(node)
-        for name in node.output:
-            graph.node.extend(added.get(name, []))
+    graph.node.extend(nodes[place] for place in order.static_order())
     return changed
 
 

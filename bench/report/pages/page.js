@@ -161,7 +161,7 @@
     body.append.apply(body, lines);
   }
   function quoted(words) {
-    if (/^[=+@\t]/.test(words) || /^-\D/.test(words)) words = "'" + words;
+    if (/^[=@\t]/.test(words) || /^[+-](?![\d.])/.test(words)) words = "'" + words;
     return /[",\n\r]/.test(words) ? '"' + words.replace(/"/g, '""') + '"' : words;
   }
   function csv(table) {

@@ -115,6 +115,10 @@ def test_failed_cells_can_be_kept_or_be_all_that_is_measured(
     assert featune("study", "retry", str(path), "-q").returncode == 1
     assert sorted((tmp_path / "cwd" / "runs" / "s" / "runs").rglob("*.json")) == rows  # means was not measured
     assert rows[0].stat().st_mtime_ns > before
+    assert featune("study", "run", str(path), "-q", "--only", "regime=means").returncode == 0
+    nothing = featune("study", "retry", str(path), "--only", "regime=means")
+    assert nothing.returncode == 0, nothing.stderr
+    assert "no cell has failed: nothing to measure" in nothing.stderr
     assert folder.exists()
 
 

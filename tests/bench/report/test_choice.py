@@ -36,12 +36,23 @@ def test_a_limit_of_speed_leaves_what_is_fast_enough(tmp_path: Path) -> None:
     html = page(tmp_path, rows, rates, least_rate=100.0)
     assert "Take small, frozen, with a linear classifier on its features, the best that runs at 100 images" in html
     assert "Nothing else could be compared with it." in html
+    assert "50 images per second: large" not in html, "it is slower than what is taken"
     results = collect(rows)
     assert choice_lines(results) == [], "before the report"
     page(tmp_path, rows, rates, results=results)
     assert choice_lines(results)[0].startswith("Take large, frozen")
     with pytest.raises(BadInput, match="no model is known to run at 1000 images per second"):
         page(tmp_path, rows, rates, least_rate=1000.0)
+
+
+def test_tasks_that_the_model_to_take_lacks_are_named(tmp_path: Path) -> None:
+    """It lacks the task that the others lead, and the page said that it was ahead on every task."""
+    rows = [
+        row("first", "one", right=340), row("first", "two", right=340),
+        row("other", "one", right=300), row("other", "two", right=300), row("other", "three", right=350),
+    ]  # fmt: skip
+    html = page(tmp_path, rows, [])
+    assert "It has the highest number on each of these 2 tasks, of the pairs compared; not among them: three." in html
 
 
 def test_a_collapsed_model_is_never_taken() -> None:

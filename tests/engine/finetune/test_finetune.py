@@ -250,3 +250,14 @@ def test_a_killed_training_that_keeps_its_best_ends_at_the_same_weights(
     assert state_digest(resumed.model) == state_digest(whole.model)
     assert resumed.details["kept"] == whole.details["kept"]
     assert resumed.details["learning_rate"] == whole.details["learning_rate"]
+
+
+def test_a_finished_training_whose_start_was_best_can_be_made_again(
+    spec: ModelSpec, items: Labelled, tmp_path: Path
+) -> None:
+    """Its weights are removed at the end, their record stays."""
+    data = TrainVal(items, items, 3)
+    first = finetune(spec, data, accuracy(data), HARMFUL, 0, Run(work=tmp_path))
+    again = finetune(spec, data, accuracy(data), HARMFUL, 0, Run(work=tmp_path))
+    assert first.details["kept"] == again.details["kept"]
+    assert state_digest(first.model) == state_digest(again.model)

@@ -12,7 +12,7 @@ from fake_tensorrt import Fake
 from typer.testing import CliRunner
 
 from featune.bench.cli.app import app
-from featune.engine.errors import BadInput, ParityFailed
+from featune.engine.errors import BadInput, FeatuneError, ParityFailed
 from featune.engine.images import Labelled
 from featune.engine.models import ModelSpec, feature_model, source_model
 from featune.engine.runners import torch_runner
@@ -147,10 +147,11 @@ def test_auto_takes_the_faster_of_int8_and_fp16(quicker: str, chosen: str) -> No
     assert plan_down("int8", graph, Path, lambda first, second: second) == Path("int8")
 
 
-def test_auto_keeps_int8_where_fp16_is_not_the_model() -> None:
+@pytest.mark.parametrize("error", [ParityFailed("fp16 is not its model"), FeatuneError("TensorRT could not build it")])
+def test_auto_keeps_int8_where_fp16_is_not_to_be_had(error: FeatuneError) -> None:
     def plan(made: str) -> Path:
         if made == "fp16":
-            raise ParityFailed("fp16 is not its model")
+            raise error
         return Path(made)
 
     def graph(asked: str) -> str:

@@ -95,6 +95,19 @@ def test_a_shortcut_that_is_int8_already_is_taken_as_it_is() -> None:
     assert len(proto.graph.node) == before
 
 
+def test_a_twin_that_stands_behind_the_sum_comes_before_it() -> None:
+    """ONNX Runtime sorts breadth first, so that a later convolution's input may be rounded after the sum."""
+    proto = chain(other="relu")
+    node, names = onnx.helper.make_node, {each.name for each in proto.graph.initializer}
+    assert {"scale", "zero"} <= names
+    proto.graph.node.extend(
+        [node("QuantizeLinear", ["relu", "scale", "zero"], ["late_q"]),
+         node("DequantizeLinear", ["late_q", "scale", "zero"], ["late"])]
+    )  # fmt: skip
+    assert quantise_residuals(proto, {}) == 1
+    onnx.checker.check_model(proto, full_check=True)
+
+
 def test_another_shortcut_is_rounded_by_the_largest_value_that_was_seen() -> None:
     proto = chain(other="relu")
     assert quantise_residuals(proto, {"relu": 254.0}) == 1
