@@ -79,7 +79,10 @@ def kept_rows(model: nn.Module, steps: Steps, device: str, work: Path | None) ->
     try:
         with _arithmetic(recipe, device):
             frozen, learning = cut_in_two(model, images)
-        needed, room = len(items) * frozen.width * 4, processes.agreed(_room(work))
+        needed, room = (
+            len(items) * frozen.width * 4,
+            processes.agreed(_room(work, _rows_key(frozen, items, view, device, steps.size, recipe))),
+        )
         if needed > room:
             raise Uncut(f"{needed / 1e9:.1f} GB of rows, room for {room / 1e9:.1f} GB")
     except Uncut as error:
@@ -102,8 +105,7 @@ def rows_of(
         own = items.take(range(processes.place()[0], len(items), processes.place()[1]))
         made = list(_computed(frozen, own, view, device, decoded, batch, recipe))
         return processes.gathered(torch.from_numpy(np.concatenate(made)), len(items)).numpy()
-    arithmetic = plain([recipe.amp, recipe.amp_dtype, recipe.channels_last]) if recipe else None
-    key = digest([_function_digest(frozen), items.content_digest, view, device, batch, arithmetic])
+    key = _rows_key(frozen, items, view, device, batch, recipe)
     with contextlib.ExitStack() as stack:
         folder = work / FOLDER if work else Path(stack.enter_context(tempfile.TemporaryDirectory()))
         path = folder / key
@@ -157,14 +159,22 @@ def _laid(images: Tensor, recipe: Recipe) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last) if lies else images
 
 
-def _room(work: Path | None) -> int:
-    """Bytes that may be kept: a twentieth of the disk stays free, whatever else is on it."""
+def _rows_key(
+    frozen: nn.Module, items: Labelled, view: View, device: str, batch: int, recipe: Recipe | None
+) -> str:  # fmt: skip
+    arithmetic = plain([recipe.amp, recipe.amp_dtype, recipe.channels_last]) if recipe else None
+    return digest([_function_digest(frozen), items.content_digest, view, device, batch, arithmetic])
+
+
+def _room(work: Path | None, key: str) -> int:
+    """Bytes that these rows may take, those that are there among them: a twentieth of the disk stays free."""
+    there = sum(file.stat().st_size for file in (work / FOLDER).glob(f"{key}.*")) if work else 0
     try:
         usage = shutil.disk_usage(next(each for each in (work, *work.parents) if each.exists()) if work
                                   else tempfile.gettempdir())  # fmt: skip
     except OSError as error:
         raise BadInput(f"{work}: {error.strerror}; choose another folder") from error
-    return min(KEPT_BYTES, max(0, usage.free - usage.total // 20))
+    return min(KEPT_BYTES, max(0, usage.free - usage.total // 20) + there)
 
 
 def _function_digest(frozen: nn.Module) -> str:

@@ -177,3 +177,15 @@ def test_a_bad_step_on_rows_is_kept_and_repeated(spec: ModelSpec, items: Labelle
     assert caught.value.kept is not None
     record = json.loads((caught.value.kept / "step.json").read_text())
     assert repr(replay(caught.value.kept).loss) == record["loss"]
+
+
+def test_rows_that_are_there_need_no_more_room(
+    spec: ModelSpec, items: Labelled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second rate of a search found the disk full of the first one's rows, and computed them at each step."""
+    _, first, made = fitted(spec, items, RECIPE, work=tmp_path, name="first")
+    usage = prefix.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(prefix.shutil, "disk_usage", lambda _: usage._replace(free=usage.total // 20))
+    _, second, calls = fitted(spec, items, dataclasses.replace(RECIPE, learning_rates=(0.01,)), work=tmp_path, name="b")
+    assert second["frozen"] == first["frozen"]
+    assert calls < made, "the rows were not made again"
