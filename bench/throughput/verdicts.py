@@ -92,7 +92,7 @@ def verdict_of(first: Sequence[Block], second: Sequence[Block], spread: float = 
     middle = float(trimmed_mean(np.array(logs))) if logs else 0.0
     looks = len({block.session for block in first})
     found = decided(math.exp(middle), _exp(low), _exp(high), len(logs), looks, spread)
-    if found.word in ("equal", "undecided") or found.low > 1 + SURE or found.high < 1 / (1 + SURE):
+    if found.word in ("equal", "undecided") or _is_sure(found):
         return found
     sign = 1 if found.word == "faster" else -1
     seen = [sign * log > math.log1p(NOISE) for log in session_logs(first, second)]
@@ -100,7 +100,10 @@ def verdict_of(first: Sequence[Block], second: Sequence[Block], spread: float = 
 
 
 def unpaired_verdict(first: Sequence[Block], second: Sequence[Block], spread: float = 0.0, seed: int = 0) -> Verdict:
-    """Of blocks of two runs, two machines or two dates: nothing is paired, each side is drawn by itself."""
+    """Of blocks of two runs, two machines or two dates: nothing is paired, each side is drawn by itself.
+
+    A lead that is not beyond `SURE` is undecided, since each side's processes were its own.
+    """
     sides = [np.log(block_medians(blocks)) for blocks in (first, second)]
     middles = [float(trimmed_mean(side)) for side in sides]
     # Half-widths of independent sides add in squares.
@@ -111,7 +114,14 @@ def unpaired_verdict(first: Sequence[Block], second: Sequence[Block], spread: fl
     log = middles[1] - middles[0]
     low = log - math.hypot(halves[1][0], halves[0][1])
     high = log + math.hypot(halves[1][1], halves[0][0])
-    return decided(math.exp(log), _exp(low), _exp(high), min(map(len, sides)), 1, spread)
+    found = decided(math.exp(log), _exp(low), _exp(high), min(map(len, sides)), 1, spread)
+    if found.word in ("equal", "undecided") or _is_sure(found):
+        return found
+    return dataclasses.replace(found, word="undecided")
+
+
+def _is_sure(found: Verdict) -> bool:
+    return found.low > 1 + SURE or found.high < 1 / (1 + SURE)
 
 
 def decided(ratio: float, low: float, high: float, pairs: int, looks: int = 1, spread: float = 0.0) -> Verdict:

@@ -125,3 +125,11 @@ def test_two_runs_are_compared_without_pairs() -> None:
     assert found.word == "faster"
     assert found.low < 1.25 < found.high
     assert unpaired_verdict(old, old).word == "equal"
+
+
+def test_a_lead_between_two_runs_that_processes_alone_can_make_is_undecided() -> None:
+    """Two processes of one configuration differ by up to 3 % for as long as they live."""
+    rng, calm = np.random.default_rng(0), np.zeros(10)
+    found = unpaired_verdict(blocks(rng, 1.0, 0.001, calm), blocks(rng, 1.035, 0.001, calm))
+    assert 1.03 < found.low < found.high < 1.05
+    assert found.word == "undecided"
