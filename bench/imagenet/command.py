@@ -85,12 +85,12 @@ def _check(asked: Request, models: Models) -> None:
 
 
 def _opened(text: str, asked: Request, progress: Progress) -> Images:
-    images = imagenet_images(text, labels=asked.labels, kind=asked.kind, progress=progress)
+    order = order_named(asked.label_order) if asked.label_order else None
+    images = imagenet_images(text, labels=asked.labels, kind=asked.kind, order=order, progress=progress)
     if asked.limit is not None and asked.limit < len(images.data.items):
-        kept = range(asked.limit)
-        items = images.data.items.take(kept)
-        numbers = tuple(images.numbers[at] for at in kept) if images.numbers else ()
-        images = dataclasses.replace(images, data=dataclasses.replace(images.data, items=items), numbers=numbers)
+        left_out = len(images.data.items) - asked.limit
+        data = dataclasses.replace(images.data, items=images.data.items.take(range(asked.limit)))
+        images = dataclasses.replace(images, data=data, numbers=images.numbers[: asked.limit], left_out=left_out)
     return images
 
 
@@ -98,8 +98,6 @@ def _measured(models: Models, made: Extraction, images: Images, asked: Request, 
     features, items = made.features, images.data.items
     kept = np.asarray(features.kept).tolist()
     labels = np.array([items.labels[at][0] for at in kept])
-    if asked.label_order:
-        labels = order_named(asked.label_order).applied(labels)
     columns, said = columns_of(features.rows.shape[1], made.model)
     if asked.output_order:
         columns = _columns_in_order(columns, asked.output_order)
@@ -149,7 +147,7 @@ def mask_of(masks: str, images: Images) -> tuple[int, ...]:
     if masks in SUBSETS or masks == "auto":
         return subset(images.kind if masks == "auto" else masks)
     if masks == "folders":
-        return tuple(sorted({label for (label,) in images.data.items.labels}))
+        return tuple(sorted({label for (label,) in images.data.items.labels if label >= 0}))
     known = place_of_wnid()
     wnids = lines_of(Path(masks))
     absent = [wnid for wnid in wnids if wnid not in known]

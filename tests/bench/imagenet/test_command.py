@@ -131,6 +131,26 @@ def test_a_of_200_classes_is_masked_and_none_gives_all(tmp_path: Path) -> None:
     assert said[0] == [inside[0], *inside[:4]]  # the nearest grey level among the classes of A
 
 
+def as_numbers(folder: Path, count: int) -> Path:
+    """Grey images in folders 0, 1 and so on; the first five show levels 0 to 4, the others 5."""
+    for number in range(count):
+        (folder / str(number)).mkdir(parents=True)
+        Image.new("RGB", (32, 32), (20 * min(number, 5) + 10,) * 3).save(folder / str(number) / f"{number}.png")
+    return folder
+
+
+def test_an_order_of_labels_is_read_before_the_kind_and_the_mask(tmp_path: Path) -> None:
+    inside = subset("a")
+    (tmp_path / "nets.py").write_text(FACTORY.format(places=(*inside[:5], 0)))  # class 0 is not of A
+    arguments = (f"{tmp_path / 'nets.py'}:net", as_numbers(tmp_path / "a", 200), "--backend", "torch")
+    (found,) = records(*arguments, "--label-order", "a-places")
+    assert (found["kind"], found["classes"]) == ("a", 200)
+    assert found["shares"]["top1"]["value"] == 5 / 200
+    (by_folder,) = records(*arguments, "--label-order", "a-places", "--masks", "folders", "--out", tmp_path / "out")
+    said = {int(line["predicted"]) for line in csv.DictReader(Path(by_folder["rows"]).read_text().splitlines())}
+    assert said <= set(inside)
+
+
 def test_labels_by_the_devkits_ids_end_with_the_fault_and_its_remedy_mends_them(tmp_path: Path) -> None:
     ids = [0, 99, 250, 400, 640, 999]  # of the devkit, less one
     classes = [devkit_order()[number] for number in ids]
