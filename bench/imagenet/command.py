@@ -19,7 +19,7 @@ from ..progress import Progress
 from .class_lists import CLASSES, SUBSETS, columns_of, place_of_wnid, subset
 from .images import Images, imagenet_images
 from .label_orders import order_named
-from .measured import Measured, compared, fault_of, published_of, shares_of
+from .measured import Measured, compared, fault_of, partly_of, published_of, shares_of
 from .predictions import Predictions, predictions_of, write_predictions
 
 MASKS = ("auto", "none", "folders", *SUBSETS)
@@ -112,6 +112,7 @@ def _measured(models: Models, made: Extraction, images: Images, asked: Request, 
         path = asked.out / f"{as_name(made.model)}.{made.precision}.{as_name(Path(images.data.name).name)}.csv"
         write_predictions(path, found)
         file = str(path)
+    partly = partly_of(images, mask, mask_of("auto", images))
     own = models.checkpoint is None and not models.untrained and not models.view
     return Measured(
         model=made.model,
@@ -122,12 +123,13 @@ def _measured(models: Models, made: Extraction, images: Images, asked: Request, 
         backend=made.backend,
         precision=made.precision,
         shares=shares_of(found),
-        published=published_of(made.model, made.side, images.kind) if own else {},
+        published=published_of(made.model, made.side, images.kind) if own and not partly else {},
         fault=fault_of(found),
         against=compared(found, asked.against) if asked.against else None,
         notes=notes,
         skipped=len(features.skipped),
         rows=file,
+        partly=partly,
     )
 
 

@@ -228,5 +228,34 @@ def test_other_images_of_its_classes_are_no_imagenet_accuracy(net: str, tmp_path
     assert (found["kind"], found["published"]) == ("other", {})
     with pytest.raises(BadInput, match="other images alone"):
         accuracies_of_file([found], found["model"], Path("measured.json"))
-    (named,) = records(net, folder, "--backend", "torch", "--kind", "r", "--masks", "none")
-    assert accuracies_of_file([named], named["model"], Path("measured.json")) == {"r": (1.0, 6)}
+    (named,) = records(net, folder, "--backend", "torch", "--kind", "v2")
+    assert accuracies_of_file([named], named["model"], Path("measured.json")) == {"v2": (1.0, 6)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--kind", "a", "--masks", "none"), "1000 classes could be said, other ones than its own 200"),
+        (("--kind", "v2", "--masks", "a"), "200 classes could be said, other ones than its own 1000"),
+        (("--limit", "4"), "--limit left out 2 images"),
+    ],
+)
+def test_a_part_is_neither_compared_with_timms_whole_nor_an_axis(
+    net: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.setattr("featune.bench.imagenet.command.published_of", lambda *_: {"top1": 0.5})
+    folder = images(tmp_path / "val", list(PLACES))
+    (found,) = records(net, folder, "--backend", "torch", *arguments)
+    assert found["published"] == {}
+    with pytest.raises(BadInput, match=said):
+        accuracies_of_file([found], found["model"], Path("measured.json"))
+
+
+def test_a_limit_that_leaves_nothing_out_and_a_mask_of_its_own_classes_are_the_whole(
+    net: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featune.bench.imagenet.command.published_of", lambda *_: {"top1": 0.5})
+    folder = images(tmp_path / "val", list(PLACES))
+    (found,) = records(net, folder, "--backend", "torch", "--limit", "6", "--masks", "a", "--kind", "a")
+    assert found["published"] == {"top1": 0.5}
+    assert accuracies_of_file([found], found["model"], Path("measured.json"))["a"][1] == 6
