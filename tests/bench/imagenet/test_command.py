@@ -179,6 +179,31 @@ def test_real_labels_are_those_of_the_images_numbers(net: str, tmp_path: Path) -
     assert found["shares"]["real"]["value"] == pytest.approx(2 / 3)
 
 
+def test_real_labels_are_left_to_the_validation_images_among_several_folders(net: str, tmp_path: Path) -> None:
+    val, other = images(tmp_path / "val", list(PLACES[:4])), as_numbers(tmp_path / "other", 4)
+    (tmp_path / "real.json").write_text(json.dumps([[PLACES[0]], [1, 2], [], [3, PLACES[3]]]))
+    found = records(net, val, other, "--backend", "torch", "--real", tmp_path / "real.json")
+    assert ["real" in one["shares"] for one in found] == [True, False]
+
+
+def test_real_labels_of_no_validation_images_are_refused_before_anything_is_computed(net: str, tmp_path: Path) -> None:
+    (tmp_path / "real.json").write_text("[[0]]")
+    result = run(net, as_numbers(tmp_path / "other", 4), "--backend", "torch", "--real", tmp_path / "real.json")
+    assert result.exit_code == 2
+    assert "leave --real out" in result.stderr
+    assert not list((tmp_path / "cache").rglob("*.npy"))
+
+
+def test_folders_of_one_name_have_a_file_of_predictions_each(net: str, tmp_path: Path) -> None:
+    folders = [images(tmp_path / "one" / "val", [PLACES[0]]), images(tmp_path / "two" / "val", [PLACES[1]], levels=[1])]
+    found = records(net, *folders, "--backend", "torch", "--out", tmp_path / "out")
+    assert [Path(one["rows"]).name.split(".")[-2] for one in found] == ["one_val", "two_val"]
+    assert len({Path(one["rows"]).read_text() for one in found}) == 2
+    result = run(net, folders[0], folders[0], "--backend", "torch", "--out", tmp_path / "twice")
+    assert result.exit_code == 2
+    assert "one file of predictions" in result.stderr
+
+
 def test_real_of_constructed_predictions_is_exact() -> None:
     """Right, right by its second label, wrong, and left out: two of three."""
     top = np.array([[1, 0, 2, 3, 4], [5, 0, 2, 3, 4], [6, 0, 2, 3, 4], [7, 0, 2, 3, 4]])
