@@ -19,8 +19,8 @@ from ..progress import Progress
 from .class_lists import CLASSES, SUBSETS, columns_of, place_of_wnid, subset
 from .images import Images, imagenet_images
 from .label_orders import order_named
-from .measured import Measured, compared, fault_of, published_of, shares_of
-from .predictions import Predictions, predictions_of, write_predictions
+from .measured import Measured, compared, fault_of, partly_of, published_of, shares_of
+from .predictions import predictions_of, write_predictions
 
 MASKS = ("auto", "none", "folders", *SUBSETS)
 
@@ -60,10 +60,14 @@ def measure_imagenet(
     _check(asked, models)
     models = dataclasses.replace(models, logits=True)
     check_models(models, how, store)
+    opened = [_opened(text, asked, progress) for text in asked.texts]
+    if asked.real is not None and not any(images.numbers for images in opened):
+        raise BadInput(f"{asked.real}: ReaL labels are of ILSVRC2012_val_*.JPEG, other names found; leave --real out")
+    reals = [real_of(images, asked.real) for images in opened]
     found = []
-    for images in [_opened(text, asked, progress) for text in asked.texts]:
+    for images, real, name in zip(opened, reals, file_names(asked.texts), strict=True):
         made = extract_data(models, images.data, how, options, store=store, progress=progress)
-        found += [_measured(models, each, images, asked, how) for each in made]
+        found += [_measured(models, each, images, real, asked, name) for each in made]
     if asked.out is not None:
         write_json(asked.out / "measured.json", [one.record() for one in found])
     return found
@@ -81,39 +85,64 @@ def _check(asked: Request, models: Models) -> None:
     if asked.masks not in MASKS and not Path(asked.masks).is_file():
         raise BadInput(f"--masks {asked.masks!r:.80} found; expected {', '.join(MASKS)}, or a file of wnids")
     if asked.out is not None:
+        file_names(asked.texts)
+        _refuse_equal([as_name(name) for name in models.names], models.names, "models")
         check_writable(asked.out / "measured.json")
 
 
+def file_names(texts: Sequence[str]) -> list[str]:
+    """What each of the data is called in a file's name: by the last parts of its path, as many as tell all apart."""
+    parts = [Path(text).parts for text in texts]
+    names = []
+    for count in range(1, 1 + max(1, *map(len, parts))):
+        names = [as_name("_".join(some[-count:])) for some in parts]
+        if len(set(names)) == len(names):
+            return names
+    _refuse_equal(names, texts, "folders")
+    return names
+
+
+def _refuse_equal(names: Sequence[str], texts: Sequence[str], what: str) -> None:
+    for at, name in enumerate(names):
+        if name in names[:at]:
+            other = texts[names.index(name)]
+            raise BadInput(
+                f"{what} {other!r:.200} and {texts[at]!r:.200} would write one file of predictions, ...{name}...; name "
+                "each once, or measure them one by one with another --out"
+            )
+
+
 def _opened(text: str, asked: Request, progress: Progress) -> Images:
-    images = imagenet_images(text, labels=asked.labels, kind=asked.kind, progress=progress)
+    order = order_named(asked.label_order) if asked.label_order else None
+    images = imagenet_images(text, labels=asked.labels, kind=asked.kind, order=order, progress=progress)
     if asked.limit is not None and asked.limit < len(images.data.items):
-        kept = range(asked.limit)
-        items = images.data.items.take(kept)
-        numbers = tuple(images.numbers[at] for at in kept) if images.numbers else ()
-        images = dataclasses.replace(images, data=dataclasses.replace(images.data, items=items), numbers=numbers)
+        left_out = len(images.data.items) - asked.limit
+        data = dataclasses.replace(images.data, items=images.data.items.take(range(asked.limit)))
+        images = dataclasses.replace(images, data=data, numbers=images.numbers[: asked.limit], left_out=left_out)
     return images
 
 
-def _measured(models: Models, made: Extraction, images: Images, asked: Request, how: RunSettings) -> Measured:
+def _measured(
+    models: Models, made: Extraction, images: Images, real: Sequence[tuple[int, ...]], asked: Request, name: str
+) -> Measured:
+    """real: ReaL labels of each image, or nothing. name: of the data, in the name of the file of predictions."""
     features, items = made.features, images.data.items
     kept = np.asarray(features.kept).tolist()
     labels = np.array([items.labels[at][0] for at in kept])
-    if asked.label_order:
-        labels = order_named(asked.label_order).applied(labels)
     columns, said = columns_of(features.rows.shape[1], made.model)
     if asked.output_order:
         columns = _columns_in_order(columns, asked.output_order)
     mask = mask_of(asked.masks, images)
     found = predictions_of(features.rows, [items.paths[at] for at in kept], labels, columns, mask)
-    if images.numbers or asked.real:
-        numbers = [images.numbers[at] for at in kept] if images.numbers else []
-        found = with_real(found, numbers, asked.real, Path(items.root))
+    if real:
+        found = dataclasses.replace(found, real=tuple(real[at] for at in kept))
     notes = (*images.data.notes, *([said] if said else []))
     file = ""
     if asked.out is not None:
-        path = asked.out / f"{as_name(made.model)}.{made.precision}.{as_name(Path(images.data.name).name)}.csv"
+        path = asked.out / f"{as_name(made.model)}.{made.precision}.{name}.csv"
         write_predictions(path, found)
         file = str(path)
+    partly = partly_of(images, mask, mask_of("auto", images))
     own = models.checkpoint is None and not models.untrained and not models.view
     return Measured(
         model=made.model,
@@ -124,12 +153,13 @@ def _measured(models: Models, made: Extraction, images: Images, asked: Request, 
         backend=made.backend,
         precision=made.precision,
         shares=shares_of(found),
-        published=published_of(made.model, made.side, images.kind) if own else {},
+        published=published_of(made.model, made.side, images.kind) if own and not partly else {},
         fault=fault_of(found),
         against=compared(found, asked.against) if asked.against else None,
         notes=notes,
         skipped=len(features.skipped),
         rows=file,
+        partly=partly,
     )
 
 
@@ -149,7 +179,7 @@ def mask_of(masks: str, images: Images) -> tuple[int, ...]:
     if masks in SUBSETS or masks == "auto":
         return subset(images.kind if masks == "auto" else masks)
     if masks == "folders":
-        return tuple(sorted({label for (label,) in images.data.items.labels}))
+        return tuple(sorted({label for (label,) in images.data.items.labels if label >= 0}))
     known = place_of_wnid()
     wnids = lines_of(Path(masks))
     absent = [wnid for wnid in wnids if wnid not in known]
@@ -158,13 +188,15 @@ def mask_of(masks: str, images: Images) -> tuple[int, ...]:
     return tuple(sorted({known[wnid] for wnid in wnids}))
 
 
-def with_real(found: Predictions, numbers: Sequence[int], file: Path | None, root: Path) -> Predictions:
-    """With the ReaL labels of validation images, of a file, else of real.json at the root, else of timm's copy."""
-    if not numbers:
-        raise BadInput(f"{file}: ReaL labels are of ILSVRC2012_val_*.JPEG, other names found; leave --real out")
-    labels = label_lists(file) if file is not None else real_labels(root)
-    if max(numbers) > len(labels):
-        raise BadInput(
-            f"{len(labels)} lists of ReaL labels found, image {max(numbers)} asked for; fetch the file again"
-        )
-    return dataclasses.replace(found, real=tuple(tuple(labels[number - 1]) for number in numbers))
+def real_of(images: Images, file: Path | None) -> list[tuple[int, ...]]:
+    """The ReaL labels of validation images, of a file, else of real.json at the root, else of timm's copy.
+
+    Nothing for other images. Raises BadInput for a list that is too short.
+    """
+    if not images.numbers:
+        return []
+    labels = label_lists(file) if file is not None else real_labels(Path(images.data.items.root))
+    last = max(images.numbers)
+    if last > len(labels):
+        raise BadInput(f"{len(labels)} lists of ReaL labels found, image {last} asked for; fetch the file again")
+    return [tuple(labels[number - 1]) for number in images.numbers]

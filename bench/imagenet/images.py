@@ -22,6 +22,7 @@ from ..datasets import known_wnids, label_list, lines_of, rows_of, validation, v
 from ..progress import Progress
 from ..tasks import class_folders, labelled_files
 from .class_lists import classes_of_names, devkit_order, place_of_wnid, subset
+from .label_orders import Order
 
 VALIDATION = re.compile(r"ILSVRC2012_val_(\d{8})")
 SKETCH = re.compile(r"sketch_\d+")
@@ -37,21 +38,28 @@ DEVKIT = "ILSVRC2012_devkit_t12"
 class Images:
     """data: its labels are classes of ImageNet-1k, by place among the sorted wnids. kind: a key of `KINDS`.
 
-    numbers: of validation images, from 1, in the data's order; empty for other images.
+    numbers: of validation images, from 1, in the data's order; empty for other images. left_out: images beyond a limit.
     """
 
     data: Data
     kind: str
     numbers: tuple[int, ...] = ()
+    left_out: int = 0
 
 
 def imagenet_images(
-    text: str, *, labels: Path | None = None, kind: str | None = None, progress: Progress | None = None
+    text: str,
+    *,
+    labels: Path | None = None,
+    kind: str | None = None,
+    order: Order | None = None,
+    progress: Progress | None = None,
 ) -> Images:
     """The images of a folder, table or data string. labels: a list for images that lie in no class folders.
 
-    kind: what they are, by default as the classes and the files' names tell. Raises BadInput for labels that are no
-    classes of ImageNet-1k, and images with none or several.
+    kind: what they are, by default as the classes and the files' names tell. order: in which the classes are numbered,
+    by default that of the wnids; a number that is none in it becomes -1. Raises BadInput for labels that are no classes
+    of ImageNet-1k, and images with none or several.
     """
     if kind is not None and kind not in KINDS:
         raise BadInput(f"no kind of ImageNet {kind!r:.40}; one of {', '.join(KINDS)}")
@@ -67,6 +75,8 @@ def imagenet_images(
     single = [image for image, some in enumerate(data.items.labels) if len(some) != 1]
     if single:
         raise BadInput(f"{data.items.paths[single[0]]}: {len(data.items.labels[single[0]])} labels found, one expected")
+    if order is not None:
+        of_name = order.applied(of_name)
     places = tuple((int(of_name[label]),) for (label,) in data.items.labels)
     items = dataclasses.replace(data.items, labels=places, ignore=())
     notes = (*data.notes, said) if said else data.notes

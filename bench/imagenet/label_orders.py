@@ -22,6 +22,7 @@ from .class_lists import CLASSES, devkit_order, subset, words_of_classes
 
 Side = Literal["labels", "outputs"]
 MORE = 2  # times as many images must be right by the order that is named
+EXPLAINED_SHARE = 0.05  # of the images, which an order must get right: where none is right, a dozen look like an order
 CHANCE_OF_FAULT = 1e-4  # of the paired test, for some two dozen orders
 FEWEST_CLASSES = 10  # with a right image by the order, or all there are: any two orders agree on one or a few by chance
 FEWEST_RENAMED = 1_000  # images, before an order that nobody knows is looked for
@@ -110,8 +111,9 @@ def label_order_fault(labels: npt.ArrayLike, predicted: npt.ArrayLike) -> Fault 
     """The order that makes sense of the predictions, or None where the given one does.
 
     labels, predicted: numbers of classes [n], as they were given. Named is an order by which at least `MORE` times as
-    many images are right, beyond chance by the exact McNemar test, and of several classes; where none is known, and a
-    renaming of classes that half of the images tell explains the other half, the order is "unknown".
+    many images are right, beyond chance by the exact McNemar test, of several classes, and at least `EXPLAINED_SHARE`
+    of all; where none is known, and a renaming of classes that half of the images tell explains the other half, the
+    order is "unknown".
     """
     given, said = np.asarray(labels), np.asarray(predicted)
     right = given == said
@@ -120,8 +122,9 @@ def label_order_fault(labels: npt.ArrayLike, predicted: npt.ArrayLike) -> Fault 
     ] + [("outputs", name, order.applied(said) == given) for name, order in orders().items()]  # fmt: skip
     side, name, best = max(tried, key=lambda each: int(each[2].sum()))
     shares = float(right.mean()), float(best.mean())
+    enough = shares[1] >= EXPLAINED_SHARE and best.sum() >= MORE * max(1, right.sum())
     spread = len(set(given[best].tolist())) >= min(FEWEST_CLASSES, len(set(given.tolist())))
-    if spread and best.sum() >= MORE * max(1, right.sum()) and mcnemar(best, right).p < CHANCE_OF_FAULT:
+    if enough and spread and mcnemar(best, right).p < CHANCE_OF_FAULT:
         order = orders()[name]
         whose = "the labels are" if side == "labels" else "the model's outputs are"
         option = "--label-order" if side == "labels" else "--output-order"

@@ -1,7 +1,7 @@
 """A model's accuracy on ImageNet or a variant, with intervals and what timm publishes, and a wrong order of labels."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from featune.engine.errors import BadInput
 from featune.engine.store import plain
 
 from ..stats import clopper_pearson, mcnemar, paired_difference
-from .images import KINDS
+from .class_lists import CLASSES
+from .images import KINDS, Images
 from .label_orders import Fault, label_order_fault
 from .predictions import Predictions, read_right
 
@@ -50,7 +51,8 @@ class Measured:
     """kind: a key of `KINDS`. classes: how many could be said. shares: `top1`, `top5`, and `real` where it is known.
 
     published: timm's numbers of these weights at this side, by the same names. backend and precision: what computed.
-    rows: the file of predictions, if one was written. skipped: images that could not be read.
+    rows: the file of predictions, if one was written. skipped: images that could not be read. partly: why the shares
+    are not those that go by the kind's name, see `partly_of`.
     """
 
     model: str
@@ -67,6 +69,7 @@ class Measured:
     notes: tuple[str, ...] = ()
     skipped: int = 0
     rows: str = ""
+    partly: str = ""
 
     def record(self) -> dict[str, Any]:
         """For --json, and for `measured` of a study file."""
@@ -93,6 +96,10 @@ class Measured:
                 f"{100 * one.high:+.2f}, {one.n:,} images in pairs), p = {one.p:.2g} (McNemar)"
             )
         found += [f"  note: {note}" for note in self.notes]
+        if self.partly:
+            found.append(
+                f"  no accuracy of {KINDS[self.kind]} to compare with others' or to give to a study: {self.partly}"
+            )
         if self.skipped:
             found.append(f"  {self.skipped} images could not be read and are left out")
         if self.fault:
@@ -128,6 +135,24 @@ def published_of(model: str, side: int, kind: str) -> dict[str, float]:
     return {name: value for name, column in wanted.items() if (value := row.get(column)) is not None}
 
 
+def partly_of(images: Images, mask: Sequence[int], own: Sequence[int]) -> str:
+    """Why shares are of no whole variant: other classes could be said than its own, or images were left out.
+
+    mask, own: classes, none for all. Empty where the shares are of the whole, and for images of no variant.
+    """
+    if images.kind not in NAMES:
+        return ""
+    everything = range(CLASSES)
+    reasons = []
+    if set(mask or everything) != set(own or everything):
+        reasons.append(
+            f"{len(mask or everything)} classes could be said, other ones than its own {len(own or everything)}"
+        )
+    if images.left_out:
+        reasons.append(f"--limit left out {images.left_out:,} images")
+    return " and ".join(reasons)
+
+
 def compared(found: Predictions, file: Path) -> Against:
     """In pairs with the images of a file of predictions, by path. Raises BadInput where the images are others."""
     other = read_right(file)
@@ -146,7 +171,8 @@ def compared(found: Predictions, file: Path) -> Against:
 def accuracies_of_file(record: Any, model: str, where: Path) -> dict[str, tuple[float, int]]:
     """(share, images) of each measure of a model in a file of `featune imagenet --out`: top1, real, v2, a, r, sketch.
 
-    Raises BadInput for another file, for a model that is not in it, and for one whose labels were in a wrong order.
+    Raises BadInput for another file, for a model that is not in it, for one whose labels were in a wrong order, and for
+    shares of a part of a variant or of other classes than its own.
     """
     entries = record if isinstance(record, list) else [record]
     if not entries or not all(isinstance(one, dict) and one.get("format") == FORMAT for one in entries):
@@ -161,6 +187,11 @@ def accuracies_of_file(record: Any, model: str, where: Path) -> dict[str, tuple[
     for one in of_model:
         if one.get("fault"):
             raise BadInput(f"{where}: the labels of {one['data']} were in a wrong order; measure it again")
+        if one.get("partly"):
+            raise BadInput(
+                f"{where}: {one['data']} gave no accuracy of {KINDS[one['kind']]}: {one['partly']}; measure it again "
+                "with --masks auto and without --limit"
+            )
         for name, share in one["shares"].items() if one["kind"] in NAMES else ():
             column = NAMES[one["kind"]] if name == "top1" else name
             if column != "top5":

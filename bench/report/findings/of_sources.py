@@ -48,11 +48,12 @@ def _paired(one: Paired, control: list[float]) -> Finding:
         f"Pre-training, {short_label(one.regime)}: {NAMES[one.other]} against {NAMES[one.one]}, the same architecture "
         f"({named}; up to {counted(one.tasks, 'task')}): {signed_points(one.mean)} points{interval}."
     )
+    alike = "on the same data at the same resolution"
     if control:
         pairs = counted(len(control), "pair")
-        said += f" Recipe control: another recipe on the same data changes {np.mean(control):.1f} points ({pairs})."
+        said += f" Recipe control: another recipe {alike} changes {np.mean(control):.1f} points ({pairs})."
     else:
-        said += " Recipe control: the study has no two recipes on the same data, so the recipe may be the reason."
+        said += f" Recipe control: the study has no two recipes {alike}, so the recipe may be the reason."
     numbers = {
         "one": one.one, "other": one.other, "mean_points": one.mean, "low": low, "high": high, "points": one.points,
         "tasks": one.tasks, "recipe_control_points": float(np.mean(control)) if control else None,

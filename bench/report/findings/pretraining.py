@@ -6,6 +6,7 @@ after `ft` on what it was tuned. `KINDS` is the whole table; docs/study.md shows
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -23,14 +24,22 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "in12k": ("in12k",),
     "in1k": ("in1k",),
 }  # fmt: skip
+# Other words of a tag that say which data: metaclip_2pt5b and _400m are two data sets, mim_m38m is a mixture.
+DATA = re.compile(r"m?\d+(pt\d+)?[mb]|worldwide")
+SIDE = re.compile(r"[rs]?(\d{3,4})")
 
 
 @dataclasses.dataclass(frozen=True)
 class Pretraining:
-    """kind: a key of `KINDS`, or empty where the tag does not say. tuned_on: after `ft`. recipe: the other words."""
+    """kind: a key of `KINDS`, or empty where the tag does not say. tuned_on: after `ft`.
+
+    data: the words of data before `ft`; side: pixels, 0 where the tag does not say; recipe: the other words before it.
+    """
 
     kind: str
     tuned_on: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
+    side: int = 0
     recipe: tuple[str, ...] = ()
 
 
@@ -39,9 +48,11 @@ def pretraining_of(model: str) -> Pretraining:
     words = model.partition(".")[2].split("_") if "." in model else []
     kind = next((name for name, known in KINDS.items() if any(_is_one(word, known) for word in words)), "")
     at = words.index("ft") if "ft" in words else len(words)
-    data = [word for known in KINDS.values() for word in words if _is_one(word, known)]
-    recipe = [word for word in words[:at] if word not in data]
-    return Pretraining(kind, tuple(word for word in words[at + 1 :] if not word.isdecimal()), tuple(recipe))
+    data = [word for word in words[:at] if DATA.fullmatch(word) or any(_is_one(word, some) for some in KINDS.values())]
+    sides = [int(side[1]) for word in words if (side := SIDE.fullmatch(word))]
+    recipe = [word for word in words[:at] if word not in data and not SIDE.fullmatch(word)]
+    tuned_on = [word for word in words[at + 1 :] if not SIDE.fullmatch(word)]
+    return Pretraining(kind, tuple(tuned_on), tuple(sorted(data)), max(sides, default=0), tuple(recipe))
 
 
 def _is_one(word: str, known: Sequence[str]) -> bool:
@@ -101,19 +112,20 @@ def _gaps(results: Results, regime: str, ones: Sequence[str], others: Sequence[s
 
 
 def recipe_pairs(results: Results) -> Mapping[str, list[float]]:
-    """By regime, the mean absolute gap over tasks in points of every two sets of weights alike in all but the recipe.
+    """By regime, how far every two sets of weights lie apart that are alike in all but the recipe, in points.
 
-    Alike: of one architecture, kind of pre-training and data that they were tuned on.
+    Alike: of one architecture, kind and data of pre-training, data that they were tuned on, and resolution, by the tag.
+    How far: the size of the mean gap over tasks, as `Paired.points` are means over tasks.
     """
-    same: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+    same: dict[tuple[str, Pretraining], list[str]] = {}
     for model in results.models:
         of = pretraining_of(model)
         if of.kind:
-            same.setdefault((model.partition(".")[0], of.kind, of.tuned_on), []).append(model)
+            same.setdefault((model.partition(".")[0], dataclasses.replace(of, recipe=())), []).append(model)
     found: dict[str, list[float]] = {}
     for regime in results.measured_regimes:
         for models in same.values():
             for one, other in itertools.combinations(models, 2):
                 if gaps := _gaps(results, regime, [one], [other]):
-                    found.setdefault(regime, []).append(float(np.mean(np.abs(gaps))))
+                    found.setdefault(regime, []).append(abs(float(np.mean(gaps))))
     return found

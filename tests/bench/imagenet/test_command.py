@@ -131,6 +131,26 @@ def test_a_of_200_classes_is_masked_and_none_gives_all(tmp_path: Path) -> None:
     assert said[0] == [inside[0], *inside[:4]]  # the nearest grey level among the classes of A
 
 
+def as_numbers(folder: Path, count: int) -> Path:
+    """Grey images in folders 0, 1 and so on; the first five show levels 0 to 4, the others 5."""
+    for number in range(count):
+        (folder / str(number)).mkdir(parents=True)
+        Image.new("RGB", (32, 32), (20 * min(number, 5) + 10,) * 3).save(folder / str(number) / f"{number}.png")
+    return folder
+
+
+def test_an_order_of_labels_is_read_before_the_kind_and_the_mask(tmp_path: Path) -> None:
+    inside = subset("a")
+    (tmp_path / "nets.py").write_text(FACTORY.format(places=(*inside[:5], 0)))  # class 0 is not of A
+    arguments = (f"{tmp_path / 'nets.py'}:net", as_numbers(tmp_path / "a", 200), "--backend", "torch")
+    (found,) = records(*arguments, "--label-order", "a-places")
+    assert (found["kind"], found["classes"]) == ("a", 200)
+    assert found["shares"]["top1"]["value"] == 5 / 200
+    (by_folder,) = records(*arguments, "--label-order", "a-places", "--masks", "folders", "--out", tmp_path / "out")
+    said = {int(line["predicted"]) for line in csv.DictReader(Path(by_folder["rows"]).read_text().splitlines())}
+    assert said <= set(inside)
+
+
 def test_labels_by_the_devkits_ids_end_with_the_fault_and_its_remedy_mends_them(tmp_path: Path) -> None:
     ids = [0, 99, 250, 400, 640, 999]  # of the devkit, less one
     classes = [devkit_order()[number] for number in ids]
@@ -157,6 +177,31 @@ def test_real_labels_are_those_of_the_images_numbers(net: str, tmp_path: Path) -
     (found,) = records(net, folder, "--backend", "torch", "--real", tmp_path / "real.json")
     assert found["shares"]["real"]["n"] == 3
     assert found["shares"]["real"]["value"] == pytest.approx(2 / 3)
+
+
+def test_real_labels_are_left_to_the_validation_images_among_several_folders(net: str, tmp_path: Path) -> None:
+    val, other = images(tmp_path / "val", list(PLACES[:4])), as_numbers(tmp_path / "other", 4)
+    (tmp_path / "real.json").write_text(json.dumps([[PLACES[0]], [1, 2], [], [3, PLACES[3]]]))
+    found = records(net, val, other, "--backend", "torch", "--real", tmp_path / "real.json")
+    assert ["real" in one["shares"] for one in found] == [True, False]
+
+
+def test_real_labels_of_no_validation_images_are_refused_before_anything_is_computed(net: str, tmp_path: Path) -> None:
+    (tmp_path / "real.json").write_text("[[0]]")
+    result = run(net, as_numbers(tmp_path / "other", 4), "--backend", "torch", "--real", tmp_path / "real.json")
+    assert result.exit_code == 2
+    assert "leave --real out" in result.stderr
+    assert not list((tmp_path / "cache").rglob("*.npy"))
+
+
+def test_folders_of_one_name_have_a_file_of_predictions_each(net: str, tmp_path: Path) -> None:
+    folders = [images(tmp_path / "one" / "val", [PLACES[0]]), images(tmp_path / "two" / "val", [PLACES[1]], levels=[1])]
+    found = records(net, *folders, "--backend", "torch", "--out", tmp_path / "out")
+    assert [Path(one["rows"]).name.split(".")[-2] for one in found] == ["one_val", "two_val"]
+    assert len({Path(one["rows"]).read_text() for one in found}) == 2
+    result = run(net, folders[0], folders[0], "--backend", "torch", "--out", tmp_path / "twice")
+    assert result.exit_code == 2
+    assert "one file of predictions" in result.stderr
 
 
 def test_real_of_constructed_predictions_is_exact() -> None:
@@ -208,5 +253,34 @@ def test_other_images_of_its_classes_are_no_imagenet_accuracy(net: str, tmp_path
     assert (found["kind"], found["published"]) == ("other", {})
     with pytest.raises(BadInput, match="other images alone"):
         accuracies_of_file([found], found["model"], Path("measured.json"))
-    (named,) = records(net, folder, "--backend", "torch", "--kind", "r", "--masks", "none")
-    assert accuracies_of_file([named], named["model"], Path("measured.json")) == {"r": (1.0, 6)}
+    (named,) = records(net, folder, "--backend", "torch", "--kind", "v2")
+    assert accuracies_of_file([named], named["model"], Path("measured.json")) == {"v2": (1.0, 6)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--kind", "a", "--masks", "none"), "1000 classes could be said, other ones than its own 200"),
+        (("--kind", "v2", "--masks", "a"), "200 classes could be said, other ones than its own 1000"),
+        (("--limit", "4"), "--limit left out 2 images"),
+    ],
+)
+def test_a_part_is_neither_compared_with_timms_whole_nor_an_axis(
+    net: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.setattr("featune.bench.imagenet.command.published_of", lambda *_: {"top1": 0.5})
+    folder = images(tmp_path / "val", list(PLACES))
+    (found,) = records(net, folder, "--backend", "torch", *arguments)
+    assert found["published"] == {}
+    with pytest.raises(BadInput, match=said):
+        accuracies_of_file([found], found["model"], Path("measured.json"))
+
+
+def test_a_limit_that_leaves_nothing_out_and_a_mask_of_its_own_classes_are_the_whole(
+    net: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featune.bench.imagenet.command.published_of", lambda *_: {"top1": 0.5})
+    folder = images(tmp_path / "val", list(PLACES))
+    (found,) = records(net, folder, "--backend", "torch", "--limit", "6", "--masks", "a", "--kind", "a")
+    assert found["published"] == {"top1": 0.5}
+    assert accuracies_of_file([found], found["model"], Path("measured.json"))["a"][1] == 6

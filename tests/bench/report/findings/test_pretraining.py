@@ -71,6 +71,30 @@ def test_the_control_is_another_recipe_on_the_same_data() -> None:
     assert found.points["net"] == pytest.approx(100 * (300 - 189) / 360)  # of the mean of both recipes
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("net.openai", "net.laion2b"),
+        ("net.metaclip_2pt5b", "net.metaclip_400m"),
+        ("net.fb_ssl_yfcc100m_ft_in1k", "net.fb_swsl_ig1b_ft_in1k"),
+        ("net.fb_in22k_ft_in1k", "net.fb_in22k_ft_in1k_384"),
+        ("net.ra4_e3600_r224_in1k", "net.ra4_e3600_r256_in1k"),
+    ],
+)
+def test_weights_of_other_data_or_another_resolution_are_no_recipe_control(one: str, other: str) -> None:
+    assert pretraining_of(one).kind == pretraining_of(other).kind != ""
+    assert recipe_pairs(collect([row(one, "t0", right=180), row(other, "t0", right=198)])) == {}
+
+
+def test_the_control_is_a_mean_over_tasks_as_what_it_stands_beside() -> None:
+    """10 points more on one task, 5 less on the other: 2.5, not 7.5."""
+    rows = [
+        row("net.a1_in1k", "t0", right=180), row("net.a2_in1k", "t0", right=216),
+        row("net.a1_in1k", "t1", right=180), row("net.a2_in1k", "t1", right=162),
+    ]  # fmt: skip
+    assert recipe_pairs(collect(rows)) == {"probe": [pytest.approx(2.5)]}
+
+
 def test_the_page_shows_the_table_of_kinds_as_it_is() -> None:
     page = (Path(__file__).parents[4] / "docs" / "statistics.md").read_text()
     shown = re.findall(r"^\| `([\w -]+)` \| ([\w*, ]+) \|$", page.split("## Pre-training as a query")[1], re.MULTILINE)
