@@ -1,15 +1,22 @@
-"""The log of a training: a JSON line for every step and evaluation, whole after a kill; TensorBoard by choice."""
+"""The log of a training: a JSON line for every step and evaluation, whole after a kill; other trackers by choice."""
 
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from featune.engine.errors import Missing
 from featune.engine.store import unwritable, write_text
 
 NAMES = {"rate": "lr", "norm": "grad_norm"}  # of what the loop tells, as timm's summary and others call it
+
+
+class Tracker(Protocol):
+    """Another place to which a training's numbers go."""
+
+    def note(self, values: Mapping[str, float], step: int) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class LogFile:
@@ -19,11 +26,13 @@ class LogFile:
     goes on after a kill tells some steps again; their earlier lines are removed. A number that is not finite is null.
     """
 
-    def __init__(self, path: Path, *, board: Path | None = None, clock: Callable[[], float] = time.perf_counter):
+    def __init__(
+        self, path: Path, *, trackers: Sequence[Tracker] = (), clock: Callable[[], float] = time.perf_counter
+    ):  # fmt: skip
         self.path, self.clock, self.began = path, clock, clock()
         self.before = 0.0  # seconds of earlier processes
         self.is_new = True
-        self.writer = _writer(board) if board else None
+        self.trackers = trackers
 
     def __call__(self, told: Mapping[str, Any]) -> None:
         line = {NAMES.get(key, key): value for key, value in told.items()}
@@ -38,10 +47,13 @@ class LogFile:
                 file.write(json.dumps({key: _finite(value) for key, value in line.items()}) + "\n")
         except OSError as error:
             raise unwritable(self.path, error) from error
-        if self.writer:
-            for name, value in line.items():
-                if name not in ("step", "epoch") and isinstance(value, (int, float)):
-                    self.writer.add_scalar(name, value, line["step"])
+        numbers = {name: value for name, value in line.items() if isinstance(value, (int, float)) and name != "step"}
+        for tracker in self.trackers:
+            tracker.note(numbers, line["step"])
+
+    def close(self) -> None:
+        for tracker in self.trackers:
+            tracker.close()
 
     def _begin(self, first: Mapping[str, Any]) -> None:
         """Leave what was told before the first line of this process."""
@@ -61,6 +73,12 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return found
 
 
+def seconds_before(work: Path) -> float:
+    """Of all trainings that earlier processes logged there, their looks at val included."""
+    logs = (read_log(path) for path in work.glob("*.jsonl"))
+    return float(sum(max((line["seconds"] for line in lines), default=0.0) for lines in logs))
+
+
 def steps_to_odds(lines: Sequence[Mapping[str, Any]], n: int, share: float = 0.9) -> int | None:
     """Steps until val first has this share of the odds that it has at the last look; None without two looks.
 
@@ -78,11 +96,3 @@ def steps_to_odds(lines: Sequence[Mapping[str, Any]], n: int, share: float = 0.9
 
 def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and value - value != 0 else value
-
-
-def _writer(folder: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise Missing("tensorboard is not installed; pip install 'featune[tensorboard]', or leave it out") from error
-    return SummaryWriter(str(folder))

@@ -23,8 +23,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from featune.bench.demo.images import digits, photographs, shapes, write_images
-
 from featune.bench.choose.command import _recipe
 from featune.bench.choose.finishing import Winner, scored
 from featune.bench.choose.probing import Splits
@@ -32,6 +30,7 @@ from featune.bench.choose.rules import FINETUNED, FROZEN
 from featune.bench.choose.screening import Place
 from featune.bench.data import Request, prepare
 from featune.bench.finetune import Candidate, Job
+from featune.bench.generated import TARGETS, write_images
 from featune.bench.regimes import Goodness
 from featune.bench.study import source_of
 from featune.bench.tasks import Task
@@ -39,7 +38,6 @@ from featune.engine.errors import FeatuneError
 from featune.engine.finetune import TrainVal
 from featune.export.commands import spec_of_model
 
-MADE = {"digits": digits, "photographs": photographs, "shapes": shapes}
 FACTORY = """
 import pathlib
 import sys
@@ -72,8 +70,8 @@ def main() -> None:
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     folders = [path.absolute() for path in given.data]
-    for name in [each for each in given.made.split(",") if each in MADE]:
-        drawn = MADE[name]
+    for name in [each for each in given.made.split(",") if each in TARGETS]:
+        drawn = TARGETS[name]
         folders.append(write_images(given.out.absolute() / "data" / name, [name, 0], lambda drawn=drawn: drawn(0)))
     models = candidates(given.weights, given.names, given.out.absolute())
     for folder in folders:

@@ -1,6 +1,6 @@
 """How far the verdicts of `featune throughput` are to be believed; throughput.md has what came of it.
 
-    python benchmarks/throughput.py planted OUT.jsonl [--trials 20] [--cases same,3%] [--stop-after 1800]
+    python benchmarks/throughput.py planted OUT.jsonl [--trials 20] [--cases "same;3%"] [--stop-after 1800]
 
 One trial is what the command does with two backends, at its usual effort: three fresh processes of one ONNX Runtime
 graph take turns, the one, the other and the twin of the one, and what is undecided is measured once more. The other is
@@ -14,8 +14,8 @@ import contextlib
 import dataclasses
 import functools
 import json
-import multiprocessing
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -54,6 +54,7 @@ CASES = {
     "same, loaded": Case(1.0, True, 19),
     "10%, loaded": Case(1.1, True, 18),
 }
+USUAL = "same;10%;3%;same, loaded"
 
 
 def slowed(runner: Callable[[Any], Any], factor: float) -> Callable[[Any], Any]:
@@ -153,18 +154,11 @@ def busy(wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    other = multiprocessing.get_context("spawn").Process(target=spin, daemon=True)
-    other.start()
-    try:
-        yield
-    finally:
-        other.kill()
-        other.join()
-
-
-def spin() -> None:
-    while True:
-        pass
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
+        try:
+            yield
+        finally:
+            other.kill()
 
 
 def lines_of(out: Path) -> list[dict[str, Any]]:
@@ -172,27 +166,32 @@ def lines_of(out: Path) -> list[dict[str, Any]]:
 
 
 def summary(out: Path) -> bool:
-    """Prints what came of each case; whether every claim holds, scaled to the trials that there are."""
+    """Prints what came of each case as rows of a page's table; whether every claim holds so far."""
     lines, good = lines_of(out), True
+    print(
+        "| the other is | trials | as it should be | wanted | faster / slower / equal / undecided | "
+        "intervals that hold the truth | spread of twins, median and largest | measured twice | seconds |"
+    )
+    print("|" + "---|" * 9)
     for name, case in CASES.items():
         found = [line for line in lines if line["case"] == name]
         if not found:
             continue
         held = sum(case.holds(line["word"]) for line in found)
-        claim = len(found) - held <= (20 - case.least) * max(1.0, len(found) / 20)
-        good &= claim
-        words = {word: sum(line["word"] == word for line in found) for word in sorted({line["word"] for line in found})}
+        good &= len(found) - held <= (20 - case.least) * max(1.0, len(found) / 20)
+        words = [sum(line["word"] == word for line in found) for word in ("faster", "slower", "equal", "undecided")]
         covered = sum(line["low"] <= case.factor <= line["high"] for line in found)
-        spreads = sorted(line["spread"] for line in found)
-        seconds = sorted(line["seconds"] for line in found)
+        spreads, seconds = (sorted(line[key] for line in found) for key in ("spread", "seconds"))
+        middle = len(found) // 2
         print(
-            f"{name}: {held} of {len(found)} as they should be ({case.least} of 20 wanted): "
-            f"{'holds' if claim else 'DOES NOT HOLD'}; {words}; intervals with the truth {covered}; spread of twins "
-            f"{spreads[len(spreads) // 2]:.2%} in the median, {spreads[-1]:.2%} at most; measured twice "
-            f"{sum(line['looks'] == 2 for line in found)}; {seconds[len(seconds) // 2]:.0f} s a trial"
+            f"| {name} | {len(found)} | {held} | {case.least} of 20 | {' / '.join(map(str, words))} | {covered} | "
+            f"{spreads[middle]:.2%}, {spreads[-1]:.2%} | {sum(line['looks'] == 2 for line in found)} | "
+            f"{seconds[middle]:.0f} |"
         )
     wrong = [line for line in lines if line["word"] == "equal" and not (line["low"] > 1 / 1.03 and line["high"] < 1.03)]
-    print(f"called equal where the interval exceeds the margin: {len(wrong)}; {len(lines)} trials")
+    marked = sum(line["marked"] > 0 for line in lines)
+    print(f"{len(lines)} trials; called equal where the interval exceeds the margin: {len(wrong)}; trials with a row "
+          f"that was marked as beside other work: {marked}; all claims hold: {good and not wrong}")  # fmt: skip
     return good and not wrong
 
 
@@ -201,7 +200,7 @@ def main() -> None:
     parser.add_argument("what", choices=["planted", "summary"])
     parser.add_argument("out", type=Path)
     parser.add_argument("--trials", type=int, default=20)
-    parser.add_argument("--cases", default=";".join(CASES), help="names by semicolons")
+    parser.add_argument("--cases", default=USUAL, help=f"of {'; '.join(CASES)}, by semicolons".replace("%", "%%"))
     parser.add_argument("--rounds", type=int, default=Effort.rounds)
     parser.add_argument("--seconds", type=float, default=Effort.seconds)
     parser.add_argument(

@@ -59,12 +59,12 @@ bench.features: engine.errors engine.store engine.models engine.images engine.ru
 bench.imagenet: engine.accuracies engine.errors engine.store engine.images engine.paths engine.features export.commands
     bench.progress bench.stats bench.tasks bench.data bench.datasets bench.features
 bench.pretrain: engine.errors engine.machine engine.paths engine.store engine.models engine.images engine.metrics
-    engine.recipe engine.finetune bench.stats bench.tasks bench.data bench.training_log
+    engine.recipe engine.finetune bench.estimators bench.stats bench.tasks bench.data bench.training_log
 bench.regimes: engine.errors engine.models engine.images engine.metrics engine.features engine.logistic_regression
     engine.probe engine.finetune export.commands bench.tasks bench.data bench.features
 bench.published: engine.accuracies engine.errors engine.metrics engine.paths engine.store bench.stats
     bench.stats.slopes bench.stats.studies bench.results
-bench.throughput: engine.errors engine.machine engine.runners bench.stats bench.results
+bench.throughput: engine.errors engine.store engine.machine engine.runners bench.stats bench.results
 bench.throughput.session: engine.errors engine.store engine.machine engine.models engine.images engine.runners
     engine.tensorrt engine.features export.contract export.gate export.backends export.commands bench.progress
     bench.throughput
@@ -79,7 +79,8 @@ bench.study: engine.errors engine.paths engine.store engine.machine engine.model
 bench.study.cluster: engine.errors engine.models engine.paths engine.store bench.progress bench.results bench.tasks
     bench.study
 bench.finetune: engine.errors engine.paths engine.store engine.models engine.images engine.finetune engine.search
-    bench.progress bench.results bench.tasks bench.data bench.regimes bench.study.schema bench.study bench.training_log
+    bench.progress bench.results bench.tasks bench.data bench.regimes bench.study.schema bench.study bench.throughput
+    bench.training_log
 bench.report.figures: engine.store
 bench.report.figures.studies: bench.stats bench.stats.studies bench.results bench.report.figures
 bench.report.pages: engine.store bench.results bench.report.figures
@@ -87,7 +88,7 @@ bench.report.findings: engine.metrics bench.stats bench.stats.slopes bench.stats
 bench.report: engine.errors engine.store engine.metrics bench.stats bench.results bench.estimators bench.report.figures
     bench.report.figures.studies bench.report.pages bench.report.findings bench.stats.slopes
 bench.report.several: engine.errors engine.store bench.comparison bench.report bench.report.figures
-    bench.report.pages bench.results
+    bench.report.figures.studies bench.report.pages bench.results
 bench.choose: engine.accuracies engine.errors engine.paths engine.store engine.machine engine.models engine.images
     engine.runners engine.metrics engine.features engine.logistic_regression engine.probe engine.finetune engine.search
     export.backends export.commands export.gate bench.progress bench.stats bench.stats.studies bench.results bench.tasks

@@ -12,13 +12,13 @@ from torch import nn
 from featune.engine.errors import FeatuneError, ParityFailed
 from featune.engine.finetune import Finetuned, Recipe
 from featune.engine.images import Labelled
-from featune.engine.models import ModelSpec, fresh_classifier, spec_from_module, with_channels
+from featune.engine.models import ModelSpec, checkpoint_name, fresh_classifier, spec_from_module, with_channels
 from featune.engine.store import written_whole
 from featune.export.backends import exported
 from featune.export.commands import SAMPLE, sample_images, spec_of_model
 from featune.export.gate import Sample
 
-from ..finetune import Candidate, write_model, write_recipe
+from ..finetune import MODEL, Candidate, write_model, write_recipe
 from ..regimes import REGIMES, Bench, Scorer
 from ..results import Row, RunStore
 from ..study import Study, measured, study_of
@@ -98,7 +98,7 @@ def files(winner: Winner, task: Task, place: Place, out: Path, seed: int) -> dic
     whole = (folder / "config.json").exists()
     found: dict[str, Any] = {"timm": FOLDER if whole else None, "timm_said": loads, "onnx": ONNX, "head": None}
     if whole:
-        exported_as = spec_of_model(str(folder.resolve()), say=lambda text: None)
+        exported_as = _of_folder(spec, folder.resolve())
         found["gives"] = "logits"
     else:
         exported_as = spec if winner.candidate is None else _in_memory(spec, model)
@@ -118,6 +118,14 @@ def files(winner: Winner, task: Task, place: Place, out: Path, seed: int) -> dic
     except FeatuneError as error:
         return {**found, "onnx": None, "error": str(error), "exit_code": error.exit_code}
     return {**found, "bytes": (out / ONNX).stat().st_size, "verdict": _short(dataclasses.asdict(verdict))}
+
+
+def _of_folder(spec: ModelSpec, folder: Path) -> ModelSpec:
+    """The model of a folder just written. The user named a factory's code: it may be anywhere."""
+    if not spec.is_factory:
+        return spec_of_model(str(folder), say=lambda text: None)
+    weights = str(folder / MODEL)
+    return dataclasses.replace(spec, checkpoint=weights, weights=checkpoint_name(weights))
 
 
 def classifier_of(winner: Winner, task: Task, place: Place, out: Path, seed: int) -> nn.Module:

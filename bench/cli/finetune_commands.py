@@ -86,7 +86,8 @@ def finetune_command(
     untrained: Annotated[
         bool, typer.Option("--scratch", "--untrained", help="Start from random weights; nothing is fetched.")
     ] = False,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard's events.")] = False,
+    log: Annotated[str, typer.Option("--log", help="Also tensorboard, mlflow, wandb; several with commas.")] = "",
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="As --log tensorboard.")] = False,
     replay: Annotated[
         Path | None, typer.Option("--replay", help="Repeat the step that a diverged run kept in this folder, and end.")
     ] = None,
@@ -107,7 +108,7 @@ def finetune_command(
         from featune.export.commands import spec_of_model
 
         from ..data import Request, parsed_splits
-        from ..finetune import Asked, finetune_model, result_lines
+        from ..finetune import Asked, finetune_model, result_lines, tracker_names
         from ..study import check_model, source_of
 
         if replay is not None:
@@ -123,6 +124,7 @@ def finetune_command(
         if search not in ("halving", "grid"):
             raise BadInput(f"--search {search!r} found, halving or grid expected")
         require_device(device)
+        trackers = tracker_names(f"{log},tensorboard" if tensorboard else log)
         options = {
             "opt": opt, "lr": lr, "batch_size": batch_size, "grad_accum_steps": grad_accum_steps,
             "weight_decay": weight_decay, "momentum": momentum, "sched": sched, "warmup_epochs": warmup_epochs,
@@ -138,7 +140,7 @@ def finetune_command(
         spec = spec_of_model(model, checkpoint, untrained, view, said.say)
         check_model(spec)
         asked = Asked(
-            recipe, options, tuple(sets or ()), search, minutes, refit, untrained, seed, device, out, tensorboard
+            recipe, options, tuple(sets or ()), search, minutes, refit, untrained, seed, device, out, trackers
         )
         folder, result, _ = finetune_model(spec, source, asked, said)
         if not result:  # of several processes, the first one tells

@@ -3,17 +3,20 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .budget import Timing, timed
     from .command import Asked, finetune_model, finetuned_model, result_lines
     from .folder import Folder
     from .recipes import chosen_recipes, read_recipe, write_recipe
-    from .timm_folder import write_model
-    from .training import Candidate, Job, Timing, timed
+    from .timm_folder import MODEL, write_model
+    from .trackers import tracker_names
+    from .training import Candidate, Job
 else:
     from featune.engine.doors import lazy_exports
 
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
+    "MODEL",
     "Asked",
     "Candidate",
     "Folder",
@@ -25,6 +28,7 @@ __all__ = [
     "read_recipe",
     "result_lines",
     "timed",
+    "tracker_names",
     "write_model",
     "write_recipe",
 ]

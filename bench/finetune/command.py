@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from featune.engine.errors import BadInput
-from featune.engine.finetune import Finetuned, Recipe, TrainVal, joined, place
+from featune.engine.finetune import Finetuned, Recipe, TrainVal, joined, place, why_not
 from featune.engine.images import Labelled, read_image
 from featune.engine.models import LOCAL, ModelSpec, is_model_folder, source_model, spec_from_string
 from featune.engine.search import Facts, Trial
@@ -21,14 +21,16 @@ from ..regimes import Goodness, Scorer, Scores
 from ..results import Row, RunStore
 from ..study import Study, measured, study_of
 from ..tasks import Task
-from ..training_log import read_log, steps_to_odds
-from .folder import BOARD, CONFUSION, LOG, MISTAKES, PAGE, RECIPE, RESULT, ROWS, Folder, default_folder
+from ..throughput import EnergyOfRun
+from ..training_log import read_log, seconds_before, steps_to_odds
+from .budget import within_minutes
+from .folder import CONFUSION, LOG, MISTAKES, PAGE, RECIPE, RESULT, ROWS, Folder, default_folder
 from .mistakes import judge
 from .page import page_html
 from .recipes import Chosen, chosen_recipes, write_recipe
 from .several import check_device, claimed, first_alone
 from .timm_folder import write_model
-from .training import Job, Outcome, trained, within_minutes
+from .training import Job, Outcome, trained
 
 log = logging.getLogger("featune")
 SAMPLED = 50  # images whose size is looked at
@@ -41,6 +43,7 @@ class Asked:
 
     search: grid or halving, where there are several candidates. minutes: of the whole, which then decides the steps.
     refit: None for what the recipe says. scratch: from random weights. out: None for a folder of runs/finetune.
+    log: names of TRACKERS.
     """
 
     recipe: str | Recipe = "default"
@@ -53,7 +56,7 @@ class Asked:
     seed: int = 0
     device: str = "cpu"
     out: Path | None = None
-    tensorboard: bool = False
+    log: tuple[str, ...] = ()
 
 
 class Trained:
@@ -104,7 +107,7 @@ def _finetuned(
         for note in (task.source, *task.notes):
             if note:
                 progress.say(f"{task.name}: {note}")
-        began = time.perf_counter()
+        began = time.perf_counter() - seconds_before(folder.work)
         regime_ = _Regime(asked, chosen, refit, folder, progress, apart)
         study, cell_name = _study(spec, task, chosen, asked, folder)
         cell = next(cell for cell in study.cells() if cell.regime == cell_name)
@@ -116,7 +119,9 @@ def _finetuned(
         assert scorer is not None
         RunStore(folder.path / ROWS).save(row, scores)
         spent = time.perf_counter() - began
-        result = _leave(folder, task, chosen, outcome, scorer, row, scores, refit, asked, spent)
+        result = _leave(
+            folder, task, chosen, outcome, scorer, row, scores, refit, asked, spent, regime_.energy
+        )  # fmt: skip
         return folder.path, result, outcome
 
 
@@ -139,15 +144,20 @@ class _Regime:
         self.folder, self.progress, self.apart = folder, progress, apart
         self.outcome: Outcome | None = None
         self.scorer: Trained | None = None
-        self.seconds = 0.0
+        self.energy = EnergyOfRun(folder.work / "energy.json", asked.device)
 
     def __call__(self, spec: ModelSpec, task: Task, train: Labelled, val: Labelled, seed: int) -> Scorer:
         data = TrainVal(train, val, len(task.classes), task.multilabel)
         good = Goodness(task.metric, val.truth(data.classes, task.multilabel, masked=True))
-        board = self.folder.path / BOARD if self.asked.tensorboard and not self.apart else None
-        with self.progress.stage("fine-tune") as advance:
+        with self.progress.stage("fine-tune") as told:
+
+            def advance(done: int, total: int) -> None:
+                told(done, total)
+                self.energy.note()
+
+            trackers = () if self.apart else self.asked.log
             job = Job(
-                spec, data, good, seed, self.folder.work, self.asked.device, board=board, progress=advance,
+                spec, data, good, seed, self.folder.work, self.asked.device, trackers=trackers, progress=advance,
                 apart=self.apart,
             )  # fmt: skip
             recipes = list(self.chosen.candidates)
@@ -155,6 +165,8 @@ class _Regime:
                 steps = within_minutes(job, recipes, self.asked.search, self.refit, self.asked.minutes)
                 self.progress.say(f"{self.asked.minutes:g} minutes: {steps:,} steps a training")
                 recipes = [dataclasses.replace(recipe, steps=steps) for recipe in recipes]
+            for reason in {why_not(recipe) for recipe in recipes if recipe.trained != "all"} - {None}:
+                self.progress.say(f"what is frozen is computed at each step: {reason}")
             several = len(recipes) > 1
             self.outcome = trained(
                 job, recipes, self.asked.search, self.refit, self.progress.say,
@@ -199,7 +211,7 @@ def _trial_line(trial: Trial, recipe: Recipe) -> str:
 
 def _leave(
     folder: Folder, task: Task, chosen: Chosen, outcome: Outcome, scorer: Trained, row: Row, scores: Scores,
-    refit: bool, asked: Asked, seconds: float,
+    refit: bool, asked: Asked, seconds: float, energy: EnergyOfRun,
 ) -> dict[str, Any]:  # fmt: skip
     """Write the files; result.json last, since it says that the run has ended."""
     path, recipe = folder.path, outcome.recipe
@@ -210,7 +222,6 @@ def _leave(
     loads = write_model(outcome.spec, outcome.model, task.classes, path)
     trained_seconds = max((line["seconds"] for line in lines), default=0.0)
     looked = [line for line in lines if line.get("val") is not None]
-    steps = [line for line in lines if line.get("loss") is not None]
     result = {
         "model": outcome.spec.name, "task": task.name, "classes": len(task.classes), "metric": task.metric,
         "recipe": chosen.name, "scratch": asked.scratch, "seed": asked.seed,
@@ -225,10 +236,8 @@ def _leave(
         },
         "cost": {
             "seconds": seconds, "training_seconds": trained_seconds,
-            "images_per_second": len(steps) * min(recipe.batch, task.counts["train"]) / trained_seconds
-            if trained_seconds
-            else None,
-            "kwh": None, "kwh_said": "not measured: this machine was not asked for its power",
+            "images_per_second": outcome.cost.get("images_per_second"), "headspace": outcome.cost.get("headspace"),
+            **energy.account(),
         },
         "files": {"timm": loads},
         "data": {"source": task.source, "notes": list(task.notes), "digest": task.digest, "counts": dict(task.counts)},
@@ -270,7 +279,12 @@ def result_lines(result: Mapping[str, Any]) -> list[str]:
         found.append(f"search: {count} candidates, {result['search']['steps']:,} steps in all")
     if (converged := result.get("steps_to_90_percent_of_final_odds")) is not None:
         found.append(f"convergence: val has 90 % of its final odds after {converged:,} steps")
-    rate = f", {cost['images_per_second']:.0f} images/s" if cost["images_per_second"] else ""
-    found.append(f"cost: {cost['seconds']:.0f} s, training {cost['training_seconds']:.0f} s{rate}; kWh unknown")
+    found.append(f"cost: {cost_words(cost)}")
     found.append(f"timm: {result['files']['timm']}")
     return found
+
+
+def cost_words(cost: Mapping[str, Any]) -> str:
+    rate = f", {cost['images_per_second']:.0f} images/s" if cost["images_per_second"] else ""
+    energy = f", {cost['kwh']:.3g} kWh" if cost["kwh"] is not None else "; kWh unknown"
+    return f"{cost['seconds']:.0f} s, training {cost['training_seconds']:.0f} s{rate}{energy}"

@@ -11,7 +11,7 @@ from featune.engine.finetune import forget
 from featune.engine.store import check_writable, plain, read_json, write_json
 
 RUN, RESULT, LOG, PAGE, RECIPE = "run.json", "result.json", "log.jsonl", "report.html", "recipe.yaml"
-CONFUSION, MISTAKES, WORK, ROWS, BOARD = "confusion.csv", "mistakes.csv", "work", "runs", "tensorboard"
+CONFUSION, MISTAKES, WORK, ROWS = "confusion.csv", "mistakes.csv", "work", "runs"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """A trained classifier as a folder in timm's layout: `timm.create_model("local-dir:FOLDER", pretrained=True)`."""
 
+import dataclasses
 import errno
 import json
 import logging
@@ -13,11 +14,19 @@ import torch
 from torch import Tensor, nn
 
 from featune.engine.errors import BadInput, FeatuneError
-from featune.engine.models import ModelSpec, Normalise
+from featune.engine.models import (
+    MODEL_FILE,
+    ModelSpec,
+    Normalise,
+    checkpoint_name,
+    classifier,
+    classifier_layer,
+    source_model,
+)
 from featune.engine.store import unwritable, written_whole
 
 log = logging.getLogger("featune")
-MODEL, CONFIG = "model.safetensors", "config.json"
+MODEL, CONFIG = MODEL_FILE, "config.json"
 CLOSE = 1e-5  # of the largest logit; the same layers in the same order
 
 
@@ -36,6 +45,8 @@ def write_model(spec: ModelSpec, trained: nn.Module, classes: Sequence[str], fol
     try:
         plain = timm_form(spec, trained, len(classes))
     except NoTimmForm as reason:
+        if spec.is_factory and not spec.tap:
+            return _write_factory(spec, trained, classes, folder)
         (folder / CONFIG).unlink(missing_ok=True)  # of an earlier model
         body, head = trained[1], trained[2]  # type: ignore[index]
         state = {f"body.{key}": value for key, value in body.state_dict().items()}
@@ -55,6 +66,45 @@ def write_model(spec: ModelSpec, trained: nn.Module, classes: Sequence[str], fol
             with written_whole(folder / name) as temporary:
                 temporary.write_bytes((Path(place) / name).read_bytes())
     return "timm loads it, with equal logits"
+
+
+def _write_factory(spec: ModelSpec, trained: nn.Module, classes: Sequence[str], folder: Path) -> str:
+    """The factory's own state dict with its classifier replaced, and a config.json that says how to make the network.
+
+    It is loaded as Featune's commands load it, once, and its logits compared.
+    """
+    from safetensors.torch import save
+
+    body, head = trained[1], trained[2]  # type: ignore[index]
+    whole = classifier(spec)
+    layer = classifier_layer(whole, spec)
+    names = [name for name, each in whole.named_modules(remove_duplicate=False) if each is layer]
+    state = {key: value.detach().cpu().contiguous() for key, value in body.state_dict().items()}
+    for name in names:
+        state |= {f"{name}.{key}": value.detach().cpu().clone() for key, value in head.state_dict().items()}
+    view, kwargs = spec.view, dict(spec.kwargs)
+    config = {
+        "factory": spec.architecture, "kwargs": kwargs, "classifier": names, "num_classes": len(classes),
+        "label_names": list(classes), "side": view.side, "mean": list(spec.mean), "std": list(spec.std),
+        "crop_pct": view.crop_pct, "crop_mode": view.crop_mode, "interpolation": view.interpolation,
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".model.") as place:
+        (Path(place) / MODEL).write_bytes(save(state))
+        (Path(place) / CONFIG).write_text(json.dumps(config, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        kept = str(Path(place) / MODEL)
+        again = dataclasses.replace(spec, checkpoint=kept, weights=checkpoint_name(kept))
+        trained = trained.cpu().eval()
+        images = _noise(spec)
+        with torch.inference_mode():
+            if not _equal(source_model(again)(images), trained(images)):
+                raise BadInput(
+                    f"{spec.name}: its factory with the trained weights has other logits; let it make the same model "
+                    "each time"
+                )
+        for name in (MODEL, CONFIG):
+            with written_whole(folder / name) as temporary:
+                temporary.write_bytes((Path(place) / name).read_bytes())
+    return f"{spec.architecture} loads it, with equal logits (docs/finetune.md); timm alone has no such network"
 
 
 def timm_form(spec: ModelSpec, trained: nn.Module, classes: int) -> nn.Module:
@@ -103,8 +153,7 @@ def _compare(spec: ModelSpec, trained: nn.Module, place: Path) -> None:
     import timm
 
     model = timm.create_model(f"local-dir:{place}", pretrained=True).eval()
-    shape = (2, spec.view.channels, spec.view.side, spec.view.side)
-    images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = _noise(spec)
     trained = trained.cpu().eval()
     with torch.inference_mode():
         wanted = trained(images)
@@ -113,6 +162,11 @@ def _compare(spec: ModelSpec, trained: nn.Module, place: Path) -> None:
         raise BadInput(
             f"{spec.name}: timm's form of the trained network has other logits; this is a fault of Featune, report it"
         )
+
+
+def _noise(spec: ModelSpec) -> Tensor:
+    shape = (2, spec.view.channels, spec.view.side, spec.view.side)
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
 def _equal(found: Any, wanted: Tensor) -> bool:

@@ -1,31 +1,26 @@
 """Train the candidates, keep the best state on val of the one that val chooses, or train that one on train + val."""
 
+import contextlib
 import dataclasses
-import io
-import logging
-import shutil
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from featune.engine.errors import BadInput
 from featune.engine.finetune import (
+    BestState,
     Decoded,
     Diverged,
     Recipe,
     Run,
     Trained,
     TrainVal,
-    agreed,
     fit_once,
     predict,
     sized,
-    why_not,
 )
 from featune.engine.models import ModelSpec, fresh_classifier, with_channels
 from featune.engine.search import (
@@ -35,25 +30,22 @@ from featune.engine.search import (
     TrialFailed,
     grid,
     halving,
-    longest_within,
     search,
     total_steps,
 )
-from featune.engine.store import digest, read_json, write_json, written_whole
+from featune.engine.store import digest, plain, read_json, write_json, written_whole
 
 from ..regimes import Goodness
 from ..training_log import LogFile
+from .trackers import opened
 
-log = logging.getLogger("featune")
 SEARCHES: dict[str, Callable[[int, int], tuple[Round, ...]]] = {"grid": grid, "halving": halving}
-MARGIN = 0.9  # of a budget of minutes, which is spent by steps that were timed before
-TIMED = 8  # steps
 Said = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What is trained, and where. work: of checkpoints, trials and logs. board: of TensorBoard's events.
+    """What is trained, and where. work: of checkpoints, trials and logs. trackers: names of TRACKERS.
 
     apart: as of `Run`.
     """
@@ -65,13 +57,16 @@ class Job:
     work: Path
     device: str = "cpu"
     save_seconds: float = 30.0
-    board: Path | None = None
+    trackers: tuple[str, ...] = ()
     decoded: Decoded = dataclasses.field(default_factory=Decoded)
     progress: Callable[[int, int], None] | None = None
     apart: bool = False
 
     def at(self, recipe: Recipe) -> ModelSpec:
         return sized(with_channels(self.spec, self.data.train.channels), recipe)
+
+    def log_file(self, path: Path, recipe: Recipe) -> LogFile:
+        return LogFile(path, trackers=opened(self.trackers, self.work.parent, path.stem, plain(recipe)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +86,7 @@ class Outcome:
     log: Path
     searched: Searched[Recipe]
     details: Mapping[str, Any]
+    cost: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class Candidate:
@@ -100,14 +96,13 @@ class Candidate:
         self.job, self.recipe, self.name = job, recipe, digest(recipe)
         self.spec = job.at(recipe)
         self.log = job.work / f"{self.name}.jsonl"
-        self.kept = job.work / f"{self.name}.best.pt"
-        self.state = job.work / f"{self.name}.best.json"
+        self.state = BestState(job.work, self.name)
+        self.spent = job.work / f"{self.name}.cost.json"
         self.scores = job.work / f"{self.name}.best.npy"  # [n_val, classes] of that state
 
     def train(self, until: int) -> float:
         """Goes on to a step, and gives the best value on val so far. Raises TrialFailed where it diverges."""
-        board = self.job.board / self.name if self.job.board else None
-        told = LogFile(self.log, board=board)
+        told = self.job.log_file(self.log, self.recipe)
         step = [0]
 
         def evaluate(model: nn.Module) -> dict[str, float]:
@@ -123,29 +118,26 @@ class Candidate:
             evaluate=evaluate, log=told, spec=self.spec, apart=self.job.apart,
         )  # fmt: skip
         try:
-            if not self.state.exists():
+            if not self.state.known:
                 start = self._fit(dataclasses.replace(run, until=0))
                 told({"step": 0, "epoch": 0, "val": self._looked_at(start.model, 0)})
             trained = self._fit(dataclasses.replace(run, until=until))
-            if trained.steps < trained.total and trained.steps not in self.looked_at:
+            if trained.steps < trained.total and trained.steps not in self.best()["steps"]:
                 self._looked_at(trained.model, trained.steps)  # the end of a round, within an epoch
         except Diverged as error:
             raise TrialFailed(str(error)) from error
+        finally:
+            told.close()
+        write_json(self.spent, _cost(trained))
         return float(self.best()["value"])
 
     def _fit(self, run: Run) -> Any:
         job = self.job
         return fit_once(self.spec, job.data, job.data.train, job.goodness, self.recipe, job.seed, run)
 
-    @property
-    def looked_at(self) -> set[int]:
-        known = read_json(self.state)
-        return set(known["steps"]) if isinstance(known, dict) else set()
-
     def best(self) -> dict[str, Any]:
-        known = read_json(self.state)
-        assert isinstance(known, dict)
-        return known
+        """`value` on val, `step` and `details` of the best state, and all `steps` that were looked at."""
+        return self.state.known
 
     def _looked_at(self, model: nn.Module, step: int) -> float:
         """The value on val; the state is kept where it is the best so far, the earlier of equals."""
@@ -153,28 +145,22 @@ class Candidate:
         calls = len(job.goodness.thresholds)
         scores = predict(model, job.data.val, self.spec.view, job.device, decoded=job.decoded)
         value = job.goodness(scores)
-        known = read_json(self.state)
-        known = known if isinstance(known, dict) else {"value": None, "steps": []}
-        steps = sorted({*known["steps"], step})
-        if known["value"] is None or value > known["value"] or step == known["step"]:
-            held = io.BytesIO()  # torch itself says of a full disk only that its writer failed
-            torch.save({name: each.cpu() for name, each in model.state_dict().items()}, held)
-            with written_whole(self.kept) as temporary:
-                temporary.write_bytes(held.getbuffer())
+
+        def save_scores() -> None:
             with written_whole(self.scores) as temporary:
                 np.save(temporary, scores, allow_pickle=False)
-            known = {"value": value, "step": step, "details": job.goodness.details(calls)}
-        write_json(self.state, {**known, "steps": steps})
+
+        self.state.look(model, step, value, job.goodness.details(calls), save_scores)
         return value
 
     def forget(self) -> None:
         """Remove what a candidate that went out needs no more; its log stays."""
-        for path in (self.kept, self.job.work / f"{self.name}.pt"):
-            path.unlink(missing_ok=True)
+        for suffix in ("best.pt", "pt"):
+            (self.job.work / f"{self.name}.{suffix}").unlink(missing_ok=True)
 
     def model(self) -> nn.Module:
         model = fresh_classifier(self.spec, self.job.data.classes, self.job.seed)
-        model.load_state_dict(torch.load(self.kept, weights_only=True))
+        model.load_state_dict(self.state.weights())
         return model.eval().to(self.job.device)
 
 
@@ -203,9 +189,6 @@ def trained(
             f"{len(recipes)} recipes, {total_steps(rounds):,} steps of search, {share:.0%} of the whole grid; a search "
             "that is stopped goes on"
         )
-    for reason in dict.fromkeys(why_not(recipe) for recipe in recipes if recipe.trained != "all"):
-        if reason:
-            told(f"what is frozen is computed at each step: {reason}")
     found = search(
         recipes, rounds, lambda recipe, steps: Candidate(job, recipe).train(steps), job.work / "trials",
         told=on_trial, dropped=lambda recipe: Candidate(job, recipe).forget(),
@@ -219,80 +202,22 @@ def trained(
     if not refit:
         model, step = candidate.model(), int(best["step"])
         return Outcome(
-            model, candidate.spec, found.best, step, total, best["value"], candidate.log, found, best["details"]
-        )
+            model, candidate.spec, found.best, step, total, best["value"], candidate.log, found, best["details"],
+            read_json(candidate.spent) or {},
+        )  # fmt: skip
     log_path = job.work / "refit.jsonl"
     both = job.data.train + job.data.val
-    run = Run(
-        job.device, job.work, "refit", job.save_seconds, job.progress, job.decoded,
-        log=LogFile(log_path, board=job.board / "refit" if job.board else None), spec=candidate.spec,
-        apart=job.apart,
-    )  # fmt: skip
-    done = fit_once(candidate.spec, job.data, both, job.goodness, found.best, job.seed, run)
+    with contextlib.closing(job.log_file(log_path, found.best)) as told_to:
+        run = Run(
+            job.device, job.work, "refit", job.save_seconds, job.progress, job.decoded, log=told_to,
+            spec=candidate.spec, apart=job.apart,
+        )  # fmt: skip
+        done = fit_once(candidate.spec, job.data, both, job.goodness, found.best, job.seed, run)
     return Outcome(
-        done.model, candidate.spec, found.best, done.steps, done.total, None, log_path, found, best["details"]
-    )
+        done.model, candidate.spec, found.best, done.steps, done.total, None, log_path, found, best["details"],
+        _cost(done),
+    )  # fmt: skip
 
 
-def within_minutes(
-    job: Job,
-    recipes: Sequence[Recipe],
-    plan: str,
-    refit: bool,
-    minutes: float,
-    clock: Callable[[], float] = time.perf_counter,
-) -> int:
-    """Steps of one training with which the whole takes about so many minutes; timed once and kept in `budget.json`."""
-    path = job.work / "budget.json"
-    known = read_json(path)
-    if isinstance(known, dict) and known.get("minutes") == minutes:
-        return int(known["steps"])
-    recipe, since = recipes[0], clock()
-    took = timed(job, recipe, clock)
-    start, each, look = took.start, took.step, took.look / recipe.steps_per_epoch(len(job.data.train))
-    left = minutes * 60 * MARGIN - (clock() - since) - start * (1 + refit)
-    budget = agreed(int(left / (each + look)))  # or processes would make different numbers of steps
-    if budget < len(recipes):
-        raise BadInput(
-            f"{minutes:g} minutes found, about {each + look:.2g} s a step: not one step for {len(recipes)} recipe(s); "
-            "give more minutes, a smaller --batch-size or --img-size"
-        )
-
-    def rounds(count: int, steps: int) -> tuple[Round, ...]:
-        made = SEARCHES[plan](count, steps) if count > 1 else grid(1, steps)
-        return (*made, Round(1, 2 * steps)) if refit else made  # the last training, as steps
-
-    steps = longest_within(len(recipes), budget, rounds)
-    write_json(path, {"minutes": minutes, "steps": steps, "seconds_per_step": each, "seconds_of_start": start})
-    return steps
-
-
-@dataclasses.dataclass(frozen=True)
-class Timing:
-    """Seconds of a training's parts: before its first step, of a step, of one look at val."""
-
-    start: float
-    step: float
-    look: float
-
-
-def timed(job: Job, recipe: Recipe, clock: Callable[[], float] = time.perf_counter) -> Timing:
-    """Measured on a few steps, of which nothing is left."""
-    place, spec = job.work / "timing", job.at(recipe)
-    shutil.rmtree(place, ignore_errors=True)  # of a timing that was stopped
-    run = Run(job.device, place, "timing", 1e9, None, job.decoded, apart=job.apart)
-
-    def seconds(until: int) -> tuple[float, Trained]:
-        began = clock()
-        at = dataclasses.replace(run, until=until)
-        done = fit_once(spec, job.data, job.data.train, job.goodness, recipe, job.seed, at)
-        return clock() - began, done
-
-    start, model = seconds(0)  # the probe, where that is the start
-    began = clock()
-    predict(model.model, job.data.val, spec.view, job.device, decoded=job.decoded)
-    look = clock() - began
-    seconds(2)  # with whatever is done once
-    each = max(seconds(2 + TIMED)[0] / TIMED, 1e-6)
-    shutil.rmtree(place, ignore_errors=True)
-    return Timing(start, each, look)
+def _cost(trained: Trained) -> dict[str, Any]:
+    return {key: trained.details[key] for key in ("seconds", "images_per_second", "headspace")}

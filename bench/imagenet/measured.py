@@ -1,7 +1,6 @@
 """A model's accuracy on ImageNet or a variant, with intervals and what timm publishes, and a wrong order of labels."""
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,9 @@ from .images import KINDS
 from .label_orders import Fault, label_order_fault
 from .predictions import Predictions, read_right
 
-# The name of a variant's top-1 in timm's results and in a study file; of the validation images there is `real` too.
-NAMES = {"val": "top1", "v2": "v2", "a": "a", "r": "r", "sketch": "sketch", "other": "top1"}
+# The name of a variant's top-1 in timm's results and in a study file; of the validation images there is `real` too, and
+# other images of ImageNet's classes have none.
+NAMES = {"val": "top1", "v2": "v2", "a": "a", "r": "r", "sketch": "sketch"}
 FORMAT = "featune-imagenet-1"
 
 
@@ -80,6 +80,8 @@ class Measured:
         for name, share in self.shares.items():
             known = self.published.get(name)
             said = f"; timm publishes {100 * known:.3f}" if known is not None else ""
+            if known is not None and not share.low <= known <= share.high:
+                said += ", which is outside of it: check images, labels and view"
             found.append(
                 f"  {TITLES[name]} {100 * share.value:.3f} % ({100 * share.low:.2f} to {100 * share.high:.2f}, "
                 f"{share.n:,} images){said}"
@@ -122,7 +124,7 @@ def fault_of(found: Predictions) -> Fault | None:
 def published_of(model: str, side: int, kind: str) -> dict[str, float]:
     """timm's published shares of these weights at this side, by the names of `Measured.shares`."""
     row = timm_accuracies().get((model, side), {})
-    wanted = {"top1": NAMES[kind], **({"real": "real"} if kind == "val" else {})} if kind != "other" else {}
+    wanted = {"top1": NAMES.get(kind, ""), "real": "real" if kind == "val" else ""}
     return {name: value for name, column in wanted.items() if (value := row.get(column)) is not None}
 
 
@@ -159,8 +161,12 @@ def accuracies_of_file(record: Any, model: str, where: Path) -> dict[str, tuple[
     for one in of_model:
         if one.get("fault"):
             raise BadInput(f"{where}: the labels of {one['data']} were in a wrong order; measure it again")
-        for name, share in one["shares"].items():
+        for name, share in one["shares"].items() if one["kind"] in NAMES else ():
             column = NAMES[one["kind"]] if name == "top1" else name
-            if column != "top5" and math.isfinite(share["value"]):
+            if column != "top5":
                 found[column] = (float(share["value"]), int(share["n"]))
+    if not found:
+        raise BadInput(
+            f"{where}: {model} was measured on other images alone; measure it on ImageNet, or give --kind val"
+        )
     return found

@@ -14,11 +14,12 @@ import torch
 from featune.engine.errors import BadInput
 from featune.engine.finetune import Decoded, Progress, Recipe, Run, predict, train
 from featune.engine.images import Labelled
-from featune.engine.models import ModelSpec, feature_width, with_channels
+from featune.engine.models import ModelSpec, feature_model, feature_width, with_channels
 from featune.engine.paths import as_name
 from featune.engine.store import added, cache_dir, check_writable, digest, locked, plain, read_json, write_json
 
 from ..data import Request, Source
+from ..estimators import class_separation
 from ..stats import interval
 from ..tasks import Layout
 from ..training_log import LogFile
@@ -60,6 +61,12 @@ class Made:
 
     folder: Path
     result: Mapping[str, Any]
+
+    @property
+    def facts(self) -> dict[str, float]:
+        """Numbers of the model that its transfer may follow."""
+        value = self.result.get("class_separation")
+        return {"class_separation": value} if isinstance(value, float) and 0 < value < 1 else {}
 
     @property
     def entry(self) -> dict[str, Any]:
@@ -164,6 +171,8 @@ def made_lines(made: Made) -> list[str]:
         if of := said.get(split):
             lines.append(f"{split}: top1 {of['top1']:.4f}, 95 % {of['low']:.4f} to {of['high']:.4f}, n = {of['n']:,}")
     entry = ", ".join(f"{key}: {value}" for key, value in made.entry.items())
+    if "class_separation" in said:
+        lines.append(f"class separation of its features there: R2 {said['class_separation']:.3f}")
     return [*lines, f"in a study file: - {{{entry}}}", f"folder: {made.folder}"]
 
 
@@ -205,7 +214,7 @@ def _made(found: Opened, folder: Path, progress: Progress | None) -> Made:
         "images_per_class": [min(counts.values()), max(counts.values())], "removed_near_images": subset.removed,
         "choices": plain(asked.choices), "recipe": plain(found.recipe), "seed": asked.seed,
         "steps": trained.steps, "passes": trained.steps / per_epoch, "seconds": round(seconds, 3),
-        **_accuracies(model, found), "device": asked.device,
+        **_accuracies(model, found), "class_separation": _separation(left, found), "device": asked.device,
         "versions": {name: version(name) for name in ("featune", "torch", "timm")},
     }  # fmt: skip
     write_json(folder / RESULT, result)
@@ -223,6 +232,13 @@ def _accuracies(model: torch.nn.Module, found: Opened) -> dict[str, Any]:
         of = interval("top1", items.truth(len(found.subset.classes)), scores)
         result[split] = {"top1": of.value, "low": of.low, "high": of.high, "n": of.n}
     return result
+
+
+def _separation(left: ModelSpec, found: Opened) -> float:
+    """R^2 of the classes in the penultimate features of the source's val, or test where it has no val."""
+    items = found.subset.splits.get("val") or found.subset.splits["test"]
+    rows = predict(feature_model(left), items, left.view, found.asked.device)
+    return class_separation(rows, items.truth(len(found.subset.classes)))
 
 
 def _near(train: Labelled, targets: Sequence[Labelled], bits: int) -> list[int]:

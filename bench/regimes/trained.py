@@ -17,8 +17,11 @@ def finetune_regime(bench: Bench, recipe: Recipe) -> Regime:
     def regime(spec: ModelSpec, task: Task, train: Labelled, val: Labelled, seed: int) -> Scorer:
         data = TrainVal(train, val, len(task.classes), task.multilabel)
         good = Goodness(task.metric, val.truth(len(task.classes), task.multilabel, masked=True))
-        tuned = finetune(spec, data, good, recipe, seed, Run(bench.device, bench.work), try_all=good.has_threshold)
-        if not good.has_threshold:
+        tuned = finetune(
+            spec, data, good, recipe, seed, Run(bench.device, bench.work), try_all=good.has_threshold,
+            found_by=lambda: good.details(len(good.thresholds) - 1),
+        )  # fmt: skip
+        if not good.has_threshold or recipe.keep == "best":
             return tuned
         chosen = _call_of_the_chosen(tuned.details)
         return dataclasses.replace(tuned, details={**tuned.details, **good.details(chosen)})

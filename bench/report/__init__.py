@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .taking import taken
     from .writing import (
+        choice_lines,
         correlation_lines,
         estimator_lines,
         finding_lines,
@@ -18,6 +19,7 @@ else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
+    "choice_lines",
     "correlation_lines",
     "estimator_lines",
     "finding_lines",

@@ -17,6 +17,7 @@ from ..results import (
     rates_of,
     row_order,
     short_label,
+    source_text,
 )
 from .bill import bill, bill_texts
 from .findings import Finding, printable_values, report_json
@@ -120,7 +121,7 @@ def _models(results: Results, choice: Choice | None, speeds: Sequence[Speed]) ->
         lines.append(
             {"model": model, "family": results.family.get(model, ""), "source": source, "rate": rate, "rank": rank,
              "million_parameters": size, "cells": cells,
-             "texts": {"source": "–" if source is None else f"{100 * source:.1f}",
+             "texts": {"source": source_text(results, model),
                        "rank": "–" if rank is None else f"{rank:.1f}", "rate": "–" if rate is None else f"{rate:,.0f}",
                        "size": "–" if size is None else f"{size:.3g}"}}
         )  # fmt: skip

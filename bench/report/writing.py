@@ -37,6 +37,7 @@ from .first_screen import sentence, trouble
 from .other_forms import markdown, write_parquet
 from .page import page_html
 from .tables import correlations_csv, results_csv, sizes, table_cell, throughput_csv
+from .taking import taken
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -80,6 +81,7 @@ def write_report(
     choice = choice_of(results, rows, speeds, right, least_rate)
     if choice is None and least_rate is not None:
         raise BadInput(f"no model is known to run at {least_rate:g} images per second; give less, or measure speeds")
+    results.kept["choice"] = choice, rates_of(speeds)[1]  # the terminal asks for it next
     drawn = report_figures(results, found, speeds, source_name, rows, choice)
     measured = [row for row in rows if row.source == "measured"]
     own = results if len(measured) == len(rows) else collect(measured)  # published models take part in no judgement
@@ -140,6 +142,15 @@ def finding_lines(
         found, ahead = correlations(results, seed, means_only=True), leads(results, right or {})
         looked = closer_look(results, found, rows, source_name, ahead, right, rates_of(speeds)[0])
     return [one.said for one in looked]
+
+
+def choice_lines(results: Results) -> list[str]:
+    """Which model to take, for the terminal; of results whose report was written."""
+    choice, way = results.kept.get("choice", (None, ""))
+    if choice is None:
+        return []
+    words = taken(results, choice, way)
+    return [f"{words['take']} {words['expect']}", " ".join(words["sentences"])]
 
 
 def _write_or_remove(path: Path, text: str | None) -> None:

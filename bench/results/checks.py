@@ -13,7 +13,19 @@ from typing import Any, TypeVar
 Record = TypeVar("Record")
 PLAIN = {str, bool, type(None)}  # types of which every value is right
 DEEPEST = 20  # levels of a mapping in a record
-COUNTS = {"n", "source_n", "seconds", "iterations", "batch", "threads", "images_per_second", "median_ms", "p95_ms"}
+COUNTS = {
+    "n",
+    "source_n",
+    "seconds",
+    "iterations",
+    "batch",
+    "threads",
+    "images_per_second",
+    "images_per_second_low",
+    "images_per_second_high",
+    "median_ms",
+    "p95_ms",
+}
 SHARES = {"source_top1"}
 
 
@@ -122,7 +134,7 @@ def details_fault(details: Mapping[str, Any]) -> str:
         return f"tried: {_shown(tried)} found, values by learning rate expected"
     for name in ("recipe", "images", "view"):
         if not isinstance(details.get(name, {}), Mapping | None):
-            return f"{name}: {_shown(details[name])} found, values by name expected"
+            return f"{name}: {_shown(details[name])} found, settings by name expected"
     return ""
 
 

@@ -169,7 +169,7 @@ def _most_better(
         if bounds[at] <= max((bounds[done] for done in order[: order.index(at)]), default=0.0):
             break  # what follows is nearer still by its own wider bound
         same = _paired(results, first, others[at], tasks, right, z)
-        bounds[at] = wide[at] if same is None else min(same, wide[at])
+        bounds[at] = wide[at] if same is None else same
     return max(0.0, *bounds.values()), True
 
 

@@ -75,7 +75,8 @@ class Speed:
     """How fast one model ran with one backend.
 
     scope: what the clock included: (a) kernel only, data resident; (b) with host-device copies; (c) from files.
-    p95_ms: None of fewer calls than it needs (`percentile_needs`). iterations: calls.
+    images_per_second: with its 95 % interval, None for speeds of before that was measured. p95_ms: None of fewer calls
+    than it needs (`percentile_needs`). iterations: calls.
     loaded: whether other work took the machine's time meanwhile, so that the rate is too low. others_busy: processors
     that other processes kept busy; None for speeds of before this was watched.
     """
@@ -93,6 +94,8 @@ class Speed:
     iterations: int
     loaded: bool = False
     others_busy: float | None = None
+    images_per_second_low: float | None = None
+    images_per_second_high: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,6 +179,8 @@ class RunStore:
     def rows(self) -> Iterator[Row]:
         """Every row of the folder, in the order of the file names."""
         for path in sorted(self.root.glob("*/*.json")):
+            if path.name.startswith("."):  # being written, or left by a process that was killed as it wrote
+                continue
             row = row_from_json(path)
             if self.path(row.cell) != path:
                 raise BadInput(f"{path} holds the row of another cell ({row.cell.name}); remove it to measure again")

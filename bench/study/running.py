@@ -27,14 +27,16 @@ def with_pretrained(study: Study, execute: Executor, progress: Progress) -> Stud
     if not study.pretraining:
         return study
     found: dict[str, ModelSpec] = {}
+    facts = dict(study.facts)
     with progress.stage("pre-training") as advance:
         for asked, made in execute(made_in_cache, study.pretraining):
             if isinstance(made, Killed):
                 raise CellFailed(f"pre-training of {asked.name} was {made.reason}")
             found[asked.name] = dataclasses.replace(spec_from_entry(made.entry), family=asked.spec.family)
+            facts[asked.name] = made.facts
             advance(len(found), len(study.pretraining))
     models = (*study.models, *(found[asked.name] for asked in study.pretraining))
-    study = dataclasses.replace(study, models=models, pretraining=())
+    study = dataclasses.replace(study, models=models, pretraining=(), facts=facts)
     study.cells()  # meets every model with every task
     return study
 

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .energy_of_run import EnergyOfRun
     from .hardware import EnergyMeter, environment, megahertz, peak
     from .inputs import Rotation
     from .load import LoadWatch
@@ -35,6 +36,7 @@ __all__ = [
     "Configuration",
     "Effort",
     "EnergyMeter",
+    "EnergyOfRun",
     "EventWatch",
     "HostWatch",
     "LoadWatch",

@@ -147,15 +147,30 @@ class EnergyMeter:
 
     def joules(self, work: Callable[[], Any]) -> float | None:
         """What the counters went up by while the work ran; None without them."""
-        if self._read is None:
-            work()
-            return None
-        before = self._read()
+        since = self.running()
         work()
-        return sum(
-            after - first if after >= first else after - first + wrap
-            for (first, wrap), (after, _) in zip(before, self._read(), strict=True)
-        )
+        return since() if since else None
+
+    def running(self) -> Callable[[], float] | None:
+        """Gives the joules since it was last asked, or made; None without counters.
+
+        A counter wraps after minutes or hours, so it is to be asked more often than that.
+        """
+        if (read := self._read) is None:
+            return None
+        before = read()
+
+        def since() -> float:
+            nonlocal before
+            now = read()
+            spent = sum(
+                after - first if after >= first else after - first + wrap
+                for (first, wrap), (after, _) in zip(before, now, strict=True)
+            )
+            before = now
+            return spent
+
+        return since
 
     def _powercap(self, root: Path) -> Callable[[], list[tuple[float, float]]] | None:
         """Readings (joules, where the counter wraps) of each package.

@@ -14,11 +14,13 @@ from featune.engine.errors import BadInput
 from featune.engine.runners import Runner
 
 from ..results import SCOPES, Speed
-from ..stats import percentile_needs
 from .load import LoadWatch
+from .rows import Block
+from .samples import summarise
 
 STABLE = 0.05  # between the medians of two windows in a row
 COVERED = 0.8  # of a block's wall time that its samples must sum to
+BLOCKS = 10  # of a study's calls
 QUEUED = 2  # calls that wait on a device while the host goes on
 Clock = Callable[[], float]
 
@@ -204,9 +206,10 @@ def speed(
     precision: str = "fp32",
     watch: LoadWatch | None = None,
 ) -> Speed:
-    """The samples as one row of a study's report, in scope (a); its p95 only of enough of them. watch: of the machine
-    while they were taken."""
-    median, enough = statistics.median(samples), len(samples) >= percentile_needs(95)
+    """The samples as one row of a study's report, in scope (a), by the rules of a throughput report. watch: of the
+    machine while they were taken. BLOCKS runs of calls in a row are what the interval draws."""
+    parts = [part.tolist() for part in np.array_split(np.array(samples), min(BLOCKS, len(samples)))]
+    found = summarise([Block(0, at, tuple(part), len(images), sum(part)) for at, part in enumerate(parts)], len(images))
     return Speed(
         model=model,
         backend=backend,
@@ -215,12 +218,14 @@ def speed(
         batch=len(images),
         threads=threads,
         scope="a",
-        images_per_second=len(images) / median,
-        median_ms=1000 * median,
-        p95_ms=1000 * float(np.percentile(samples, 95)) if enough else None,
+        images_per_second=found["images_per_second"],
+        median_ms=found["median_ms"],
+        p95_ms=found["p95_ms"],
         iterations=len(samples),
         loaded=watch is not None and watch.loaded(not images.is_cuda),
         others_busy=None if watch is None else round(watch.others, 2),
+        images_per_second_low=found["images_per_second_low"],
+        images_per_second_high=found["images_per_second_high"],
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from .rows import Block, Configuration, Effort, Row
 from .samples import doubts, summarise
-from .verdicts import Verdict, verdict_of
+from .verdicts import Verdict, spread_of, verdict_of
 
 T = TypeVar("T")
 
@@ -174,12 +174,11 @@ def _verdicts(
 ) -> tuple[float, list[tuple[Configuration, Configuration, Verdict]]]:
     """The spread of twins, and the verdict on every pair of others that were both measured."""
     good = {each: turn.blocks for each, turn in turns.items() if turn.error is None}
-    twins = [
-        verdict_of(good[one], good[each], seed=seed)
+    spread = spread_of([
+        (good[one], good[each])
         for each in good
         if each.twin and (one := dataclasses.replace(each, twin=False)) in good
-    ]
-    spread = max((max(each.ratio, 1 / each.ratio) - 1 for each in twins), default=0.0)
+    ])  # fmt: skip
     pairs = itertools.combinations([each for each in good if not each.twin], 2)
     return spread, [(one, other, verdict_of(good[one], good[other], spread, seed)) for one, other in pairs]
 

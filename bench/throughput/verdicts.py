@@ -13,6 +13,9 @@ from .samples import block_medians, bootstrap_interval
 
 MARGIN = 0.03  # of speed: what counts as equal
 NOISE = 0.01  # no smaller difference is called one; the default noise threshold of criterion.rs
+# A lead whose interval begins beyond this is believed at once, a smaller one only where fresh processes show it too:
+# two processes of the same differ by up to 3 % for as long as they live, which no number of blocks shows.
+SURE = 0.05
 # Two looks at the data, the second one only where the first does not decide: at this level each, both together are
 # wrong in 5 % of the cases. Source: Pocock 1977, two looks, nominal 0.0294.
 LOOK_LEVEL = 1 - 0.0294
@@ -24,8 +27,8 @@ TRIM = 0.2  # of the pairs at either end: a block that another process disturbed
 class Verdict:
     """How many times as fast the first is as the second. word: faster, slower, equal or undecided.
 
-    low, high: interval of the ratio. pairs: of blocks. looks: 2 where it was measured again in fresh workers.
-    noise: what was asked of the interval's nearer end.
+    low, high: interval of the ratio, of blocks. pairs: of blocks. looks: 2 where it was measured again in fresh
+    workers. noise: what was asked of the interval's nearer end.
     """
 
     word: str
@@ -56,22 +59,44 @@ def trimmed_mean(values: NDArray[np.float64], axis: int = 0) -> Any:
     return trim_mean(values, TRIM, axis=axis)
 
 
-def paired_logs(first: Sequence[Block], second: Sequence[Block]) -> list[float]:
-    """log of how many times as fast the first was, of every round in which both had a turn."""
+def paired_logs(first: Sequence[Block], second: Sequence[Block]) -> dict[tuple[int, int], float]:
+    """log of how many times as fast the first was, of every (session, round) in which both had a turn."""
     seconds = [
         {(b.session, b.turn): value for b, value in zip(blocks, block_medians(blocks), strict=True)}
         for blocks in (first, second)
     ]
-    return [math.log(seconds[1][key] / seconds[0][key]) for key in seconds[0] if key in seconds[1]]
+    return {key: math.log(seconds[1][key] / seconds[0][key]) for key in seconds[0] if key in seconds[1]}
+
+
+def session_logs(first: Sequence[Block], second: Sequence[Block]) -> list[float]:
+    """Middle of the `paired_logs` of each session, whose processes were others'."""
+    logs = paired_logs(first, second)
+    sessions = sorted({session for session, _ in logs})
+    return [float(trimmed_mean(np.array([logs[key] for key in logs if key[0] == each]))) for each in sessions]
+
+
+def spread_of(twins: Sequence[tuple[Sequence[Block], Sequence[Block]]]) -> float:
+    """What processes of one configuration differ by on this machine: the root mean square over pairs of twins and
+    sessions, as a ratio less one; 0 without any."""
+    logs = [log for one, other in twins for log in session_logs(one, other)]
+    return math.expm1(math.sqrt(sum(log**2 for log in logs) / len(logs))) if logs else 0.0
 
 
 def verdict_of(first: Sequence[Block], second: Sequence[Block], spread: float = 0.0, seed: int = 0) -> Verdict:
-    """The verdict on blocks that took turns. spread: what twins of one configuration differed by on this machine."""
-    logs = paired_logs(first, second)
+    """The verdict on blocks that took turns. spread: of `spread_of`.
+
+    A lead that is not beyond `SURE` needs two sessions, in each of which it is beyond `NOISE`; else it is undecided.
+    """
+    logs = list(paired_logs(first, second).values())
     low, high = bootstrap_interval(logs, trimmed_mean, LOOK_LEVEL, seed)
     middle = float(trimmed_mean(np.array(logs))) if logs else 0.0
     looks = len({block.session for block in first})
-    return decided(math.exp(middle), _exp(low), _exp(high), len(logs), looks, spread)
+    found = decided(math.exp(middle), _exp(low), _exp(high), len(logs), looks, spread)
+    if found.word in ("equal", "undecided") or found.low > 1 + SURE or found.high < 1 / (1 + SURE):
+        return found
+    sign = 1 if found.word == "faster" else -1
+    seen = [sign * log > math.log1p(NOISE) for log in session_logs(first, second)]
+    return found if len(seen) > 1 and all(seen) else dataclasses.replace(found, word="undecided")
 
 
 def unpaired_verdict(first: Sequence[Block], second: Sequence[Block], spread: float = 0.0, seed: int = 0) -> Verdict:
@@ -90,7 +115,8 @@ def unpaired_verdict(first: Sequence[Block], second: Sequence[Block], spread: fl
 
 
 def decided(ratio: float, low: float, high: float, pairs: int, looks: int = 1, spread: float = 0.0) -> Verdict:
-    """Faster or slower where the whole interval lies beyond the noise, else equal where it lies within the margin.
+    """Faster or slower where the whole interval lies beyond the noise, else equal where it lies within the margin,
+    with the spread added to both ends, since the interval holds nothing of that.
 
     Undecided below `FEWEST` pairs.
     """
@@ -101,7 +127,7 @@ def decided(ratio: float, low: float, high: float, pairs: int, looks: int = 1, s
         word = "faster"
     elif high < 1 / (1 + noise):
         word = "slower"
-    elif low > 1 / (1 + MARGIN) and high < 1 + MARGIN:
+    elif low / (1 + spread) > 1 / (1 + MARGIN) and high * (1 + spread) < 1 + MARGIN:
         word = "equal"
     else:
         word = "undecided"

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..recipe import Recipe, layers_of, recipe_of
+    from .checkpoints import BestState
     from .decoded import Decoded
     from .health import Diverged
     from .loop import Log, Progress, Run, Trained, predict, train
@@ -18,6 +19,7 @@ else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
+    "BestState",
     "Decoded",
     "Diverged",
     "Finetuned",

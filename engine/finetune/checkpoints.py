@@ -2,7 +2,8 @@
 
 import dataclasses
 import errno
-from collections.abc import Mapping
+import io
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from ..errors import BadInput
-from ..store import unwritable, written_whole
+from ..store import read_json, unwritable, write_json, written_whole
 
 
 @dataclasses.dataclass
@@ -18,6 +19,7 @@ class State:
     """All that a step changes. key: names the training, so that no other one goes on from it.
 
     step: how many were made. average: of the weights, where there is one. parts: in which a step is computed.
+    spent: what all processes of the training spent on them, by `Clock.spent`.
     """
 
     key: str
@@ -27,12 +29,14 @@ class State:
     average: nn.Module | None
     parts: int = 1
     step: int = 0
+    spent: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def values(self) -> dict[str, Any]:
         return {
             "key": self.key, "step": self.step, "parts": self.parts, "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(),
-            "average": self.average.state_dict() if self.average else None, **random_state(),
+            "average": self.average.state_dict() if self.average else None, "spent": self.spent,
+            **random_state(),
         }  # fmt: skip
 
     def load(self, values: Mapping[str, Any]) -> None:
@@ -42,6 +46,7 @@ class State:
         if self.average:
             self.average.load_state_dict(values["average"])
         self.step, self.parts = int(values["step"]), int(values["parts"])
+        self.spent = dict(values.get("spent", {}))
         set_random_state(values)
 
 
@@ -91,3 +96,54 @@ def read(path: Path) -> dict[str, Any] | None:
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         raise BadInput(f"{path}: no checkpoint that can be read ({error!s:.100}); remove it and start again") from error
     return values
+
+
+class BestState:
+    """The weights of a training that were best on val so far, its start among them.
+
+    In files `<name>.best.pt` and `<name>.best.json` of `work`, so that a killed training goes on with them; without a
+    folder, in memory.
+    """
+
+    def __init__(self, work: Path | None, name: str):
+        self.kept = work / f"{name}.best.pt" if work else None
+        self.record = work / f"{name}.best.json" if work else None
+        self.held: tuple[dict[str, Any], dict[str, Any]] = {}, {}  # the record and the weights, without a folder
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """`value`, `step` and `details` of the best, and all `steps` that were looked at; empty before the first."""
+        found = read_json(self.record) if self.record else self.held[0]
+        return found if isinstance(found, dict) else {}
+
+    def look(
+        self,
+        model: nn.Module,
+        step: int,
+        value: float,
+        details: Mapping[str, Any],
+        beside: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Keep the weights where the value is the largest so far; of equals the earlier stays.
+
+        beside: writes what belongs to the best, before the record says that it is.
+        """
+        known = self.known
+        steps = sorted({*known.get("steps", ()), step})
+        weights = self.held[1]
+        if not known or value > known["value"] or step == known["step"]:
+            weights = {name: each.cpu().clone() for name, each in model.state_dict().items()}
+            if self.kept:
+                held = io.BytesIO()  # torch itself says of a full disk only that its writer failed
+                torch.save(weights, held)
+                with written_whole(self.kept) as temporary:
+                    temporary.write_bytes(held.getbuffer())
+            beside()
+            known = {"value": value, "step": step, "details": dict(details)}
+        if self.record:
+            write_json(self.record, {**known, "steps": steps})
+        else:
+            self.held = {**known, "steps": steps}, weights
+
+    def weights(self) -> dict[str, Any]:
+        return torch.load(self.kept, weights_only=True) if self.kept else self.held[1]

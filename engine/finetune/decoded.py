@@ -51,6 +51,16 @@ def eval_batches(items: Labelled, view: View, size: int, decoded: Decoded | None
     return batches(items, view, size, make=lambda index: square(decoded.image(items, index)))
 
 
+def channels_last(recipe: Recipe, on_gpu: bool) -> bool:
+    """How images lie. Where the recipe does not say: on a CPU as the weights do.
+
+    Where they lie in another order each convolution reorders them, and resnet18 takes 1.4 times as long; networks of
+    few convolutions do not care. Measured in benchmarks/finetune_speed.md, on a CPU alone: on a GPU they come as
+    they always did.
+    """
+    return on_gpu if recipe.channels_last is None else recipe.channels_last
+
+
 class Steps:
     """The images of a training's steps. Order, crops and flips depend on (seed, epoch, index) only.
 
@@ -65,6 +75,7 @@ class Steps:
         items.require_channels(view.channels)
         self.items, self.view, self.recipe, self.seed = items, view, recipe, seed
         self.decoded, self.size, self.part, self.pinned = decoded, size, part, pinned
+        self.channels_last = channels_last(recipe, on_gpu=pinned)
         self.per_epoch = recipe.steps_per_epoch(len(items))
         self.epochs = -(-recipe.total_steps(len(items)) // self.per_epoch)
         self.orders: dict[int, NDArray[np.int64]] = {}
@@ -107,7 +118,7 @@ class Steps:
     def _begun(self, pool: ThreadPoolExecutor, step: int) -> tuple[Tensor, list[Future[None]]]:
         epoch, chosen = step // self.per_epoch, self.indices(step)
         view = self.view_of(epoch)
-        order = (0, 1, 2, 3) if self.recipe.channels_last is False else (0, 2, 3, 1)  # of numbers in memory
+        order = (0, 2, 3, 1) if self.channels_last else (0, 1, 2, 3)  # of numbers in memory
         sides = (len(chosen), view.channels, view.side, view.side)
         empty = torch.empty([sides[axis] for axis in order], dtype=torch.uint8, pin_memory=self.pinned)
         images = empty.permute([order.index(axis) for axis in range(4)])

@@ -28,14 +28,14 @@ from ..recipe import (
     set_learning,
     set_norm_momentum,
 )
-from ..runners import true_fp32
+from ..runners import require_compiler, true_fp32
 from ..store import digest, plain
 from . import checkpoints, processes
 from .checkpoints import State
 from .decoded import Decoded, Steps, eval_batches
 from .health import Diverged, Health, Wrong, check_start, fitting_parts
 from .prefix import Kept, kept_rows
-from .watch import Clock, finishing_steps
+from .watch import Clock, account_of, finishing_steps
 
 Progress = Callable[[int, int], None]  # steps done, steps in all
 Evaluation = Callable[[nn.Module], Mapping[str, float]]  # a model in eval mode to values by their names
@@ -153,9 +153,11 @@ def _train(
     head_alone = round(recipe.head_first * total)
     health = Health(device, run, recipe, seed, classes, aim, view, look_every)
     whole, steps = (kept.learning, kept.steps) if isinstance(kept, Kept) else (model, steps)
+    if recipe.compile:
+        require_compiler(run.device, "leave compile out")
     compiled = torch.compile(whole) if recipe.compile else whole
     learning: list[nn.Parameter] = []
-    clock = Clock()
+    clock = Clock(state.spent)
 
     with finishing_steps() as interrupted:
         for images in clock.watching(steps.images(state.step, last)):
@@ -208,16 +210,18 @@ def _train(
             if stop or (run.checkpoint and clock.since_save() > run.save_seconds):
                 with clock.stopped():
                     health.look()
+                    state.spent = clock.spent()
                     _save(run, state)
                 clock.saved()
             if stop:
                 raise KeyboardInterrupt
     health.look()
     processes.same_buffers(model, average and average.module)
+    state.spent = clock.spent()
     _save(run, state)
     if average:
         model.load_state_dict(average.module.state_dict())
-    details = {**clock.account(size), "accumulation": state.parts, **health.account()}
+    details = {**account_of(state.spent, size), "accumulation": state.parts, **health.account()}
     if kept is not None:
         details["frozen"] = kept.details() if isinstance(kept, Kept) else f"computed at each step: {kept}"
     return Trained(model.eval(), state.step, total, details)

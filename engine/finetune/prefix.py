@@ -22,7 +22,7 @@ from ..recipe import Frozen, Learning, Recipe, Uncut, cut_in_two, mixes
 from ..runners import true_fp32
 from ..store import digest, locked, plain
 from . import processes
-from .decoded import Decoded, Steps, eval_batches
+from .decoded import Decoded, Steps, channels_last, eval_batches
 
 log = logging.getLogger("featune")
 KEPT_BYTES = 8 << 30  # of one file of rows, and of memory where several processes train
@@ -153,7 +153,8 @@ def _arithmetic(recipe: Recipe | None, device: str) -> Iterator[None]:
 
 def _laid(images: Tensor, recipe: Recipe) -> Tensor:
     """In the order in memory of the training's images."""
-    return images if recipe.channels_last is False else images.contiguous(memory_format=torch.channels_last)
+    lies = channels_last(recipe, images.device.type == "cuda")
+    return images.contiguous(memory_format=torch.channels_last) if lies else images
 
 
 def _room(work: Path | None) -> int:

@@ -15,6 +15,7 @@ from ..images import Labelled
 from ..models import ModelSpec, View, with_channels
 from ..recipe import Recipe
 from ..store import plain
+from .checkpoints import BestState
 from .decoded import Decoded
 from .health import Diverged
 from .loop import HERE, Run, Trained, predict, train
@@ -65,19 +66,24 @@ def finetune(
     run: Run = HERE,
     *,
     try_all: bool = False,
+    found_by: Callable[[], Mapping[str, Any]] = dict,
 ) -> Finetuned:
     """Train all weights from the spec's; choose rate and weight decay on val; train the last on train + val.
 
-    validation: the value of scores on `data.val`. try_all: try a single rate on val too, for a validation that
-    chooses something else. Raises FeatuneError where every rate diverges.
+    With `keep: best` of the recipe nothing is trained again: the weights are those of the best look at val, before
+    training and after each epoch, of the best rate. validation: the value of scores on `data.val`. try_all: try a
+    single rate on val too, for a validation that chooses something else. found_by: what else the last validation
+    chose, kept among the details. Raises FeatuneError where every rate diverges.
     """
     spec = sized(with_channels(spec, data.train.channels), recipe)
     candidates, tried = recipe.candidates(), dict[int, float]()  # value on val by place
-    choosing = len(candidates) > 1 or try_all
+    kept: dict[int, tuple[BestState, Trained]] = {}
+    keeps_best = recipe.keep == "best"
+    choosing = len(candidates) > 1 or try_all or keeps_best
     if (choosing or recipe.start == "probe") and not len(data.val):
         raise BadInput(
-            "no validation images found, some expected to choose by; give a val split, or one learning rate and "
-            "start: zero"
+            "no validation images found, some expected to choose by; give a val split, or one learning rate, "
+            "start: zero and keep: last"
         )
     run = dataclasses.replace(run, spec=run.spec or spec, decoded=run.decoded or Decoded())
 
@@ -89,13 +95,25 @@ def finetune(
             name = f"lr{one.learning_rates[0]:g}"
             name += f"-wd{one.weight_decay:g}" if len(recipe.weight_decays) > 1 else ""
             with contextlib.suppress(Diverged):
+                if keeps_best:
+                    kept[place] = _best_looks(
+                        spec, data, validation, one, seed, dataclasses.replace(run, name=name), found_by
+                    )
+                    tried[place] = kept[place][0].known["value"]
+                    continue
                 model = fit(data.train, one, name).model
                 tried[place] = validation(predict(model, data.val, spec.view, run.device, decoded=run.decoded))
         if not tried:
             raise Diverged(f"every learning rate of {recipe.learning_rates} diverged; give lower ones")
     # Of equals the lowest rate, then the first decay.
     best = candidates[max(tried, key=lambda at: (tried[at], -candidates[at].learning_rates[0])) if tried else 0]
-    trained = fit(data.train + data.val, best, "final")
+    more: Mapping[str, Any] = {}
+    if keeps_best:
+        state, trained = kept[candidates.index(best)]
+        trained.model.load_state_dict(state.weights())
+        more = {"kept": {key: state.known[key] for key in ("step", "value")}, **state.known["details"]}
+    else:
+        trained = fit(data.train + data.val, best, "final")
     if run.work:
         forget(run.work)
     details = {
@@ -104,9 +122,33 @@ def finetune(
         "rates": list(recipe.learning_rates),
         "recipe": plain(recipe),
         "training": {"steps": trained.steps, **trained.details},
+        **more,
         **_train_accuracy(trained.model, data.train, spec.view, run.device, data.truth),
     }
     return Finetuned(trained.model, spec.view, details, run.device, spec)
+
+
+def _best_looks(
+    spec: ModelSpec, data: TrainVal, validation: Validation, recipe: Recipe, seed: int, run: Run,
+    found_by: Callable[[], Mapping[str, Any]],
+) -> tuple[BestState, Trained]:  # fmt: skip
+    """One training on train, with its best state on val; goes on where a killed one stopped."""
+    best, step, told = BestState(run.work, run.name), [0], run.progress
+
+    def look(model: nn.Module) -> dict[str, float]:
+        value = validation(predict(model, data.val, spec.view, run.device, decoded=run.decoded))
+        best.look(model, step[0], value, found_by())
+        return {"val": value}
+
+    def advance(done: int, total: int) -> None:
+        step[0] = done
+        if told:
+            told(done, total)
+
+    run = dataclasses.replace(run, evaluate=look, progress=advance)
+    if not best.known:
+        look(fit_once(spec, data, data.train, validation, recipe, seed, dataclasses.replace(run, until=0)).model)
+    return best, fit_once(spec, data, data.train, validation, recipe, seed, run)
 
 
 def _tried(tried: Sequence[tuple[Recipe, float]], best: Recipe, recipe: Recipe) -> dict[str, Any]:

@@ -4,7 +4,8 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor
@@ -32,9 +33,10 @@ def finishing_steps() -> Iterator[Callable[[], bool]]:
 
 
 class Clock:
-    """Where a training's time goes: all of it, and what it waited for images."""
+    """Where a training's time goes: all of it, and what it waited for images. before: what earlier processes spent."""
 
-    def __init__(self) -> None:
+    def __init__(self, before: Mapping[str, float] = MappingProxyType({})) -> None:
+        self.before = before
         self.start = self.last_save = time.monotonic()
         self.waited = self.aside = self.first = 0.0
         self.steps = 0
@@ -65,12 +67,21 @@ class Clock:
     def saved(self) -> None:
         self.last_save = time.monotonic()
 
-    def account(self, size: int) -> dict[str, Any]:
-        """headspace: the time of the steps, over what it would be with their images always there."""
+    def spent(self) -> dict[str, float]:
+        """By all processes so far. busy: seconds of steps, without what was done aside and the wait for a first batch.
+
+        What a killed process did after its last checkpoint is done again, and counted once.
+        """
         whole = time.monotonic() - self.start
-        busy = max(whole - self.first - self.aside, 1e-9)
-        return {
-            "seconds": whole,
-            "images_per_second": self.steps * size / busy,
-            "headspace": busy / max(busy - self.waited, 1e-9),
-        }
+        own = {"seconds": whole, "busy": max(whole - self.first - self.aside, 0.0), "waited": self.waited}
+        return {name: self.before.get(name, 0.0) + value for name, value in {**own, "steps": float(self.steps)}.items()}
+
+
+def account_of(spent: Mapping[str, float], size: int) -> dict[str, Any]:
+    """headspace: the time of the steps, over what it would be with their images always there."""
+    busy = max(spent["busy"], 1e-9)
+    return {
+        "seconds": spent["seconds"],
+        "images_per_second": spent["steps"] * size / busy,
+        "headspace": busy / max(busy - spent["waited"], 1e-9),
+    }

@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from ..errors import BadInput, nearest
+from ..paths import is_below
 from .channels import border_fill, one_for_each_channel
-from .factories import made_by_factory, resolved_factory
-from .hub import FACTORY, RANDOM, hub_name
+from .factories import made_by_factory, require_own, resolved_factory
+from .hub import FACTORY, LOCAL, MODEL_FILE, RANDOM, factory_config, hub_name
 from .spec import IMAGENET_MEAN, IMAGENET_STD, ModelSpec, View
 from .timm_configs import config_of_module, pretrained_config
 from .weights import checkpoint_name, state_digest
@@ -82,6 +83,7 @@ def spec_from_entry(entry: Mapping[str, Any], folder: Path = Path()) -> ModelSpe
 
 def spec_and_origin(entry: Mapping[str, Any], folder: Path = Path()) -> tuple[ModelSpec, ViewOrigin]:
     """As `spec_from_entry`, with where the view is from."""
+    entry = _of_tuned_factory(entry)
     factory = entry.get("factory")
     architecture = resolved_factory(factory, folder) if factory else str(entry["architecture"])
     kwargs = dict(entry.get("kwargs") or {})
@@ -137,6 +139,29 @@ def spec_and_origin(entry: Mapping[str, Any], folder: Path = Path()) -> tuple[Mo
     stated = tuple(part for part, name in RECORDED.items() if part not in given and config.get(name) is not None)
     assumed = tuple(part for part in RECORDED if part not in given + stated)
     return spec, ViewOrigin(view_words(spec), source, stated, given, assumed)
+
+
+def _of_tuned_factory(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The entry of a folder that `featune finetune` left of a factory's model; any other as it is.
+
+    Its config.json names code, and whoever wrote the folder chose the name: only code of the user's own is run.
+    """
+    name = str(entry.get("architecture") or "")
+    folder = Path(name.removeprefix(LOCAL)).resolve()
+    if not name.startswith(LOCAL) or not (config := factory_config(folder / MODEL_FILE)):
+        return entry
+    factory = str(config["factory"])
+    code = factory.rpartition(":")[0]
+    if code.endswith(".py") and is_below(Path(code), [folder]):
+        raise BadInput(
+            f"{folder}: it names code of its own, {code}; look at it, and keep it outside the model's folder"
+        )
+    require_own(factory, [Path.cwd()])
+    parts = {part: config[part] for part in RECORDED if config.get(part) is not None}
+    rest = {key: value for key, value in entry.items() if key != "architecture" and value is not None}
+    weights = {"checkpoint": str(folder / MODEL_FILE)} if entry.get("pretrained", True) else {}
+    kwargs = {**(config.get("kwargs") or {}), **(entry.get("kwargs") or {})}
+    return {**parts, "name": name, **weights, **rest, "factory": factory, "kwargs": kwargs}
 
 
 def view_words(spec: ModelSpec) -> str:

@@ -9,12 +9,16 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import BadInput
 from ..store import digest, file_digest, read_json
 
+if TYPE_CHECKING:
+    from .spec import ModelSpec
+
 LOCAL = "local-dir:"
+MODEL_FILE = "model.safetensors"  # of a folder that `featune finetune` left
 RECIPE_FILE = "recipe.yaml"  # beside the model in a folder that `featune finetune` left
 HUB_NAMES = ("hf-hub:", LOCAL)
 # Set once the hub did not answer: behind a firewall each model would wait for its timeout, ten seconds, and each
@@ -98,11 +102,29 @@ def no_model(folder: Path, reason: str = "") -> BadInput:
     )
 
 
-def label_names(architecture: str) -> tuple[str, ...]:
-    """The names of the classes that a folder in the hub's layout says its logits have; empty where it says none."""
-    if not architecture.startswith(LOCAL):
-        return ()
-    config = read_json(Path(architecture.removeprefix(LOCAL), "config.json"))
+def model_folder(spec: "ModelSpec") -> Path | None:
+    """The folder that a model is from: in the hub's layout, or one that `featune finetune` left of a factory's."""
+    if spec.architecture.startswith(LOCAL):
+        return Path(spec.architecture.removeprefix(LOCAL))
+    folder = Path(spec.checkpoint).parent if spec.is_factory and spec.checkpoint else None
+    return folder if folder and factory_config(spec.checkpoint) else None
+
+
+def factory_config(weights: str | os.PathLike[str] | None) -> dict[str, Any]:
+    """What is said beside a weight file that `featune finetune` left of a factory's model; empty for any other file.
+
+    factory, kwargs: what makes the network; classifier: names of its last layer, which got num_classes outputs.
+    """
+    file = Path(weights) if weights else None
+    config = read_json(file.with_name("config.json")) if file and file.name == MODEL_FILE else None
+    said = isinstance(config, dict) and isinstance(config.get("factory"), str) and "classifier" in config
+    return config if said else {}  # type: ignore[return-value]
+
+
+def label_names(spec: "ModelSpec") -> tuple[str, ...]:
+    """The names of the classes that the folder of a model says its logits have; empty where it says none."""
+    folder = model_folder(spec)
+    config = read_json(folder / "config.json") if folder else None
     said = config if isinstance(config, dict) else {}
     names = said.get("label_names") or (said.get("pretrained_cfg") or {}).get("label_names")
     if not isinstance(names, list) or len(names) != said.get("num_classes"):
@@ -116,10 +138,10 @@ def is_model_folder(path: str | os.PathLike[str]) -> bool:
     return (folder / "config.json").is_file() and any(file.suffix in _WEIGHT_FILES for file in folder.glob("*"))
 
 
-def is_finetuned(architecture: str) -> bool:
-    """Whether a model is a folder that `featune finetune` left, whose classes are the user's own."""
-    folder = Path(architecture.removeprefix(LOCAL))
-    return architecture.startswith(LOCAL) and (folder / RECIPE_FILE).is_file()
+def is_finetuned(spec: "ModelSpec") -> bool:
+    """Whether a model is from a folder that `featune finetune` left, whose classes are the user's own."""
+    folder = model_folder(spec)
+    return folder is not None and (folder / RECIPE_FILE).is_file()
 
 
 def _folder_digest(folder: Path) -> str:

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from ..errors import BadInput, Missing, first_line
 from .factories import made_by_factory
 from .feature_layer import REFUSALS, cut, refused, tapped
-from .hub import HUB, HUB_NAMES, LOCAL, RANDOM, hub_name, without_retries
+from .hub import HUB, HUB_NAMES, LOCAL, RANDOM, factory_config, hub_name, without_retries
 from .spec import LOGITS, ModelSpec
 from .timm_configs import pretrained_config
-from .weights import checkpoint_name, load_weights
+from .weights import checkpoint_name, load_weights, with_classes
 
 
 def classifier(spec: ModelSpec, *, exportable: bool = False) -> nn.Module:
@@ -26,6 +26,8 @@ def classifier(spec: ModelSpec, *, exportable: bool = False) -> nn.Module:
     if spec.checkpoint is not None:
         if checkpoint_name(spec.checkpoint) != spec.weights:
             raise BadInput(f"{spec.checkpoint} has changed since {spec.name} was resolved; start again")
+        if spec.is_factory and (config := factory_config(spec.checkpoint)):
+            with_classes(model, config)
         load_weights(model, Path(spec.checkpoint), spec.view.channels)
     elif spec.weights.startswith(HUB) and "#" in spec.weights:
         is_hub = spec.architecture.startswith(HUB_NAMES)

@@ -8,6 +8,7 @@ import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -71,6 +72,22 @@ def _is_state(value: object) -> bool:
     if not isinstance(value, Mapping) or not value:
         return False
     return all(isinstance(name, str) and isinstance(each, Tensor) for name, each in value.items())
+
+
+def with_classes(model: nn.Module, config: Mapping[str, Any]) -> None:
+    """Give a factory's model the classifier that a folder's config says (`factory_config`), to be filled from there."""
+    classes, names = config.get("num_classes"), config["classifier"]
+    try:
+        layer = model.get_submodule(names[0])
+        fresh = nn.Linear(layer.in_features, classes)  # type: ignore[arg-type]
+        for name in names:
+            parent, _, child = name.rpartition(".")
+            setattr(model.get_submodule(parent), child, fresh)
+    except (AttributeError, TypeError, IndexError, RuntimeError) as error:
+        raise BadInput(
+            f"config.json names {names!r} of {classes!r} outputs as the classifier of {config['factory']}, whose model "
+            f"has no such linear layer ({first_line(error)}); give the code that was fine-tuned"
+        ) from error
 
 
 def load_weights(model: nn.Module, path: Path, channels: int = 3) -> None:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from .gpu_faults import fault_of_gpu, free_cached_memory, out_of_memory
     from .onnx_runtime import installed_onnxruntimes, onnxruntime_runner, placement, switch_off_tf32
     from .pytorch import TORCH_PRECISIONS, torch_runner, true_fp32
-    from .pytorch_compiled import compiled_runner
+    from .pytorch_compiled import compiled_runner, require_compiler
 else:
     from ..doors import lazy_exports
 
@@ -28,6 +28,7 @@ __all__ = [
     "onnxruntime_runner",
     "out_of_memory",
     "placement",
+    "require_compiler",
     "require_device",
     "switch_off_tf32",
     "torch_runner",

@@ -15,6 +15,17 @@ from .pytorch import true_fp32
 COMPILERS = {"cpu": ("g++", "clang++", "c++"), "cuda": ("gcc", "clang", "cc")}  # of inductor, of Triton
 
 
+def require_compiler(device: str, otherwise: str) -> None:
+    """Raises Missing where torch.compile finds no compiler for the device. otherwise: what a user can do instead."""
+    require_device(device)
+    compilers = COMPILERS[device_kind(device)]
+    if not any(map(shutil.which, compilers)):
+        raise Missing(
+            f"torch-compile needs a compiler, none of {', '.join(compilers)} found; install one (apt install g++), or "
+            f"{otherwise}"
+        )
+
+
 @contextlib.contextmanager
 def compiled_runner(model: nn.Module, device: str = "cpu", threads: int | None = None) -> Iterator[Runner]:
     """Runs a module of uint8 images compiled by torch's inductor, fp32 with TF32 off.
@@ -23,13 +34,7 @@ def compiled_runner(model: nn.Module, device: str = "cpu", threads: int | None =
     CPU's code is made, by default as many as torch uses. The code is made at the first calls, which takes a minute.
     Raises Missing where no C++ compiler is found, or the model cannot be compiled whole.
     """
-    require_device(device)
-    compilers = COMPILERS[device_kind(device)]
-    if not any(map(shutil.which, compilers)):
-        raise Missing(
-            f"torch-compile needs a compiler, none of {', '.join(compilers)} found; install one (apt install g++), or "
-            "use --backend torch"
-        )
+    require_compiler(device, "use --backend torch")
     model = model.eval().to(torch.device(device))
     options: dict[str, Any] = {"cpp.threads": threads or torch.get_num_threads()}
     # A whole graph, or an error: also where it was compiled for too many shapes, which otherwise runs eagerly.

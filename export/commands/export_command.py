@@ -85,7 +85,7 @@ def export_model(
     """
     target = checked_target(product, out)
     sample = sample_of(spec, data)
-    if is_finetuned(spec.architecture):
+    if is_finetuned(spec):
         product = dataclasses.replace(product, logits=True)
     stem = _file_name(spec)
     if product.precision != "fp32":

@@ -20,11 +20,13 @@ from featune.engine.models import (
     Normalise,
     View,
     classifier,
+    classifier_layer,
     feature_model,
     feature_width,
     label_names,
     sources_digest,
     state_digest,
+    timms_way,
 )
 from featune.engine.store import digest, plain, written_whole
 
@@ -75,7 +77,7 @@ def graph_from_spec(
     side, channels = spec.view.side, spec.view.channels
     facts = _facts(spec, model)
     if logits:
-        model = _WithLogits(spec)
+        model = _WithLogits(spec, model)
     model, fused = _reparameterised(model)
     example = torch.zeros(2, channels, side, side, dtype=torch.uint8)
     program = _exported(spec, model, example, ["features", "logits"] if logits else ["features"], optimise)
@@ -90,7 +92,7 @@ def graph_from_spec(
         "opset": OPSET,
         "makers": _versions(),
     }
-    if logits and (names := label_names(spec.architecture)):
+    if logits and (names := label_names(spec)):
         contract["class_names"] = names  # of the logits, in their order
     large = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values()) > external_above
     return _written(program, contract, path, large)
@@ -159,22 +161,26 @@ def contract_differences(contract: dict[str, Any], spec: ModelSpec) -> list[str]
 
 
 class _WithLogits(nn.Module):
-    """uint8 images to features and to the logits made of them, in one pass through the body."""
+    """uint8 images to features and to the logits made of them, in one pass. features: for a module not timm's."""
 
-    def __init__(self, spec: ModelSpec):
+    def __init__(self, spec: ModelSpec, features: nn.Module):
         super().__init__()
-        self.normalise = Normalise(spec.mean, spec.std)
-        self.model = classifier(spec, exportable=True)
-        self.timm = hasattr(self.model, "forward_head") and not spec.tap
+        model = classifier(spec, exportable=True)
+        self.timm = timms_way(model)
+        if spec.tap:
+            raise BadInput(f"{spec.name}: no logits are made of the features of a tap; export its features alone")
         if not self.timm:
-            raise BadInput(f"{spec.name}: logits beside features need a timm model; export its features alone")
-        if not getattr(self.model, "num_classes", 0):
+            self.features, self.classifier = features, classifier_layer(model, spec)
+        elif not getattr(model, "num_classes", 0):
             raise BadInput(f"{spec.name} has no classifier, so no logits; export its features alone")
+        else:
+            self.normalise, self.model = Normalise(spec.mean, spec.std), model
         self.eval()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        found = self.model.forward_features(self.normalise(images))  # type: ignore[operator]
-        head = self.model.forward_head
+        if not self.timm:
+            return (rows := self.features(images)), self.classifier(rows)
+        found, head = self.model.forward_features(self.normalise(images)), self.model.forward_head  # type: ignore[operator]
         return head(found, pre_logits=True), head(found)  # type: ignore[operator]
 
 

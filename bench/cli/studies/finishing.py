@@ -38,6 +38,7 @@ def finish(
 
     from ...published import published_rows
     from ...report import (
+        choice_lines,
         correlation_lines,
         estimator_lines,
         finding_lines,
@@ -62,7 +63,7 @@ def finish(
 
         console = Console(width=None if sys.stdout.isatty() else 120)
         console.print(results_table(collect(rows) if study.published else results))
-        lines = correlation_lines(results, study.source_name, seed)
+        lines = choice_lines(results) + correlation_lines(results, study.source_name, seed)
         lines += finding_lines(shown, results, speeds, study.source_name, seed, right)
         lines += estimator_lines(
             collect(rows) if study.published else results, estimates, speeds, study.source_name, seed

@@ -51,9 +51,11 @@ def study_status(
             print(json_text(counts | more))
             return
         print(", ".join(f"{count} {name}" for name, count in counts.items()))
-        if left or unknown:
+        if left:
             but = f", and {' and '.join(unknown)}, of which no cell has been measured yet" if unknown else ""
             print(printable(f"left: about {duration(left)} of work, one cell at a time{but}"))
+        elif unknown:
+            print(printable(f"left: not known; no cell of {' and '.join(unknown)} has been measured yet"))
         for row in failed:
             cell = row.cell
             print(printable(f"{cell.task} {cell.model} {cell.regime}: {last_line(row.error)}"))

@@ -9,7 +9,8 @@ import numpy as np
 from ...results import Cell, Estimate, Lead, Results, Right, Row, Transfer, collect, is_published, printable
 from .finding import Finding
 from .of_regimes import above, attenuation, choosing, given_size, other_axes, redrawn, robust, shape
-from .of_sources import far_tasks, pretraining, source_kinds
+from .of_rows import uneven_seeds, unlike
+from .of_sources import far_tasks, interventions, pretraining, source_kinds
 from .of_studies import (
     among_published,
     detectable,
@@ -55,11 +56,14 @@ def closer_look(
     measured = [row for row in rows if row.source == "measured"]
     own = results if len(measured) == len(rows) else collect(measured)  # tasks by the names that their rows have
     whole = [
+        uneven_seeds(own),
+        unlike(measured),
         detectable(means),
         noise(own, measured),
         recipe_control(own),
         *pretraining(own),
         source_kinds(own, source_name),
+        *interventions(own),
         *far_tasks(found, estimates),
         regimes_compared(means, results),
         variance(own, measured),

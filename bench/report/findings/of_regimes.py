@@ -31,6 +31,7 @@ AXES = {
     "real": "ImageNet ReaL accuracy", "v2": "ImageNet V2 accuracy", "a": "ImageNet-A accuracy",
     "r": "ImageNet-R accuracy", "sketch": "ImageNet-Sketch accuracy", "imagenet_top1": "ImageNet accuracy",
     "parameters": "log parameters", "macs": "log multiply-adds", "throughput": "log images per second",
+    "class_separation": "class separation of the source’s images",
 }  # fmt: skip
 SIZES = ("parameters", "macs", "throughput")
 

@@ -1,11 +1,13 @@
 """Findings about where the models come from: kinds of pre-training in pairs, and accuracies found in another way."""
 
+import itertools
 import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from ...results import (
+    FROZEN,
     Estimate,
     Results,
     Transfer,
@@ -16,12 +18,15 @@ from ...results import (
     signed,
     signed_points,
     source_kind,
+    without_holes,
 )
 from ...stats import FEWEST_JUDGED, spearman
 from .finding import Finding
 from .pretraining import Paired, pretraining_pairs, recipe_pairs
 
 FEWEST_ARCHITECTURES = 3  # for an interval
+FEWEST_GAINED = 4  # models, of which one is the best quarter
+UNTRAINED = (*FROZEN, "ridge", "means", "scratch")  # regimes by their usual names
 NAMES = {
     "clip": "CLIP", "self-supervised": "self-supervision", "web labels": "web labels", "in21k": "ImageNet-21k",
     "in12k": "ImageNet-12k", "in1k": "ImageNet-1k",
@@ -109,3 +114,44 @@ def _far(regime: str, away: dict[str, float], found: Sequence[Transfer]) -> Find
         said += f" Over {len(both)} tasks they have a rank correlation of {signed(together)}."
         numbers["spearman"] = together
     return Finding("distance", regime, said, numbers)
+
+
+def interventions(results: Results) -> list[Finding]:
+    """What another way of training gains on the same models and tasks, beside what a better architecture gains.
+
+    Every two regimes are compared but the frozen ones, by their usual names, and from scratch. The gain of a better
+    architecture is that of the best quarter of the models by source accuracy over the median one, in the first of the
+    two regimes. After Fang et al. 2023, who ask whether augmentation gains more than a better network.
+    """
+    trained = [name for name in results.measured_regimes if name not in UNTRAINED]
+    found = [_intervention(results, one, other) for one, other in itertools.combinations(trained, 2)]
+    return [one for one in found if one is not None]
+
+
+def _intervention(results: Results, one: str, other: str) -> Finding | None:
+    models, tasks = without_holes(
+        [model for model in results.models if model in results.source_top1],
+        results.fraction_tasks,
+        lambda model, task: any(results.value(task, model, regime) is None for regime in (one, other)),
+    )
+    if len(models) < FEWEST_GAINED or not tasks:
+        return None
+    before, after = (
+        np.array([[results.value(task, model, regime) for task in tasks] for model in models], dtype=np.float64)
+        for regime in (one, other)
+    )
+    gains = 100 * (after - before).mean(axis=0)  # of each task
+    best = before[: len(models) // 4].mean(axis=0)  # models are in the order of source accuracy
+    better = 100 * (best - np.median(before, axis=0))
+    each = zip(tasks, gains.tolist(), better.tolist(), strict=True)
+    by_task = ", ".join(f"{task} {signed_points(gain)} and {signed_points(of)}" for task, gain, of in each)
+    said = (
+        f"Intervention: {short_label(other)} in place of {short_label(one)} gives {signed_points(gains.mean())} points "
+        f"on the same {len(models)} models; a better architecture (the best quarter by source accuracy over the median "
+        f"model) gives {signed_points(better.mean())}. By task: {by_task}."
+    )
+    numbers = {
+        "one": one, "other": other, "models": len(models), "gain_points": dict(zip(tasks, gains.tolist(), strict=True)),
+        "architecture_points": dict(zip(tasks, better.tolist(), strict=True)),
+    }  # fmt: skip
+    return Finding("intervention", other, said, numbers)

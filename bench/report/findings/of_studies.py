@@ -102,8 +102,8 @@ def recipe_control(results: Results) -> Finding | None:
     """How far weights of the same architecture lie apart that another recipe trained: the yardstick for a gap."""
     same: dict[str, list[str]] = {}
     for model in results.models:
-        stem, dot, _ = model.partition(".")
-        if dot:
+        stem, _, tag = model.partition(".")
+        if tag[:1].isalpha():  # timm's tags begin with a letter; `mobilenetv1-0.75` has none
             same.setdefault(stem, []).append(model)
     pairs = [pair for models in same.values() for pair in itertools.combinations(models, 2)]
     said, numbers = [], {}
@@ -172,7 +172,8 @@ def improvement(means: Sequence[Transfer], rows: Sequence[Row]) -> Finding | Non
         a, b = ([[value[key] for key in line] for line in of] for of in keys)
         found = probability_of_improvement(a, b)
         numbers[one.regime] = dataclasses.asdict(found) | {"first": first, "second": second, "seeds": len(seeds)}
-        interval = "" if math.isnan(found.low) else f" (95\u00a0% over seeds {found.low:.2f} to {found.high:.2f})"
+        fixed = math.isnan(found.low) or all(len({*line}) == 1 for line in [*a, *b])  # seeds that change nothing
+        interval = "" if fixed else f" (95\u00a0% over seeds {found.low:.2f} to {found.high:.2f})"
         said.append(f"{short_label(one.regime)} {first} over {second} {found.probability:.2f}{interval}")
     if not said:
         return None

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from ...results import Row, counted, is_published, short_label, signed
 from ...stats import ERROR, holm, log_odds
-from ...stats.slopes import detectable_slope
-from ...stats.studies import noise_floor
+from ...stats.studies import detectable_difference, noise_floor
 from .finding import Finding
 
 Table = dict[str, list[float]]  # variant: of each of its seeds, mean log odds over tasks
@@ -111,10 +110,17 @@ def comparisons(table: Table) -> dict[str, Any]:
     """Each variant less the first: difference of mean log odds, 95 % interval, p, and Holm's p over all variants.
 
     table: at least two values of each. The standard deviation over seeds is pooled over variants, so that an interval
-    is Student's with its degrees of freedom. detectable: of two variants of so many seeds, by `detectable_slope`.
+    is Student's with its degrees of freedom. detectable: of two variants of so many seeds, by the same test.
+    same: variants whose values are those of an earlier one, as where equal steps are equal passes; they are one.
     """
     from scipy.stats import t as student
 
+    same: dict[str, str] = {}
+    for at, name in enumerate(table):
+        earlier = next((other for other in list(table)[:at] if table[other] == table[name]), None)
+        if earlier is not None:
+            same[name] = earlier
+    table = {name: of for name, of in table.items() if name not in same}
     names = list(table)
     spread, free = noise_floor(list(table.values()))
     if len(names) < 2 or not free or spread == 0:
@@ -134,8 +140,8 @@ def comparisons(table: Table) -> dict[str, Any]:
     for one, adjusted in zip(found, holm([one["p"] for one in found]), strict=True):
         one["p_holm"] = adjusted
     fewest = min(map(len, table.values()))
-    detectable = detectable_slope([0.0] * fewest + [1.0] * fewest, spread)
+    detectable = detectable_difference(spread, free, (fewest, fewest))
     return {
         "reference": names[0], "reference_mean": float(first.mean()), "seed_sd": spread, "degrees_of_freedom": free,
-        "detectable": detectable, "variants": found,
+        "detectable": detectable, "variants": found, "same": same,
     }  # fmt: skip

@@ -25,7 +25,8 @@ from ...results import (
     signed,
     signed_points,
 )
-from ..figures import COLOURS, MUTED, SHAPES, Figure, Line, Mark, Series, draw, ends, limits_of, scatter_panel, sides
+from ..figures import MUTED, Figure, Line, Mark, Series, draw, ends, limits_of, scatter_panel, sides
+from ..figures.studies import regime_styles
 from ..pages import drawings, page
 
 PAGE, NUMBERS = "compare.html", "compare.json"
@@ -45,6 +46,7 @@ def write_comparison(out: Path, studies: Sequence[tuple[str, Sequence[Row]]]) ->
         if not rows:
             raise BadInput(f"{name}: no row found; give a study file that was run, or its output folder")
     tables = [collect(row for row in rows if row.source == "measured") for _, rows in studies]
+    styles = {regime: style for table in reversed(tables) for regime, style in regime_styles(table).items()}
     models = sorted({model for table in tables for model in table.models})
     places = {model: at for at, model in enumerate(models)}
     found: list[dict[str, Any]] = []
@@ -52,7 +54,7 @@ def write_comparison(out: Path, studies: Sequence[tuple[str, Sequence[Row]]]) ->
     for (name, _), (other, rows) in zip([studies[0]] * (len(studies) - 1), studies[1:], strict=True):
         compared = compare(studies[0][1], rows)
         found.append(_section(name, other, compared, places))
-        figure = _figure(len(drawn), name, other, compared, places)
+        figure = _figure(len(drawn), name, other, compared, places, styles)
         panels = draw(out / "figures" / f"{figure.name}.png", figure.panels, figure.keys) if figure else []
         drawn.append((figure, panels))
     document = {
@@ -116,19 +118,25 @@ def _cell(pair: Pair, places: Mapping[str, int]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _figure(at: int, name: str, other: str, compared: Comparison, places: Mapping[str, int]) -> Figure | None:
+def _figure(
+    at: int,
+    name: str,
+    other: str,
+    compared: Comparison,
+    places: Mapping[str, int],
+    styles: Mapping[str, tuple[str, str]],
+) -> Figure | None:
     """Each cell in the one study against the other, in log odds."""
     pairs = [pair for pair in compared.pairs if pair.comparable and pair.points and _share(pair)]
     if len(pairs) < 2:
         return None
     regimes = list(dict.fromkeys(pair.regime for pair in pairs))
-    series = [
-        Series(regime, COLOURS[number % len(COLOURS)], tuple(
-            Mark("", SHAPES[number % len(SHAPES)], _odds(pair.first), _odds(pair.second), about=places[pair.model])
-            for pair in pairs if pair.regime == regime
-        ))
-        for number, regime in enumerate(regimes)
-    ]  # fmt: skip
+    series = []
+    for regime in regimes:
+        colour, shape = styles[regime]
+        of = [pair for pair in pairs if pair.regime == regime]
+        points = [Mark("", shape, _odds(one.first), _odds(one.second), about=places[one.model]) for one in of]
+        series.append(Series(regime, colour, tuple(points)))
     marks = [mark for one in series for mark in one.marks]
     limits = limits_of([*sides(marks), *ends(marks)], 0.06)
     equal = Series("equal", MUTED, (), Line(np.array(limits), np.array(limits), dashed=True))

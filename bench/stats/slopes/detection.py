@@ -16,9 +16,9 @@ from featune.engine.metrics import Array
 from ...stats import ERROR, FEWEST_JUDGED
 
 POWER = 0.8
-STUDIES = 4000  # simulated, fewer of very many models; the share that is found is known to +-0.012
-NUMBERS = 120_000  # of models of all studies, at most, where that leaves 1000 studies
-HALVINGS = 14
+STUDIES = 4000  # simulated, fewer of many models; of 4000 the share that is found is known to +-0.012
+NUMBERS = 60_000  # of models of all studies, at most, where that leaves 400 studies
+HALVINGS = 12
 
 
 def significant_correlation(models: int, *, error: float = ERROR) -> float:
@@ -93,7 +93,7 @@ def verdicts(x: Array, y: Array, *, error: float = ERROR) -> npt.NDArray[np.bool
 
 
 def _studies(models: int) -> int:
-    return max(1000, min(STUDIES, NUMBERS // models))
+    return max(400, min(STUDIES, NUMBERS // models))
 
 
 def _smallest(found: Callable[[float], float], power: float, most: float) -> float:

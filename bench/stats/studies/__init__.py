@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .given_size import Partial, partial_correlation
     from .improvement import Improvement, probability_of_improvement
     from .resampling import bootstrap_correlation, bootstrap_study
-    from .variance import Component, noise_floor, variance_shares
+    from .variance import Component, detectable_difference, noise_floor, variance_shares
 else:
     from featune.engine.doors import lazy_exports
 
@@ -29,6 +29,7 @@ __all__ = [
     "bootstrap_study",
     "compare_correlations",
     "corrected_correlation",
+    "detectable_difference",
     "log_odds_error",
     "no_worse",
     "noise_floor",

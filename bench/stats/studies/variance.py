@@ -10,6 +10,10 @@ import numpy.typing as npt
 
 from featune.engine.errors import BadInput
 
+from ...stats import ERROR
+
+POWER = 0.8
+
 
 @dataclass(frozen=True)
 class Component:
@@ -76,6 +80,22 @@ def noise_floor(cells: Sequence[npt.ArrayLike]) -> tuple[float, int]:
             squares += float(((one - one.mean()) ** 2).sum())
             free += one.size - 1
     return (math.sqrt(squares / free), free) if free else (math.nan, 0)
+
+
+def detectable_difference(spread: float, free: int, seeds: tuple[int, int], *, power: float = POWER) -> float:
+    """The true difference of two means that Student's t finds at 0.05, in its direction, in a share `power` of studies.
+
+    spread: standard deviation over seeds, pooled over cells with `free` degrees of freedom, as `noise_floor` gives it;
+    seeds: of each of the two. Exact for normal values, by the noncentral t. Source: Cohen 1988, chapter 2.
+    """
+    from scipy.optimize import brentq
+    from scipy.stats import nct, t
+
+    if not spread >= 0 or free < 1 or min(seeds) < 1:
+        raise BadInput(f"spread, free and seeds: 0 or more, 1 or more each expected; {spread}, {free}, {seeds} found")
+    quantile = float(t.ppf(1 - ERROR / 2, free))
+    shift = float(brentq(lambda at: float(nct.sf(quantile, free, at)) - power, 0.0, 10 * quantile))
+    return shift * spread * math.sqrt(1 / seeds[0] + 1 / seeds[1])
 
 
 def _effect_squares(values: npt.NDArray[np.float64], of: tuple[int, ...]) -> float:

@@ -125,6 +125,7 @@ class RecipeEntry(_Entry):
     sync_bn: bool
     weight_decays: Annotated[list[Annotated[float, Field(ge=0)]], Field(max_length=100)]
     decay_over_rate: bool
+    keep: Literal["last", "best"]
 
 
 SETTINGS: dict[str, type[_Entry]] = {
@@ -201,7 +202,7 @@ def _named_recipe(name: Any, scratch: bool) -> Recipe:
             f"recipe: {name} is a grid of more than rates; write learning_rates, weight_decays and decay_over_rate "
             "out, as studies/kornblith2019.yaml and studies/fang2023.yaml do"
         )
-    return recipe
+    return recipe if recipe_named(name).refit else dataclasses.replace(recipe, keep="best")  # as the command does
 
 
 def _tuples(value: Any) -> Any:

@@ -160,8 +160,9 @@ def how(rows: Sequence[Row], document: Mapping[str, Any]) -> list[str]:
         "given from 36 calls (p90), 72 (p95) or 368 (p99) on, where its distribution-free interval has an upper end. "
         "Outliers are Tukey's, mild + severe; none is dropped.",
         "Faster: the interval of the ratio lies beyond the noise, which is 1 % or this machine's A/A spread, whichever "
-        "is larger. Equal: it lies within 3 % on both sides. What was undecided was measured once more in fresh "
-        "workers; intervals of ratios are of 97.1 %, so that both looks together are wrong in 5 % of cases.",
+        "is larger. Equal: it lies within 3 % on both sides, the spread added. What was undecided, and each lead of "
+        "less than 5 %, was measured once more in fresh workers; such a lead counts only where both looks show it. "
+        "Intervals of ratios are of 97.1 %, so that both looks together are wrong in 5 % of cases.",
         "Inputs take turns; every fourth block, and the last, ends with a check that no call changed its input or gave "
         "rows of others. " + (f"Images: {data}." if data else "Images: the project's sample set."),
         "Build seconds are those of one fresh process: loading the model, making and judging its artefact, opening it "

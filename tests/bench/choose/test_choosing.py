@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from page_numbers import leaves, sections, template_numbers, tokens, unknown
 from torch import Tensor
 
 from featune.bench.choose import Asked, choose, summary_lines
 from featune.bench.choose import command as command_module
 from featune.bench.choose.candidates import DEFAULTS, Backbone, backbones
 from featune.bench.choose.journal import Journal
-from featune.bench.choose.page import short_names
+from featune.bench.choose.page import rules, short_names
 from featune.bench.choose.probing import _drawn, images_within, room
 from featune.bench.choose.screening import Opened, Place, open_all, speed_of
 from featune.bench.data import Request, prepare
@@ -77,6 +78,9 @@ def test_the_winner_is_scored_exported_with_class_names_and_reported(
     for sentence in told["sentences"]:
         assert sentence.split(" (")[0].replace("'", "&#39;") in page
     assert summary_lines(told)[: len(told["sentences"])] == told["sentences"]
+    prose = template_numbers("featune.bench.choose", ["choose.html.j2"]) | tokens(" ".join(rules(told)))
+    for name, text in sections(page).items():
+        assert unknown(text, list(leaves(told)), prose | {"1"}) == set(), name
 
 
 @pytest.mark.usefixtures("tiny")
@@ -102,7 +106,7 @@ def test_fine_tuning_takes_part_and_a_run_that_has_ended_is_given_again(
         chosen_in(folder, tmp_path / "out", **options, minutes=5.0)
 
 
-def test_a_factorys_model_leaves_features_and_the_head_on_them(
+def test_a_factorys_model_leaves_a_folder_and_logits_wherever_its_code_is(
     image_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import onnxruntime
@@ -114,14 +118,13 @@ def test_a_factorys_model_leaves_features_and_the_head_on_them(
     )
     monkeypatch.setattr("featune.bench.choose.screening.speed_of", lambda *_: SPEED)
     out, said = chosen_in(image_folder(), tmp_path / "out", models=(f"{code}:net",), untrained=False)
-    assert (said["files"]["gives"], said["files"]["head"]) == ("features", "head.npz")
-    with np.load(out / "head.npz") as head:
-        weights, bias, classes = head["weights"], head["bias"], head["classes"].tolist()
-    assert classes == ["blue", "green", "red"]
+    assert (said["files"]["gives"], said["files"]["head"]) == ("logits", None)
     session = onnxruntime.InferenceSession(str(out / "model.onnx"))
     images = np.stack([np.full((3, 32, 32), value, np.uint8) for value in (10, 200)])
-    (features,) = session.run(["features"], {"images": images})
-    assert (features @ weights.T + bias).shape == (2, 3)
+    (logits,) = session.run(["logits"], {"images": images})
+    assert logits.shape == (2, 3)
+    config = json.loads((out / "model" / "config.json").read_text())
+    assert config["label_names"] == ["blue", "green", "red"]
 
 
 def screened(

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from featune.bench.cli.app import app
 from featune.bench.data import Source, prepare
-from featune.bench.finetune import training
+from featune.bench.finetune import budget, training
 from featune.bench.finetune.recipes import read_recipe
 from featune.bench.regimes import Goodness
 from featune.bench.results import RunStore
@@ -217,12 +217,12 @@ def test_minutes_become_steps_by_a_clock_and_are_kept(colours: Path, tmp_path: P
     spec = spec_from_entry({"architecture": "test_resnet", "pretrained": False, "side": 32})
     job = training.Job(spec, TrainVal(train, val, 3), Goodness("top1", val.truth(3)), 0, tmp_path / "work")
     times = itertools.count(0.0, 8.0)  # each interval is 8 s, so that a step takes 1 s and a look at val 8 s
-    steps = training.within_minutes(job, [Recipe(batch=8)], "halving", False, 10, lambda: next(times))
+    steps = budget.within_minutes(job, [Recipe(batch=8)], "halving", False, 10, lambda: next(times))
     # 540 s, less 9 intervals until then and the start; 3 steps an epoch and then a look: 1 + 8 / 3 s a step.
     assert steps == int((540 - 9 * 8 - 8) / (1 + 8 / 3))
-    assert training.within_minutes(job, [Recipe(batch=8)], "halving", False, 10, lambda: 1 / 0) == steps
+    assert budget.within_minutes(job, [Recipe(batch=8)], "halving", False, 10, lambda: 1 / 0) == steps
     with pytest.raises(BadInput, match="give more minutes"):
-        training.within_minutes(job, [Recipe(batch=8)], "halving", False, 1, lambda: next(times))
+        budget.within_minutes(job, [Recipe(batch=8)], "halving", False, 1, lambda: next(times))
 
 
 def test_a_training_that_diverges_says_so_and_leaves_the_step(colours: Path, tmp_path: Path) -> None:

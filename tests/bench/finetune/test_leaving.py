@@ -2,7 +2,9 @@
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from featune.bench.finetune.mistakes import judge
 from featune.bench.finetune.page import page_html
 from featune.engine.errors import BadInput
 from featune.engine.images import Labelled
-from featune.engine.models import fresh_classifier, spec_from_entry
+from featune.engine.models import fresh_classifier, spec_from_entry, spec_from_string
 
 ITEMS = Labelled("photos", ("a.jpg", "b.jpg", "c.jpg", "d.jpg"), ((0,), (0,), (1,), (2,)))
 # a is right, b is told 1, c is told 2 and surer, d is right.
@@ -79,7 +81,7 @@ def test_a_network_without_such_a_form_leaves_its_weights_and_says_so(tmp_path: 
         "import torch\ndef net():\n    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 4),"
         " torch.nn.ReLU(), torch.nn.Linear(4, 2))\n"
     )
-    spec = spec_from_entry({"factory": f"{tmp_path}/net.py:net", "side": 32, "mean": 0.5, "std": 0.5})
+    spec = spec_from_entry({"factory": f"{tmp_path}/net.py:net", "side": 32, "mean": 0.5, "std": 0.5, "tap": "1"})
     model = fresh_classifier(spec, 3, 0)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "config.json").write_text("{}")
@@ -104,3 +106,29 @@ def test_a_full_disk_is_one_sentence_and_leaves_the_earlier_model(
         write_model(spec, model, CLASSES, tmp_path)
     assert (tmp_path / "model.safetensors").read_bytes() == before
     assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".")] == []
+
+
+def test_a_refittable_plan_takes_the_weights_of_a_fine_tuned_folder(trt: Callable[..., Any], tmp_path: Path) -> None:
+    """By TensorRT's calls alone, on the graph that the folder gives."""
+    from featune.engine.tensorrt import BuildSettings
+    from featune.export.backends import plan_from_graph, read_plan, refitted
+    from featune.export.contract import contract_of
+    from featune.export.graph import graph_from_spec
+
+    fake, graphs = trt(), []
+    for run in ("first", "second"):
+        spec, model = trained("test_resnet")
+        (tmp_path / run).mkdir()
+        write_model(spec, model, CLASSES, tmp_path / run)  # type: ignore[arg-type]
+        folder = spec_from_string(f"local-dir:{tmp_path / run}")
+        graphs.append(graph_from_spec(folder, tmp_path / f"{run}.onnx", logits=True))
+
+    def passes(plan: object) -> dict[str, Any]:
+        return {"passed": True, "reasons": []}
+
+    plan = plan_from_graph(graphs[0], tmp_path / "plans", BuildSettings(batches=(1, 2, 4), refittable=True), passes)
+    again = refitted(plan, graphs[1], tmp_path / "again.plan", passes)
+    assert read_plan(again)[1] == b"refitted plan"
+    assert fake.called("OnnxParserRefitter.refit_from_file") == [(str(graphs[1]),)]
+    assert len(fake.called("Builder.build_serialized_network")) == 1
+    assert contract_of(graphs[1])["class_names"] == list(CLASSES)

@@ -11,9 +11,11 @@ from typer.testing import CliRunner, Result
 
 from featune.bench.cli.app import app
 from featune.bench.datasets import known_wnids
+from featune.bench.imagenet import accuracies_of_file
 from featune.bench.imagenet.class_lists import devkit_order, subset
 from featune.bench.imagenet.measured import shares_of
 from featune.bench.imagenet.predictions import Predictions, predictions_of
+from featune.engine.errors import BadInput
 
 # Sees one grey level in an image, 20 levels apart, and says the class at that place of PLACES.
 FACTORY = """
@@ -177,3 +179,34 @@ def test_features_without_a_classifier_are_refused(tmp_path: Path) -> None:
     result = run("test_vit", folder, "--untrained", "--backend", "torch", "--model-kwargs", "num_classes=0")
     assert result.exit_code == 2
     assert "no classifier" in result.stderr
+
+
+def test_an_exported_file_with_logits_gives_the_models_predictions(tmp_path: Path) -> None:
+    folder = images(tmp_path / "val", list(PLACES))
+    file = tmp_path / "vit.onnx"
+    made = CliRunner().invoke(app, ["export", "test_vit", "--out", str(file), "--untrained", "--logits"])
+    assert made.exit_code == 0, made.output
+    (by_file,) = records(file, folder, "--out", tmp_path / "file")
+    (by_torch,) = records("test_vit", folder, "--untrained", "--backend", "torch", "--out", tmp_path / "torch")
+    said = [
+        [line["top5"] for line in csv.DictReader(Path(one["rows"]).read_text().splitlines())]
+        for one in (by_file, by_torch)
+    ]
+    assert said[0] == said[1]
+    made = CliRunner().invoke(app, ["export", "test_vit", "--out", str(tmp_path / "bare.onnx"), "--untrained"])
+    assert made.exit_code == 0, made.output
+    result = run(tmp_path / "bare.onnx", folder)
+    assert result.exit_code == 2
+    assert "export it again with --logits" in result.stderr
+
+
+def test_other_images_of_its_classes_are_no_imagenet_accuracy(net: str, tmp_path: Path) -> None:
+    folder = images(tmp_path / "val", list(PLACES))
+    for path in folder.rglob("*.JPEG"):
+        path.rename(path.with_name(path.name[-6:]))
+    (found,) = records(net, folder, "--backend", "torch")
+    assert (found["kind"], found["published"]) == ("other", {})
+    with pytest.raises(BadInput, match="other images alone"):
+        accuracies_of_file([found], found["model"], Path("measured.json"))
+    (named,) = records(net, folder, "--backend", "torch", "--kind", "r", "--masks", "none")
+    assert accuracies_of_file([named], named["model"], Path("measured.json")) == {"r": (1.0, 6)}

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from featune.bench.data import Request, Source
+from featune.bench.estimators import class_separation
 from featune.bench.pretrain import Asked, Choices, Rule, check, make
 from featune.bench.pretrain import making as module
 from featune.bench.tasks import read_table
@@ -16,7 +17,7 @@ from featune.bench.training_log import read_log
 from featune.engine.errors import BadInput
 from featune.engine.finetune import Recipe, predict
 from featune.engine.images import Labelled
-from featune.engine.models import source_model, spec_from_entry
+from featune.engine.models import feature_model, source_model, spec_from_entry
 from featune.engine.store import read_json
 
 ALL = Rule()
@@ -54,6 +55,8 @@ def test_what_is_left_is_a_model_with_its_source_accuracy_and_what_made_it(tmp_p
     assert made.result["val"]["low"] <= right.mean() <= made.result["val"]["high"]
     assert made.result["val"]["n"] == 12
     assert "test" not in made.result
+    rows = predict(feature_model(spec), val, spec.view)
+    assert made.facts == {"class_separation": pytest.approx(class_separation(rows, val.truth(3)))}
     assert read_json(made.folder / "result.json") == made.result
     table = read_table(made.folder / "subset.csv")
     assert table["split"].count("train") == 24 == made.result["train_images"]

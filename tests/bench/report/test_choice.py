@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from report_rows import page, row, speed, speeds, study
 
+from featune.bench.report import choice_lines
 from featune.bench.report.bill import bill
 from featune.bench.results import Right, choice_of, collect, frontier
 from featune.engine.errors import BadInput
@@ -35,6 +36,10 @@ def test_a_limit_of_speed_leaves_what_is_fast_enough(tmp_path: Path) -> None:
     html = page(tmp_path, rows, rates, least_rate=100.0)
     assert "Take small, frozen, with a linear classifier on its features, the best that runs at 100 images" in html
     assert "Nothing else could be compared with it." in html
+    results = collect(rows)
+    assert choice_lines(results) == [], "before the report"
+    page(tmp_path, rows, rates, results=results)
+    assert choice_lines(results)[0].startswith("Take large, frozen")
     with pytest.raises(BadInput, match="no model is known to run at 1000 images per second"):
         page(tmp_path, rows, rates, least_rate=1000.0)
 

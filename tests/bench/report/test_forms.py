@@ -5,19 +5,16 @@ import hashlib
 import json
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
+from page_numbers import leaves, sections, template_numbers, tokens, unknown
 from report_rows import REGIMES, failed, row, speeds, study
 
 from featune.bench.estimators import ESTIMATORS
 from featune.bench.report import write_report
 from featune.bench.results import Estimate
 
-NUMBER = re.compile(r"[−+-]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?")
 SECTIONS = {  # of the page, and the keys of report.json that hold its numbers
     "answer": ("title", "notes", "answer", "choice", "faster", "figures"), "every-model": ("models", "source"),
     "bill": ("bill",), "figures": ("figures", "models"), "tables": ("tables",),
@@ -43,77 +40,16 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-class Sections(HTMLParser):
-    """The visible text of each section, drawings left out; a space between any two elements."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.text: dict[str, str] = {}
-        self.section, self.hidden = "", 0
-
-    def handle_starttag(self, tag: str, attributes: Any) -> None:
-        if tag == "section":
-            self.section = dict(attributes)["id"]
-        self.hidden += tag in ("svg", "script", "style")
-        if tag == "small":
-            self.handle_data(" ")
-
-    def handle_endtag(self, tag: str) -> None:
-        self.hidden -= tag in ("svg", "script", "style")
-        if tag == "section":
-            self.section = ""
-        if tag in ("td", "th", "p", "li", "dd", "dt", "small", "span", "figcaption", "h2"):
-            self.handle_data(" ")
-
-    def handle_data(self, data: str) -> None:
-        if self.section and not self.hidden:
-            self.text[self.section] = self.text.get(self.section, "") + data
-
-
-def leaves(value: Any) -> Iterator[Any]:
-    if isinstance(value, dict):
-        for key, each in value.items():
-            yield key
-            yield from leaves(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from leaves(each)
-    else:
-        yield value
-
-
-def tokens(text: str) -> set[str]:
-    return {found.strip("+−-,").rstrip(".") for found in NUMBER.findall(text)}
-
-
-def unknown(text: str, values: list[Any], exempt: set[str]) -> set[str]:
-    """Numbers of the text that are neither in a text of the values nor a number of theirs, rounded."""
-    said = exempt.union(*(tokens(str(each)) for each in values if isinstance(each, str)))
-    numbers = [float(each) for each in values if isinstance(each, int | float) and not isinstance(each, bool)]
-    missing = set()
-    for token in tokens(text) - said:
-        plain = token.replace(",", "")
-        digits = len(plain.partition(".")[2])
-        known = {f"{abs(times * number):.{digits}f}" for number in numbers for times in (1, 100)}
-        if plain not in known:
-            missing.add(token)
-    return missing
-
-
 def test_every_number_of_the_page_is_in_report_json(written: Path) -> None:
-    parser = Sections()
-    parser.feed((written / "report.html").read_text(encoding="utf-8"))
+    text = sections((written / "report.html").read_text(encoding="utf-8"))
     document = json.loads((written / "report.json").read_text(encoding="utf-8"))
-    assert set(parser.text) == set(SECTIONS), "a section that nobody reads"
-    from featune.bench import report
-
-    folder = Path(str(report.__file__)).parent
-    prose = tokens("".join(re.sub(r"{[{%].*?[%}]}|<[^>]*>", " ", (folder / name).read_text()) for name in TEMPLATES))
+    assert set(text) == set(SECTIONS), "a section that nobody reads"
+    prose = template_numbers("featune.bench.report", TEMPLATES)
     captions = {str(at) for at in range(1, 1 + len(document["figures"]))}
     for section, keys in SECTIONS.items():
-        assert len(tokens(parser.text[section])) >= 1, section
+        assert len(tokens(text[section])) >= 1, section
         values = [leaf for key in keys for leaf in leaves(document[key])]
-        assert unknown(parser.text[section], values, prose | captions) == set(), section
+        assert unknown(text[section], values, prose | captions) == set(), section
 
 
 def test_a_number_that_is_not_in_the_file_would_be_found() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from featune.bench.results import Cell, Labels, Plan, Row, RunStore, load_plan, plan_path, save_plan
 from featune.engine.errors import BadInput
+from featune.engine.store import written_whole
 
 CELL = Cell("t", "m", "probe", 0, "i")
 GOOD = Row(CELL, "top1", 0.5, 4, 0.4, 0.6, details={"k": [1]}, environment={"versions": {"torch": "2"}})
@@ -93,6 +94,19 @@ def test_another_cells_row_under_this_cells_name_is_refused(tmp_path: Path) -> N
         store.load(CELL)
     with pytest.raises(BadInput, match="holds the row of another cell"):
         list(store.rows())
+
+
+def test_what_a_killed_process_left_half_written_is_no_row(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    store.save(GOOD)
+    path = store.path(CELL)
+    with pytest.raises(KeyboardInterrupt), written_whole(path) as temporary:
+        left = temporary.with_name(temporary.name.replace(".tmp", "0.tmp"))
+        left.write_text(path.read_text())  # whole, and not yet under its name
+        raise KeyboardInterrupt
+    assert left.exists()
+    assert left.suffix == ".json"
+    assert list(store.rows()) == [GOOD]
 
 
 def test_scores_that_are_not_the_rows_are_found(tmp_path: Path) -> None:

@@ -42,6 +42,17 @@ def test_joules_are_those_of_the_packages_and_a_counter_may_wrap(tmp_path: Path)
     assert meter.absent == ""
 
 
+def test_a_running_meter_gives_what_was_spent_since_it_was_asked(tmp_path: Path) -> None:
+    powercap(tmp_path, 1_000_000)
+    since = EnergyMeter(root=tmp_path).running()
+    assert since is not None
+    spent = []
+    for microjoules in (4_000_000, 4_500_000, 500_000):  # the last has wrapped
+        powercap(tmp_path, microjoules)
+        spent.append(since())
+    assert spent == pytest.approx([3, 0.5, 1000 - 4])
+
+
 def test_a_machine_without_counters_says_so(tmp_path: Path) -> None:
     meter, ran = EnergyMeter(root=tmp_path), []
     assert meter.joules(lambda: ran.append(1)) is None

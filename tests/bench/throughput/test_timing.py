@@ -187,3 +187,15 @@ def test_a_studys_p95_needs_as_many_calls_as_a_reports(calls: int, given: bool) 
     found = speed("m", "torch", "cpu", 1, torch.zeros(4, 3, 2, 2), [0.02] * calls)
     assert (found.p95_ms is not None) == given
     assert (found.images_per_second, found.iterations) == (200, calls)
+
+
+def test_a_studys_speed_has_the_interval_of_its_blocks() -> None:
+    samples = [0.02 + 0.001 * (at // 4) for at in range(40)]  # ten blocks of four, 20 to 29 ms
+    found = speed("m", "torch", "cpu", 1, torch.zeros(4, 3, 2, 2), samples)
+    assert found.median_ms == pytest.approx(24.5)
+    assert found.images_per_second_low is not None
+    assert found.images_per_second_high is not None
+    assert 4 / 0.029 < found.images_per_second_low < 4 / 0.0245 < found.images_per_second_high < 4 / 0.020
+    shuffled = speed("m", "torch", "cpu", 1, torch.zeros(4, 3, 2, 2), samples[::4] * 4)  # alike in each block
+    assert shuffled.images_per_second_high is not None
+    assert shuffled.images_per_second_high < found.images_per_second_high

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from featune.engine.errors import BadInput
-from featune.engine.finetune import Recipe, Run, TrainVal, finetune, predict, train
+from featune.engine.finetune import Recipe, Run, TrainVal, Validation, finetune, predict, train
 from featune.engine.finetune.health import Diverged
 from featune.engine.images import Augmentation, Labelled
 from featune.engine.metrics import METRICS
@@ -212,3 +212,41 @@ def test_an_untrained_start_gives_the_pretrained_features(spec: ModelSpec, items
 def test_sgd_without_momentum_trains(spec: ModelSpec, items: Labelled) -> None:
     plain = dataclasses.replace(RECIPE, optimizer="sgd", momentum=0.0, steps=1)
     finetune(spec, TrainVal(items, items, 3), lambda scores: 0.0, plain, seed=0)
+
+
+def accuracy(data: TrainVal) -> Validation:
+    truth = data.val.truth(3)
+    return lambda scores: METRICS["top1"](truth, scores)
+
+
+HARMFUL = dataclasses.replace(RECIPE, learning_rates=(0.7,), start="probe", keep="best", epochs=1)
+
+
+def test_the_best_state_on_val_is_kept_where_training_only_harms(spec: ModelSpec, items: Labelled) -> None:
+    """A short training of the default recipe lost to the frozen probe that it began with."""
+    data = TrainVal(items, items, 3)
+    kept = finetune(spec, data, accuracy(data), HARMFUL, 0)
+    last = finetune(spec, data, accuracy(data), dataclasses.replace(HARMFUL, keep="last"), 0)
+    start = finetune(spec, data, accuracy(data), dataclasses.replace(HARMFUL, learning_rates=(1e-9,)), 0)
+    values = [accuracy(data)(each(items)) for each in (kept, last, start)]
+    assert values[0] >= values[2] > values[1]
+    assert kept.details["kept"]["value"] == values[0]
+    assert kept.details["tried"] == {"0.7": values[0]}
+
+
+def test_a_killed_training_that_keeps_its_best_ends_at_the_same_weights(
+    spec: ModelSpec, items: Labelled, tmp_path: Path
+) -> None:
+    recipe, data = dataclasses.replace(RECIPE, keep="best", learning_rates=(0.02, 0.05)), TrainVal(items, items, 3)
+    whole = finetune(spec, data, accuracy(data), recipe, 0)
+
+    def kill_at(step: int, total: int) -> None:
+        if step == 7:
+            raise Killed
+
+    with pytest.raises(Killed):
+        finetune(spec, data, accuracy(data), recipe, 0, Run(work=tmp_path, save_seconds=0, progress=kill_at))
+    resumed = finetune(spec, data, accuracy(data), recipe, 0, Run(work=tmp_path))
+    assert state_digest(resumed.model) == state_digest(whole.model)
+    assert resumed.details["kept"] == whole.details["kept"]
+    assert resumed.details["learning_rate"] == whole.details["learning_rate"]

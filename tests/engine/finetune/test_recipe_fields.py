@@ -207,6 +207,22 @@ def test_decoded_images_are_shared_between_trainings_and_bounded(
     assert len(read) > 11
 
 
+def test_a_recipe_that_does_not_say_lays_images_as_the_weights_on_a_cpu(vit: ModelSpec, items: Labelled) -> None:
+    """Or each convolution reorders them; the step is that of a recipe that says so."""
+    from featune.engine.finetune.decoded import Steps
+
+    for said, order in ((None, False), (False, False), (True, True)):
+        steps = Steps(items, vit.view, with_fields(channels_last=said), 0, Decoded(), 4)
+        images = next(steps.images(0, 1))
+        assert images.is_contiguous(memory_format=torch.channels_last) is order
+        assert images.is_contiguous() is not order
+    plain, said_so = (
+        state_digest(fitted(vit, items, with_fields(optimizer="lamb", steps=2, channels_last=order)))
+        for order in (None, False)
+    )
+    assert plain == said_so
+
+
 def test_progressive_sizes_end_at_the_full_side(spec: ModelSpec, items: Labelled) -> None:
     from featune.engine.finetune.decoded import Steps
 

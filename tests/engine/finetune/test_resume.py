@@ -100,6 +100,21 @@ def test_an_interrupt_finishes_the_step_and_saves_it(vit: ModelSpec, items: Labe
     assert fitted(vit, items, work=tmp_path) == fitted(vit, items)
 
 
+def test_a_resumed_training_reports_the_seconds_and_the_rate_of_all_its_steps(
+    vit: ModelSpec, items: Labelled, tmp_path: Path
+) -> None:
+    truth, details = torch.from_numpy(items.truth(3)), []
+    for until in (3, 6, None, None):  # the last finds all steps made
+        found = train(fresh_classifier(vit, 3, 0), items, truth, vit.view, FULL, 0, Run(work=tmp_path, until=until))
+        spent = torch.load(tmp_path / "model.pt", weights_only=True)["spent"]
+        details.append(found.details)
+        assert spent["steps"] == found.steps
+        assert found.details["images_per_second"] == pytest.approx(found.steps * 4 / spent["busy"])
+        assert found.details["seconds"] == spent["seconds"]
+    seconds = [each["seconds"] for each in details]
+    assert seconds == sorted(seconds)
+
+
 @pytest.mark.parametrize("change", ["recipe", "seed", "data"])
 def test_a_checkpoint_of_another_training_is_refused(
     vit: ModelSpec, items: Labelled, tmp_path: Path, change: str

@@ -6,7 +6,14 @@ from pathlib import Path
 import timm
 from timm.models import save_for_hf
 
-from featune.engine.models import RECIPE_FILE, is_finetuned, is_model_folder, label_names
+from featune.engine.models import (
+    RECIPE_FILE,
+    is_finetuned,
+    is_model_folder,
+    label_names,
+    spec_from_entry,
+    spec_from_string,
+)
 from featune.export.commands import spec_of_model
 
 
@@ -18,16 +25,16 @@ def saved(folder: Path, names: list[str], classes: int = 3) -> Path:
 
 def test_the_names_of_the_classes_are_those_of_the_config(tmp_path: Path) -> None:
     folder = saved(tmp_path / "net", ["cat", "dog", "eel"])
-    assert label_names(f"local-dir:{folder}") == ("cat", "dog", "eel")
-    assert label_names("test_resnet") == ()
+    assert label_names(spec_from_string(f"local-dir:{folder}")) == ("cat", "dog", "eel")
+    assert label_names(spec_from_entry({"architecture": "test_resnet", "pretrained": False})) == ()
 
 
 def test_names_that_are_not_one_for_each_class_are_none(tmp_path: Path) -> None:
     folder = saved(tmp_path / "net", ["cat", "dog"])
-    assert label_names(f"local-dir:{folder}") == ()
+    assert label_names(spec_from_string(f"local-dir:{folder}")) == ()
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "label_names": {"0": "cat"}}))
-    assert label_names(f"local-dir:{folder}") == ()
+    assert label_names(spec_from_string(f"local-dir:{folder}")) == ()
 
 
 def test_a_model_is_named_by_the_path_of_its_folder(tmp_path: Path) -> None:
@@ -46,6 +53,6 @@ def test_a_folder_that_is_called_as_a_model_of_timms_is_not_taken_for_it(tmp_pat
 
 def test_a_folder_that_finetune_left_is_known_by_its_recipe(tmp_path: Path) -> None:
     folder = saved(tmp_path / "net", ["cat", "dog", "eel"])
-    assert not is_finetuned(f"local-dir:{folder}")
+    assert not is_finetuned(spec_from_string(f"local-dir:{folder}"))
     (folder / RECIPE_FILE).write_text("epochs: 1\n")
-    assert is_finetuned(f"local-dir:{folder}")
+    assert is_finetuned(spec_from_string(f"local-dir:{folder}"))

@@ -256,7 +256,7 @@ def test_tensorrt_for_rtx_is_refused_on_a_card_that_it_does_not_run_on(monkeypat
     place = "featune.export.backends.tensorrt_backends"
     monkeypatch.setattr(f"{place}.library", lambda by: None)
     monkeypatch.setattr(f"{place}.require_device", lambda device: None)
-    for card, runs in (("9.0", False), ("7.5", False), ("8.9", True), ("12.0", True)):
+    for card, runs in (("9.0", False), ("8.7", False), ("7.5", True), ("8.9", True), ("12.0", True)):
         monkeypatch.setattr(f"{place}.machine", lambda device, c=card: ("a card", c))
         with contextlib.nullcontext() if runs else pytest.raises(Missing, match=f"this GPU has {card}; use --backend"):
             BACKENDS["tensorrt-rtx"].require("cuda")

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from featune.engine.models import spec_from_entry
+from featune.engine.models import feature_model, spec_from_entry
 from featune.export.contract import parity, values
 from featune.export.graph.linear_fusion import with_biases_inside, with_parts_apart
 from featune.export.graph.onnx_export import OPSET, _WithLogits
@@ -34,8 +34,9 @@ def transformer() -> bytes:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            _WithLogits(spec), (torch.zeros(2, 3, 32, 32, dtype=torch.uint8),), input_names=["images"], verbose=False,
-            output_names=["features", "logits"], opset_version=OPSET, dynamic_shapes=({0: "batch"},), optimize=True,
+            _WithLogits(spec, feature_model(spec)), (torch.zeros(2, 3, 32, 32, dtype=torch.uint8),),
+            input_names=["images"], output_names=["features", "logits"], opset_version=OPSET,
+            dynamic_shapes=({0: "batch"},), optimize=True, verbose=False,
         )  # fmt: skip
     assert program is not None
     proto = program.model_proto

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from PIL import Image
@@ -115,8 +116,24 @@ def test_a_factorys_file_is_named_by_its_bytes_and_not_by_its_place(tmp_path: Pa
     graph = graph_from_spec(spec, tmp_path / "model.onnx")
     assert contract_of(graph)["spec"]["architecture"] == "nets.py:net"
     assert str(tmp_path).encode() not in graph.read_bytes()
-    with pytest.raises(BadInput, match="logits beside features need a timm model"):
-        graph_from_spec(spec, tmp_path / "logits.onnx", logits=True)
+
+
+def test_logits_of_a_factorys_model_are_those_of_its_last_linear_layer(tmp_path: Path) -> None:
+    (tmp_path / "nets.py").write_text(
+        "import torch\n"
+        "def net():\n"
+        "    torch.manual_seed(2)\n"
+        "    return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1),"
+        " torch.nn.Flatten(), torch.nn.Linear(4, 2))\n"
+    )
+    spec = spec_from_entry({"factory": "nets.py:net", "side": 16}, tmp_path)
+    graph = graph_from_spec(spec, tmp_path / "logits.onnx", logits=True)
+    images = torch.randint(0, 256, (3, 3, 16, 16), dtype=torch.uint8)
+    logits = onnxruntime.InferenceSession(graph).run(["logits"], {"images": images.numpy()})[0]
+    torch.testing.assert_close(torch.from_numpy(logits), source_model(spec)(images).detach(), rtol=1e-4, atol=1e-4)
+    tapped = spec_from_entry({"factory": "nets.py:net", "side": 16, "tap": "0"}, tmp_path)
+    with pytest.raises(BadInput, match="no logits are made of the features of a tap"):
+        graph_from_spec(tapped, tmp_path / "tapped.onnx", logits=True)
 
 
 def test_logits_come_beside_the_features_from_one_pass(lively: ModelSpec, sample: Sample, tmp_path: Path) -> None:

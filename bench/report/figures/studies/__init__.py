@@ -3,10 +3,11 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .legend import regime_styles
     from .list_of_figures import NAMES, report_figures
 else:
     from featune.engine.doors import lazy_exports
 
     __getattr__, __dir__ = lazy_exports(__name__)
 
-__all__ = ["NAMES", "report_figures"]
+__all__ = ["NAMES", "regime_styles", "report_figures"]

@@ -31,6 +31,20 @@ def test_a_study_says_what_it_could_have_seen_and_fewer_than_six_models_say_noth
     assert not [key for key in looked(study(5)) if key[0] in ("detectable", "slope", "attenuation")]
 
 
+def test_means_of_fewer_seeds_and_rows_of_other_versions_are_not_pooled_in_silence() -> None:
+    def of(model: str, seed: int, torch: str = "2") -> Row:
+        return row(
+            model, "t", seed=seed, environment={"versions": {"torch": torch}, "device": "a CPU", "precision": "fp32"}
+        )
+
+    alike = [of(model, seed) for model in "ab" for seed in (0, 1)]
+    assert not {("uneven_seeds", ""), ("unlike", "")} & set(looked(alike))
+    found = looked([*alike[:3], of("b", 2, "3"), of("b", 1)])
+    assert found["uneven_seeds", ""].numbers == {"probe": {"3": 1, "2": 1}}
+    assert "frozen, probe 3 seeds in 1 cell and 2 seeds in 1 cell" in found["uneven_seeds", ""].said
+    assert found["unlike", ""].numbers == {"probe": {"torch": ["2", "3"]}}
+
+
 def test_the_slope_that_could_have_been_seen_goes_with_the_scatter_about_the_line() -> None:
     rows = study(8)
     found, results = looked(rows)["detectable", ""].numbers, collect(rows)
@@ -70,6 +84,8 @@ def test_the_first_model_is_better_than_the_second_as_often_as_its_runs_are() ->
     assert (found["first"], found["second"], found["seeds"]) == ("a", "b", 2)
     assert found["probability"] == pytest.approx((3 / 4 + 2 / 4) / 2)
     assert found["low"] <= found["probability"] <= found["high"]
+    same = [row(m, "t", seed=seed, right=at, source_top1=0.6) for m, at in (("a", 200), ("b", 190)) for seed in (0, 1)]
+    assert "over seeds" not in looked(same)["improvement", ""].said  # a probe, which draws nothing
 
 
 def test_redrawn_images_move_the_correlation_less_than_redrawn_models() -> None:
@@ -129,6 +145,8 @@ def test_the_same_architecture_from_two_recipes_is_the_yardstick() -> None:
     assert found.numbers["probe"]["mean_points"] == pytest.approx(5)
     assert "net.a_in1k and net.b_in1k" in found.said
     assert ("recipe_control", "") not in looked(study(6))
+    widths = [row(model, "t0", "probe", 180) for model in ("mobilenetv1-0.5", "mobilenetv1-0.75")]
+    assert ("recipe_control", "") not in looked(widths)  # no tags: two architectures
 
 
 def test_pre_training_is_compared_beside_its_recipe_control() -> None:
@@ -168,6 +186,20 @@ def test_tasks_far_from_the_source_stand_beside_their_slopes() -> None:
     assert found.numbers["spearman"] == pytest.approx(spearman(range(6), [slopes[f"task-{t}"] for t in range(6)]))
     assert "nearest task first: task-0 10.5 (slope" in found.said
     assert ("distance", "probe") not in looked(rows)
+
+
+def test_an_intervention_stands_beside_the_gain_of_a_better_architecture() -> None:
+    """Augmentation adds 18 of 360 images on t0 and 36 on t1; the best of four models has 54 more than the median."""
+    rows = [row(f"m{m}", task, regime, 100 + 36 * m + more, source_top1=0.5 + m / 10)
+            for m in range(4) for task, gain in (("t0", 18), ("t1", 36))
+            for regime, more in (("finetune", 0), ("augmented", gain))]  # fmt: skip
+    found = looked(rows)
+    ((kind, regime),) = [key for key in found if key[0] == "intervention"]
+    numbers = found[kind, regime].numbers
+    sign = 1 if regime == "augmented" else -1
+    assert numbers["gain_points"] == {"t0": pytest.approx(5 * sign), "t1": pytest.approx(10 * sign)}
+    assert numbers["architecture_points"] == {task: pytest.approx(15) for task in ("t0", "t1")}
+    assert not [key for key in looked(study(6)) if key[0] == "intervention"]  # one trained regime, and from scratch
 
 
 def test_variance_shares_find_the_source_that_is_there() -> None:

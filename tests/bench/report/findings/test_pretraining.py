@@ -1,9 +1,12 @@
 """What timm's tags say of pre-training, and the same architecture compared across kinds of it."""
 
+import re
+from pathlib import Path
+
 import pytest
 from report_rows import row
 
-from featune.bench.report.findings.pretraining import pretraining_of, pretraining_pairs, recipe_pairs
+from featune.bench.report.findings.pretraining import KINDS, pretraining_of, pretraining_pairs, recipe_pairs
 from featune.bench.results import collect
 
 
@@ -66,3 +69,9 @@ def test_the_control_is_another_recipe_on_the_same_data() -> None:
     assert recipe_pairs(collect(rows)) == {"probe": [pytest.approx(5)]}
     (found,) = pretraining_pairs(collect(rows))
     assert found.points["net"] == pytest.approx(100 * (300 - 189) / 360)  # of the mean of both recipes
+
+
+def test_the_page_shows_the_table_of_kinds_as_it_is() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "statistics.md").read_text()
+    shown = re.findall(r"^\| `([\w -]+)` \| ([\w*, ]+) \|$", page.split("## Pre-training as a query")[1], re.MULTILINE)
+    assert [(kind, tuple(words.split(", "))) for kind, words in shown] == list(KINDS.items())

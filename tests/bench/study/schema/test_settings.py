@@ -45,11 +45,12 @@ def test_a_regime_takes_a_recipe_of_finetune_by_its_name_and_changes_it(tmp_path
     found = parsed(path)
     assert not found.faults.problems
     default = {scratch: recipe_named("default").candidates(Facts(0, scratch=scratch))[0] for scratch in (False, True)}
-    assert found.regimes["finetune"] == ("finetune", dataclasses.replace(default[False], steps=40))
-    assert found.regimes["scratch"] == ("scratch", default[True])
+    assert found.regimes["finetune"] == ("finetune", dataclasses.replace(default[False], steps=40, keep="best"))
+    assert found.regimes["scratch"] == ("scratch", dataclasses.replace(default[True], keep="best"))
     lp = found.regimes["lp"][1]
     assert isinstance(lp, Recipe)
-    assert lp.candidates() == list(recipe_named("lp-ft").candidates(Facts(0)))
+    own = recipe_named("lp-ft").candidates(Facts(0))
+    assert lp.candidates() == [dataclasses.replace(one, keep="best") for one in own]
 
 
 @pytest.mark.parametrize("name", ["kornblith2019", "fang2023"])
