@@ -19,17 +19,28 @@ KINDS: Mapping[str, str] = {
     "tuned": "bodies of fine-tuned checkpoints",
     "data": "images that were packed from downloads",
 }
-RECORDS = "records"  # small files of all other folders: verdicts on devices, models' entries, prepared tasks
-KEY = re.compile(r"[0-9a-f]{16}")
-PARTS_OF_GRAPH = (".onnx", ".onnx.data")
+RECORDS = "records"  # files of all other folders, verdicts and models' entries for example, and what is not ours
+HEX = "[0-9a-f]{16}"
+KEY = re.compile(HEX)
+# Names of what is ours, and no other name: a folder may hold what its user put there. The group is the item's name.
+FILES = {
+    "graphs": re.compile(rf"({HEX}(?:\.\w+-\w+(?:-{HEX})?)?\.onnx)(?:\.data)?", re.ASCII),
+    "plans": re.compile(rf"({HEX}\.plan|timing-{HEX}\.cache|faster-{HEX}\.json)"),
+    "tuned": re.compile(rf"({HEX}\.safetensors)"),
+}
+# Folders that are items, by their name and the names of their files; one that holds any other file is none.
+FOLDERS = {
+    "provider": (KEY, re.compile(r"[^.].*")),
+    "data": (re.compile(rf".+-{HEX}"), re.compile(r"\d{5}\.tar", re.ASCII)),
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Item:
     """name: of a key, file or folder. used: seconds since 1970 at which a file of it was last read or written.
 
-    Where the disk is mounted with noatime, that is when it was last written. uid: whose it is; of several, one that
-    is not this user.
+    Where the disk is mounted with relatime, `used` is up to 24 hours too early; with noatime, it is when it was
+    written. uid: whose it is; of several, one that is not this user.
     """
 
     kind: str
@@ -51,11 +62,17 @@ class Totals:
 def contents(cache: Path) -> list[Item]:
     """Every item, the largest first; what other processes remove meanwhile is left out. Links are not followed."""
     stale = set(stale_files(cache))
+    places = [
+        path.relative_to(cache)
+        for path in _files(cache)
+        if not path.name.endswith(".lock") and path not in stale and not any(above in stale for above in path.parents)
+    ]
+    mixed = {place.parts[:2] for place in places if _group(place)[0] == RECORDS and len(place.parts) > 2}
     groups: dict[tuple[str, str], list[Path]] = {}
-    for path in _files(cache):
-        if path.name.endswith(".lock") or path in stale or any(above in stale for above in path.parents):
-            continue
-        groups.setdefault(_group(path.relative_to(cache)), []).append(path)
+    for place in places:
+        group = _group(place)
+        is_mixed = group[0] in FOLDERS and group in mixed
+        groups.setdefault((RECORDS, str(place)) if is_mixed else group, []).append(cache / place)
     found = [item for (kind, name), paths in groups.items() if (item := _item(kind, name, paths))]
     return sorted(found, key=lambda item: (-item.bytes, item.kind, item.name))
 
@@ -75,9 +92,12 @@ def _group(path: Path) -> tuple[str, str]:
         key = first.partition(".")[0]
         is_row = KEY.fullmatch(key) and not first.endswith(".items.json") and len(path.parts) == 2
         return (kind, key) if is_row else (RECORDS, str(path))
-    if kind == "graphs":
-        return kind, first.removesuffix(".data") if first.endswith(PARTS_OF_GRAPH[1]) else first
-    return kind, first
+    if kind in FOLDERS:
+        names = FOLDERS[kind]
+        is_ours = len(path.parts) == 3 and all(n.fullmatch(part) for n, part in zip(names, path.parts[1:], strict=True))
+        return (kind, first) if is_ours else (RECORDS, str(path))
+    known = FILES[kind].fullmatch(first) if len(path.parts) == 2 else None
+    return (kind, known[1]) if known else (RECORDS, str(path))
 
 
 def _item(kind: str, name: str, paths: Iterable[Path]) -> Item | None:

@@ -1,9 +1,9 @@
 """Removing what was not used for long, until the cache has a size; nothing that is at work, or another user's."""
 
+import contextlib
 import dataclasses
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,7 +14,8 @@ from featune.engine.store import check_writable, locked_if_free, remove_stale
 from ..features import remove_stored
 from .items import KINDS, Item, contents
 
-RECENT = 3600.0  # seconds: between looking a file up and opening it passes less
+HOURS_AT_WORK = 25  # mounts with relatime, as most are, write a time of reading down once in 24 hours
+RECENT = HOURS_AT_WORK * 3600.0  # seconds
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B?", re.ASCII)
 AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([hdw])", re.ASCII)
 POWERS, HOURS = {"": 0, "k": 1, "M": 2, "G": 3, "T": 4}, {"h": 1.0, "d": 24.0, "w": 168.0}
@@ -57,8 +58,8 @@ def pruned(
 ) -> Pruned:  # fmt: skip
     """Remove items of the kinds, those first that were not used for longest.
 
-    most: bytes that the cache may have, older: seconds; at least one is expected. What was used in the last hour stays
-    unless `recent_too`, and so does what another process has locked, or other users own. dry: nothing is removed.
+    most: bytes that the cache may have, older: seconds; at least one is expected. What was used in the last 25 hours
+    stays unless `recent_too`, and so does what another process has locked, or other users own. dry: nothing is removed.
     Raises BadInput where the cache cannot be written, and for kinds that are none.
     """
     wanted = set(kinds)
@@ -86,7 +87,7 @@ def pruned(
 def _stays(item: Item, now: float, recent_too: bool) -> str:
     if item.uid != os.getuid():
         return "of other users"
-    return "used in the last hour" if now - item.used < RECENT and not recent_too else ""
+    return f"used in the last {HOURS_AT_WORK} hours" if now - item.used < RECENT and not recent_too else ""
 
 
 def _removed(cache: Path, item: Item, say: Callable[[str], None]) -> str:
@@ -101,9 +102,11 @@ def _removed(cache: Path, item: Item, say: Callable[[str], None]) -> str:
     with locked_if_free(path) as free:
         if not free:
             return "in use by another process"
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
         for part in item.paths:
             part.unlink(missing_ok=True)
+            part.with_name(f"{part.name}.lock").unlink(missing_ok=True)
+        if path.is_dir():
+            with contextlib.suppress(OSError):  # what came meanwhile is another's
+                path.rmdir()
         path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
     return ""

@@ -94,7 +94,7 @@ def cache_prune(
     max_size: Annotated[str | None, typer.Option(help="What the cache may have, 50GB for example.")] = None,
     older_than: Annotated[str | None, typer.Option(help="Not used for so long: 12h, 30d or 8w.")] = None,
     kind: Kinds = None,
-    recent_too: Annotated[bool, typer.Option("--recent-too", help="Also what was used in the last hour.")] = False,
+    recent_too: Annotated[bool, typer.Option("--recent-too", help="Also what was used in the last 25 hours.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")] = False,
     cache: Folder = None,
     as_json: Json = False,

@@ -85,11 +85,11 @@ def packed(pack: Pack, count: int, progress: Progress | None = None) -> tuple[Pa
     shards = [folder / f"{start // pack.each:05}.tar" for start in starts]
     absent = [(start, shard) for start, shard in zip(starts, shards, strict=True) if not shard.exists()]
     if absent:
-        with (progress or Silent()).stage(f"packing {pack.key}") as advance:
+        # Of the folder, which `featune cache prune` asks for.
+        with (progress or Silent()).stage(f"packing {pack.key}") as advance, locked(folder):
             for start, shard in absent:
-                with locked(shard):
-                    if not shard.exists():
-                        _write(shard, range(start, min(start + pack.each, pack.total)), pack.draw)
+                if not shard.exists():
+                    _write(shard, range(start, min(start + pack.each, pack.total)), pack.draw)
                 advance(start + pack.each, count)
     found = [address(shard.name, member.offset, member.size) for shard in shards for member in members(shard)]
     return folder, found[:count]

@@ -6,14 +6,15 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from featune.engine.runners import device_kind
+from featune.engine.errors import first_line
 
 from .check import Check, fault, fine
 from .folders import Limits, folder_checks
-from .gpu import gpu_checks, listed, nvidia_smi
-from .known_numbers import self_test
-from .providers import provider_checks, ran_on
-from .versions import cuda_checks, linked_tensorrt, package_checks, tensorrt_checks
+from .gpu import gpu_checks, listed, nvidia_smi, serious_for
+from .versions import cuda_checks, linked_tensorrt, onnxruntime_checks, package_checks, tensorrt_checks
+
+# torch and what is built on it is imported where it is used: whether it can be is what is looked for.
+TORCH = "pip install --force-reinstall torch torchvision"
 
 
 def _torch_facts() -> tuple[str | None, int | None, int]:
@@ -31,6 +32,18 @@ def _onnxruntime_facts() -> tuple[list[str], str | None, Path]:
     return list(onnxruntime.get_available_providers()), cuda, Path(onnxruntime.__file__).parent / "capi"
 
 
+def _ran_on(provider: str) -> str:
+    from .providers import ran_on
+
+    return ran_on(provider)
+
+
+def _self_test(device: str) -> Iterable[Check]:
+    from .known_numbers import self_test
+
+    return self_test(device)
+
+
 @dataclasses.dataclass(frozen=True)
 class Machine:
     """Where the answers come from; tests give their own.
@@ -45,8 +58,8 @@ class Machine:
     smi: Callable[[], str | None] = nvidia_smi
     torch: Callable[[], tuple[str | None, int | None, int]] = _torch_facts
     onnxruntime: Callable[[], tuple[list[str], str | None, Path]] = _onnxruntime_facts
-    run: Callable[[str], str] = ran_on
-    known_numbers: Callable[[str], Iterable[Check]] = self_test
+    run: Callable[[str], str] = _ran_on
+    known_numbers: Callable[[str], Iterable[Check]] = _self_test
 
 
 def examined(device: str | None = None, machine: Machine | None = None, *, quick: bool = False) -> Iterator[Check]:
@@ -55,27 +68,40 @@ def examined(device: str | None = None, machine: Machine | None = None, *, quick
     Raises BadInput for a device that is none.
     """
     machine = machine or Machine()
-    wanted = device is not None and device_kind(device) == "cuda"
+    try:
+        from featune.engine.runners import device_kind
+
+        wanted, hinders = device is not None and device_kind(device) == "cuda", serious_for(device)
+        torch_cuda, cudnn, seen = machine.torch()
+        from .providers import provider_checks
+    except (ImportError, OSError) as error:  # the latter of a library that it loads
+        yield from package_checks(machine.version, machine.requires)
+        yield fault("torch", f"cannot be imported: {first_line(error)}", TORCH)
+        yield from folder_checks(machine.environment, machine.limits)
+        return
     yield from package_checks(machine.version, machine.requires)
+    yield from onnxruntime_checks(machine.version)
     gpus = listed(machine.smi())
-    torch_cuda, cudnn, seen = machine.torch()
     yield from gpu_checks(gpus, device, seen)
     providers: list[str] = []
     onnxruntime_cuda, libraries = None, Path()
     try:
         providers, onnxruntime_cuda, libraries = machine.onnxruntime()
-    except ImportError as error:
+    except (ImportError, OSError) as error:
         yield fault("onnxruntime", f"cannot be imported: {error}", "pip install onnxruntime-gpu")
-    yield from cuda_checks(torch_cuda, onnxruntime_cuda, cudnn, gpus[0].driver if gpus else "")
-    yield from tensorrt_checks(machine.version, linked_tensorrt(libraries))
+    yield from cuda_checks(torch_cuda, onnxruntime_cuda, cudnn, gpus[0].driver if gpus else "", hinders)
+    yield from tensorrt_checks(machine.version, linked_tensorrt(libraries), hinders)
     if providers:
-        yield from provider_checks(providers, machine.run, bool(gpus or seen), wanted)
+        yield from provider_checks(providers, machine.run, bool(gpus or seen) and hinders is fault, wanted)
     yield from folder_checks(machine.environment, machine.limits)
     if quick:
         yield fine("self-test", "left out")
     else:
         # On a GPU where one was asked for; one that is absent was told above.
-        yield from machine.known_numbers(device if wanted and seen and device else "cpu")
+        try:
+            yield from machine.known_numbers(device if wanted and seen and device else "cpu")
+        except (ImportError, OSError) as error:
+            yield fault("self-test", f"cannot be imported: {first_line(error)}", TORCH)
 
 
 def faults_of(checks: Iterable[Check]) -> list[Check]:

@@ -70,7 +70,10 @@ def folder_checks(environment: Mapping[str, str], limits: Limits, shared: Path =
         ]
     offline = environment.get("HF_HUB_OFFLINE", "").upper() in YES
     for name, folder in hub_folders(environment).items():
-        checks.append(_written(name, folder, "", limits, f"set {name} to a folder that you can write"))
+        check = _written(name, folder, "", limits, f"set {name} to a folder that you can write")
+        if check.state == "fault" and folder.is_dir() and os.access(folder, os.R_OK | os.X_OK):
+            check = note(name, f"{check.found}; what is in it can be used", check.remedy)
+        checks.append(check)
     said = "HF_HUB_OFFLINE is set: nothing is fetched, what is not in HF_HOME fails"
     checks.append(note("hub", said) if offline else fine("hub", "fetches what is missing (HF_HUB_OFFLINE is not set)"))
     checks.append(token_check(environment))

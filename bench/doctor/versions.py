@@ -6,12 +6,10 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
-from featune.engine.runners import installed_onnxruntimes
-from featune.engine.tensorrt import LIBRARIES
-
 from .check import Check, fault, fine, note
 
 Version = Callable[[str], str]  # of an installed package; raises PackageNotFoundError
+Hinders = Callable[[str, str, str], Check]
 SHOWN = ("featune", "torch", "torchvision", "timm", "onnx", "onnxruntime-gpu", "onnxruntime")
 # Whose own requirements must be met: an installer that ran twice leaves pairs that no installer would choose.
 REQUIRING = ("featune", "torchvision", "timm", "onnxruntime-gpu")
@@ -24,21 +22,25 @@ SO_NAME = re.compile(rb"libnvinfer\.so\.(\d+)")
 
 
 def package_checks(version: Version, requires: Callable[[str], list[str] | None]) -> list[Check]:
-    """The versions, what stands against requirements, and the two packages that overwrite each other."""
+    """The versions, and what stands against requirements; nothing is imported that may be broken."""
     shown = [f"{name} {found}" for name in SHOWN if (found := _version(version, name))]
     checks = [fine("packages", ", ".join(shown) or "none")]
     for name in REQUIRING:
         checks += _unmet(name, version, requires)
-    both = installed_onnxruntimes(version)
-    if len(both) > 1:
-        checks.append(
-            fault(
-                "onnxruntime",
-                f"{' and '.join(both)} are both installed and overwrite each other in one folder",
-                "pip uninstall -y onnxruntime onnxruntime-gpu, then pip install onnxruntime-gpu",
-            )
-        )
     return checks
+
+
+def onnxruntime_checks(version: Version) -> list[Check]:
+    """Whether the two packages are there that overwrite each other."""
+    from featune.engine.runners import installed_onnxruntimes
+
+    both = installed_onnxruntimes(version)
+    if len(both) < 2:
+        return []
+    said = f"{' and '.join(both)} are both installed and overwrite each other in one folder"
+    return [
+        fault("onnxruntime", said, "pip uninstall -y onnxruntime onnxruntime-gpu, then pip install onnxruntime-gpu")
+    ]
 
 
 def _version(version: Version, name: str) -> str:
@@ -71,13 +73,15 @@ def _unmet(name: str, version: Version, requires: Callable[[str], list[str] | No
     return found
 
 
-def cuda_checks(torch_cuda: str | None, onnxruntime_cuda: str | None, cudnn: int | None, driver: str) -> list[Check]:
+def cuda_checks(
+    torch_cuda: str | None, onnxruntime_cuda: str | None, cudnn: int | None, driver: str, hinders: Hinders = fault
+) -> list[Check]:
     """Whether CUDA of torch and of ONNX Runtime, cuDNN and the driver fit.
 
     torch_cuda, onnxruntime_cuda: as 13.2, None for a build without. cudnn: as 92600. driver: as 580.65.06, empty
-    without one; what would fail on a GPU is then worth a note.
+    without one; what would fail on a GPU is then worth a note. hinders: `fault`, or `note` where a CPU is asked for.
     """
-    serious = fault if driver else note
+    serious = hinders if driver else note
     checks = []
     if torch_cuda is None:
         checks.append(
@@ -101,17 +105,17 @@ def cuda_checks(torch_cuda: str | None, onnxruntime_cuda: str | None, cudnn: int
             else serious("cuDNN", f"{said} found, {CUDNN} expected by ONNX Runtime", remedy)
         )
     if driver and (wanted := max((_major(each) for each in (torch_cuda, onnxruntime_cuda) if each), default=0)):
-        checks.append(_driver_check(driver, wanted))
+        checks.append(_driver_check(driver, wanted, hinders))
     return checks
 
 
-def _driver_check(driver: str, wanted: int) -> Check:
+def _driver_check(driver: str, wanted: int, hinders: Hinders) -> Check:
     least = LEAST_DRIVER.get(wanted)
     if least is None:
         return note("driver", f"{driver}; which driver CUDA {wanted} needs is not known to this version")
     if _major(driver) < least:
         remedy = f"update the NVIDIA driver to {least} or later"
-        return fault("driver", f"{driver} found, {least} or later expected by CUDA {wanted}", remedy)
+        return hinders("driver", f"{driver} found, {least} or later expected by CUDA {wanted}", remedy)
     return fine("driver", f"{driver}, {least} or later is what CUDA {wanted} needs")
 
 
@@ -120,15 +124,17 @@ def _major(text: str) -> int:
     return int(found[0]) if found else 0
 
 
-def tensorrt_checks(version: Version, linked: int | None) -> list[Check]:
+def tensorrt_checks(version: Version, linked: int | None, hinders: Hinders = fault) -> list[Check]:
     """TensorRT's version, and whether ONNX Runtime's provider can use it. linked: major that the provider loads."""
+    from featune.engine.tensorrt import LIBRARIES
+
     found = next((v for name in ("tensorrt", "tensorrt-cu13", "tensorrt_cu13") if (v := _version(version, name))), "")
     if not found:
         return [note("TensorRT", "not installed; --backend tensorrt needs it", LIBRARIES["tensorrt"].install)]
     majors = LIBRARIES["tensorrt"].majors
     if _major(found) not in majors:
         expected = " or ".join(map(str, majors))
-        return [fault("TensorRT", f"{found} found, {expected} expected", LIBRARIES["tensorrt"].install)]
+        return [hinders("TensorRT", f"{found} found, {expected} expected", LIBRARIES["tensorrt"].install)]
     if linked and linked != _major(found):
         said = f"{found}: plans work (--backend tensorrt); ONNX Runtime's TensorRT provider loads TensorRT {linked}"
         return [note("TensorRT", said, f"pip install 'tensorrt=={linked}.*' for --backend onnxruntime-tensorrt")]

@@ -168,7 +168,7 @@ def _require_root_below(given: TaskEntry, folder: Path) -> bool:
 
 def _spec(given: ModelEntry, folder: Path, trusted: bool = False) -> ModelSpec:
     if given.factory and not trusted:
-        require_own(given.factory, [folder])
+        require_own(given.factory, [folder], "run with --trust if you know what it does")
     entry = given.model_dump(exclude_none=True, exclude={"kwargs", "measured", "imagenet_kind"})
     return spec_from_entry(entry | {"kwargs": given.kwargs.model_dump(exclude_unset=True)}, folder)
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -10,6 +11,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from ..errors import BadInput
+
+PREPARATION = timedelta(hours=12)  # for which the others wait while the first process fetches, packs and looks
 
 
 def place() -> tuple[int, int]:
@@ -23,7 +26,7 @@ def place() -> tuple[int, int]:
 def joined(device: str) -> Iterator[str]:
     """Joins the processes that torchrun started, if it did, and leaves them; the device that this one computes on.
 
-    gloo on CPUs, NCCL on GPUs, one GPU for each process of a machine.
+    gloo for what lies on CPUs, NCCL on GPUs, one GPU for each process of a machine.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
         yield device
@@ -32,7 +35,7 @@ def joined(device: str) -> Iterator[str]:
     own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if on_gpu else device
     if on_gpu:
         torch.cuda.set_device(own)
-    dist.init_process_group("nccl" if on_gpu else "gloo")
+    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=PREPARATION)
     try:
         yield own
     finally:

@@ -34,18 +34,19 @@ def resolved_factory(factory: str, folder: Path) -> str:
     return resolved
 
 
-def require_own(factory: str, folders: Sequence[Path]) -> None:
+def require_own(factory: str, folders: Sequence[Path], remedy: str) -> None:
     """Raises BadInput for a factory whose code is not the user's own: a file below one of the folders.
 
     Nothing is executed that is not below them: a file by its path, and a module by the place where its top-level
-    package would be imported from. What that code takes from libraries is no factory either.
+    package would be imported from. What that code takes from libraries is no factory either. remedy: what else than
+    writing such code the user of this command can do.
     """
     name, _, function = factory.rpartition(":")
     place = folders[0] / name if name.endswith(".py") else _place_of(name.partition(".")[0])
     if place is None or not is_below(place, folders) or is_below(place, INSTALLED):
         raise BadInput(
             f"factory {factory!r:.200}: its code lies outside {folders[0].resolve()}; give a file of your own there, "
-            "`file.py:function`, or run with --trust if you know what it does"
+            f"`file.py:function`, or {remedy}"
         )
     made = factory_of(f"{place.resolve()}:{function}" if name.endswith(".py") else factory)
     while isinstance(made, functools.partial):
@@ -54,7 +55,7 @@ def require_own(factory: str, folders: Sequence[Path]) -> None:
     if home is None or not _is_own(home):
         raise BadInput(
             f"factory {factory!r:.200}: {function} is a function of {home.__name__ if home else 'no module'}; write "
-            "one of your own around it, or run with --trust if you know what it does"
+            f"one of your own around it, or {remedy}"
         )
 
 

@@ -156,7 +156,7 @@ def _of_tuned_factory(entry: Mapping[str, Any]) -> Mapping[str, Any]:
         raise BadInput(
             f"{folder}: it names code of its own, {code}; look at it, and keep it outside the model's folder"
         )
-    require_own(factory, [Path.cwd()])
+    require_own(factory, [Path.cwd()], f"start the command in the folder that holds {code or factory}")
     parts = {part: config[part] for part in RECORDED if config.get(part) is not None}
     rest = {key: value for key, value in entry.items() if key != "architecture" and value is not None}
     weights = {"checkpoint": str(folder / MODEL_FILE)} if entry.get("pretrained", True) else {}

@@ -8,7 +8,7 @@ from pathlib import Path
 from featune.engine.errors import Missing
 from featune.engine.models import ModelSpec
 from featune.engine.runners import Runner, device_kind, onnxruntime_runner, require_device, switch_off_tf32
-from featune.engine.store import digest
+from featune.engine.store import digest, locked
 from featune.engine.tensorrt import library, within
 
 from ..contract import check_versions, contract_of, read_graph
@@ -32,7 +32,6 @@ def _provider_settings(spec: ModelSpec, graph: str, cache: Path, device: str) ->
     }
     key = digest([graph, library().__version__, *machine(device), PLAN_BATCHES, "no TF32"])
     engines = cache / "provider" / key
-    engines.mkdir(parents=True, exist_ok=True)  # ONNX Runtime makes the last folder of a path, not those above it
     return shapes | {
         "trt_engine_cache_enable": "1",
         "trt_engine_cache_path": str(engines),
@@ -68,13 +67,26 @@ def _opened(asked: Asked, ready: Ready) -> Iterator[Runner]:
 
 
 @contextlib.contextmanager
+def _kept_while_built(engines: Path) -> Iterator[None]:
+    """The lock that `featune cache prune` asks for, unless the folder has its engine: a cache may be read only."""
+    with contextlib.nullcontext() if any(engines.glob("*.engine")) else locked(engines):
+        engines.mkdir(parents=True, exist_ok=True)  # ONNX Runtime makes the last folder of a path, not those above it
+        yield
+
+
+@contextlib.contextmanager
 def _opened_in_tensorrt(asked: Asked, ready: Ready) -> Iterator[Runner]:
     assert ready.path is not None
     switch_off_tf32()  # before anything below uses CUDA
-    with onnxruntime_runner(
-        ready.path, asked.device, threads=asked.threads, provider="tensorrt", allow_fallback=asked.allow_fallback,
-        settings=_provider_settings(asked.spec, ready.artefact, asked.cache, asked.device),
-    ) as runner:  # fmt: skip
+    settings = _provider_settings(asked.spec, ready.artefact, asked.cache, asked.device)
+    with contextlib.ExitStack() as stack:
+        with _kept_while_built(Path(settings["trt_engine_cache_path"])):
+            runner = stack.enter_context(
+                onnxruntime_runner(
+                    ready.path, asked.device, threads=asked.threads, provider="tensorrt",
+                    allow_fallback=asked.allow_fallback, settings=settings,
+                )
+            )  # fmt: skip
         # Its engine takes no more images at a time than its profile says.
         yield functools.update_wrapper(functools.partial(within, (1, PLAN_BATCHES[2]), runner), runner)
 

@@ -17,7 +17,7 @@ Address = Annotated[
 Gpus = Annotated[float, typer.Option("--gpus-per-cell", min=0.01, help="Of Ray, where the device is cuda.")]
 
 
-def check_executor(kind: str, address: str | None, device: str | None) -> None:
+def check_executor(kind: str, address: str | None, device: str | None, gpus: float = 1) -> None:
     """Raises BadInput for what does not go together, before any work; Missing without Ray."""
     from featune.engine.errors import BadInput, nearest
 
@@ -30,6 +30,8 @@ def check_executor(kind: str, address: str | None, device: str | None) -> None:
 
         if device and ":" in device:
             raise BadInput(f"--device {device} found; Ray chooses the GPU, so give --device cuda")
+        if gpus > 1 and gpus != int(gpus):
+            raise BadInput(f"--gpus-per-cell {gpus:g} found; above 1 Ray gives whole GPUs: a whole number expected")
         ray_library()
 
 

@@ -88,7 +88,7 @@ def study_run(
     with errors():
         from featune.engine.errors import BadInput
 
-        check_executor(executor_kind, address, device)
+        check_executor(executor_kind, address, device, gpus_per_cell)
         if shard is not None:
             if only or keep_failed:
                 raise BadInput("--shard is a share of all cells; leave --only and --keep-failed out")

@@ -13,7 +13,8 @@ from featune.engine.errors import BadInput
 from featune.engine.paths import as_name
 
 OPTION = re.compile(r"[a-z][a-z0-9-]*(=[^\n\r]+)?")
-TIME = re.compile(r"(\d+-)?\d{1,3}(:\d{2}){0,2}")
+TIME = re.compile(r"(?:(?P<days>\d{1,3})-)?(?P<first>\d{1,6})(?::(?P<second>\d{2}))?(?::(?P<third>\d{2}))?", re.ASCII)
+LEAST = 60  # seconds of work before a task stops: less is spent on imports
 OURS = ("job-name", "array", "signal", "time", "cpus-per-task", "gpus-per-task", "output", "chdir")
 
 
@@ -51,7 +52,7 @@ def array_script(
     lines += [f"#SBATCH --array=1-{job.shards}{f'%{job.at_once}' if job.at_once else ''}"]
     lines += [f"#SBATCH --time={job.time}", f"#SBATCH --cpus-per-task={job.cpus}"]
     lines += [f"#SBATCH --gpus-per-task={job.gpus}"] if job.gpus else []
-    lines += [f"#SBATCH --signal=B:USR1@{job.grace}", f"#SBATCH --output={_quoted(f'{_plain(log)}/%A_%a.log')}"]
+    lines += [f"#SBATCH --signal=B:USR1@{job.grace}", f'#SBATCH --output="{_plain(log)}/%A_%a.log"']
     lines += [f"#SBATCH --{option}" for option in job.options]
     exports = {**environment, "FEATUNE_CACHE_DIR": str(cache)}
     return "\n".join([
@@ -77,8 +78,12 @@ def array_script(
 
 
 def _check(job: Job) -> None:
-    if not TIME.fullmatch(job.time):
-        raise BadInput(f"--time {job.time!r:.40} found, MINUTES, HH:MM:SS or D-HH:MM:SS expected")
+    limit = _seconds(job.time)
+    if limit <= job.grace + LEAST:
+        raise BadInput(
+            f"--time {job.time} is {limit} s, of which a task stops {job.grace} s before the end; more than "
+            f"{job.grace + LEAST} s expected; give a longer --time, or a shorter --grace"
+        )
     for option in job.options:
         if not OPTION.fullmatch(option):
             raise BadInput(f"--sbatch {option!r:.60} found, NAME or NAME=VALUE expected, for example mem=16G")
@@ -88,13 +93,20 @@ def _check(job: Job) -> None:
             )
 
 
+def _seconds(time: str) -> int:
+    """Of a limit as sbatch takes it: M, MM:SS, HH:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS. Raises BadInput for others."""
+    found = TIME.fullmatch(time)
+    if not found:
+        raise BadInput(f"--time {time!r:.40} found, MINUTES, HH:MM:SS or D-HH:MM:SS expected")
+    days, *parts = (int(part) if part else None for part in found.groups())
+    given = [part for part in parts if part is not None]
+    unit = 3600 if days is not None or len(given) == 3 else 60
+    return (days or 0) * 86_400 + sum(part * unit // 60**place for place, part in enumerate(given))
+
+
 def _plain(path: Path) -> str:
     """A path as part of a pattern of sbatch. Raises BadInput where it cannot be."""
     text = str(path)
     if any(letter in text for letter in '\n\r"\\'):
         raise BadInput(f"{text!r}: a line end, quote or backslash in the output folder's name; choose another --out")
     return text.replace("%", "%%")
-
-
-def _quoted(text: str) -> str:
-    return f'"{text}"' if " " in text else text

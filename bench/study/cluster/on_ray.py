@@ -73,7 +73,8 @@ def ray_tasks(
 
     out: a folder that all nodes share, where the work writes its results. address: `auto` for the cluster of this
     machine, ray://HOST:PORT, or None for one of this machine's own, of `jobs` processors. tries: how often an item is
-    begun whose worker or node dies; it then counts as killed. Raises Missing without Ray or a cluster at the address.
+    begun whose worker or node dies; it then counts as killed. Raises Missing without Ray or a cluster at the address,
+    BadInput where no node has what one task needs: Ray would wait for such a node without end.
     """
     ray = ray or ray_library()
     needs = needs or Needs()
@@ -82,6 +83,7 @@ def ray_tasks(
         _connect(ray, address, jobs)
     mark = out / f".{uuid.uuid4().hex[:12]}.ray"
     try:
+        _require_room(ray, needs)
         with written_whole(mark) as temporary:
             temporary.write_text(platform.node(), encoding="utf-8")
         here = Place(str(mark.absolute()), os.getcwd(), _versions(), _passed(), threads)
@@ -90,7 +92,8 @@ def ray_tasks(
     finally:
         mark.unlink(missing_ok=True)
         if connected:
-            ray.shutdown()
+            with contextlib.redirect_stdout(sys.stderr):  # it also tells then what it has not told yet
+                ray.shutdown()
 
 
 def _connect(ray: Any, address: str | None, jobs: int | None) -> None:
@@ -105,6 +108,16 @@ def _connect(ray: Any, address: str | None, jobs: int | None) -> None:
     except Exception as error:  # what Ray raises where there is no cluster has no class of its own
         where = address or "this machine"
         raise Missing(f"no Ray cluster at {where} ({first_line(error)}); `ray start --head` starts one") from error
+
+
+def _require_room(ray: Any, needs: Needs) -> None:
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if not any(node.get("CPU", 0) >= needs.cpus and node.get("GPU", 0) >= needs.gpus for node in nodes):
+        found = "; ".join(sorted({f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs" for node in nodes}))
+        raise BadInput(
+            f"no node of the Ray cluster has {needs.cpus:g} CPUs and {needs.gpus:g} GPUs, which a cell needs (found: "
+            f"{found or 'no node'}); start a node that has them, or change --device or --gpus-per-cell"
+        )
 
 
 def _executor(ray: Any, here: Place, needs: Needs, tries: int) -> Executor:

@@ -33,8 +33,9 @@ def parsed_shard(text: str) -> Shard:
 def share(cells: Iterable[Cell], shard: Shard) -> list[Cell]:
     """The shard's cells: every cell is in one share, and sizes differ by one at most.
 
-    Cells of one model and task stay together, since they share their features; beyond that the order is that of a
-    digest, so that models and regimes that take long are spread. It does not depend on the order of the study file.
+    Cells of one model and task are neighbours, since they share their features; where a border between two shares
+    falls among them, both need those features. Beyond that the order is that of a digest, so that models and regimes
+    that take long are spread. It does not depend on the order of the study file.
     """
     return _block(_ordered(cells), shard)
 

@@ -23,6 +23,8 @@ from featune.engine.store import locked
 
 NOW = 2_000_000_000.0
 DAY = 24 * 3600.0
+GRAPH, NEW = "a" * 16 + ".onnx", "c" * 16 + ".int8-cpu-" + "d" * 16 + ".onnx"
+PLAN, PACK = "b" * 16 + ".plan", "cifar10-" + "e" * 16
 
 
 def put(path: Path, size: int, days_ago: float) -> Path:
@@ -34,13 +36,13 @@ def put(path: Path, size: int, days_ago: float) -> Path:
 
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
-    """Three items of 1000, 300 and 20 bytes, used 1, 10 and 30 days ago, and a record."""
-    put(tmp_path / "graphs" / "a.onnx", 300, 10)
-    put(tmp_path / "plans" / "b.plan", 1000, 1)
-    put(tmp_path / "data" / "pets" / "00000.tar", 12, 40)
-    put(tmp_path / "data" / "pets" / "00001.tar", 8, 30)
+    """Three items of 1000, 300 and 20 bytes, used 2, 10 and 30 days ago, and a record."""
+    put(tmp_path / "graphs" / GRAPH, 300, 10)
+    put(tmp_path / "plans" / PLAN, 1000, 2)
+    put(tmp_path / "data" / PACK / "00000.tar", 12, 40)
+    put(tmp_path / "data" / PACK / "00001.tar", 8, 30)
     put(tmp_path / "judged" / "c.json", 5, 300)
-    (tmp_path / "graphs" / "a.onnx.lock").touch()
+    (tmp_path / "graphs" / f"{GRAPH}.lock").touch()
     return tmp_path
 
 
@@ -55,7 +57,7 @@ def prune(cache: Path, **options: Any) -> Any:
 def test_files_that_live_and_die_together_are_one_item_and_locks_are_none(cache: Path) -> None:
     found = contents(cache)
     assert [(item.kind, item.name, item.bytes) for item in found] == [
-        ("plans", "b.plan", 1000), ("graphs", "a.onnx", 300), ("data", "pets", 20), ("records", "judged/c.json", 5),
+        ("plans", PLAN, 1000), ("graphs", GRAPH, 300), ("data", PACK, 20), ("records", "judged/c.json", 5),
     ]  # fmt: skip
     assert found[2].used == NOW - 30 * DAY  # the file that was used last
     assert {each.kind: each.bytes for each in totals(found)}["records"] == 5
@@ -63,46 +65,46 @@ def test_files_that_live_and_die_together_are_one_item_and_locks_are_none(cache:
 
 def test_a_size_limit_removes_what_was_not_used_for_longest_and_no_more(cache: Path) -> None:
     assert prune(cache, most=1310).removed == 1
-    assert names(cache) == {"a.onnx", "b.plan"}
+    assert names(cache) == {GRAPH, PLAN}
     found = prune(cache, most=1005)
     assert (found.removed, found.freed, found.left) == (1, 300, 1005)
-    assert names(cache) == {"b.plan"}
-    assert not (cache / "graphs" / "a.onnx.lock").exists()
+    assert names(cache) == {PLAN}
+    assert not (cache / "graphs" / f"{GRAPH}.lock").exists()
     assert (cache / "judged" / "c.json").exists()  # records make no room
 
 
 def test_an_age_removes_what_is_older_and_a_kind_narrows_it(cache: Path) -> None:
     assert prune(cache, older=5 * DAY, kinds=["graphs"]).removed == 1
-    assert names(cache) == {"b.plan", "pets"}
+    assert names(cache) == {PLAN, PACK}
     assert prune(cache, older=29 * DAY).removed == 1
-    assert names(cache) == {"b.plan"}
+    assert names(cache) == {PLAN}
 
 
 def test_a_dry_run_says_the_same_and_removes_nothing(cache: Path) -> None:
     dry = prune(cache, most=0, dry=True)
-    assert names(cache) == {"a.onnx", "b.plan", "pets"}
+    assert names(cache) == {GRAPH, PLAN, PACK}
     assert prune(cache, most=0) == dry
 
 
-def test_what_was_used_in_the_last_hour_stays_unless_it_is_asked_for(cache: Path) -> None:
-    put(cache / "graphs" / "new.onnx", 7, 0.01)
-    assert prune(cache, most=0).kept == {"used in the last hour": 7}
-    assert names(cache) == {"new.onnx"}
+def test_what_was_used_in_the_last_25_hours_stays_unless_it_is_asked_for(cache: Path) -> None:
+    put(cache / "graphs" / NEW, 7, 1.02)  # 24.5 hours: with relatime it may be at work
+    assert prune(cache, most=0).kept == {"used in the last 25 hours": 7}
+    assert names(cache) == {NEW}
     assert prune(cache, most=0, recent_too=True).kept == {}
     assert names(cache) == set()
 
 
 def test_what_another_process_has_locked_stays(cache: Path) -> None:
-    with locked(cache / "graphs" / "a.onnx"):
+    with locked(cache / "graphs" / GRAPH):
         assert prune(cache, most=0).kept == {"in use by another process": 300}
-    assert names(cache) == {"a.onnx"}
+    assert names(cache) == {GRAPH}
 
 
 def test_another_users_files_stay(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.getuid()
     monkeypatch.setattr("os.getuid", lambda: real + 1)
     assert prune(cache, most=0).kept == {"of other users": 1320}
-    assert names(cache) == {"a.onnx", "b.plan", "pets"}
+    assert names(cache) == {GRAPH, PLAN, PACK}
 
 
 def test_a_cache_that_cannot_be_written_is_listed_and_not_pruned(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,10 +118,10 @@ def test_a_cache_that_cannot_be_written_is_listed_and_not_pruned(cache: Path, mo
 
 
 def test_what_a_killed_write_left_is_no_item_and_goes(cache: Path) -> None:
-    left = cache / "graphs" / ".a.onnx.00000000-1.abcdefgh.tmp.onnx"
+    left = cache / "graphs" / f".{GRAPH}.00000000-1.abcdefgh.tmp.onnx"
     put(left, 50, 3)
     os.utime(left, (1.0, 1.0))
-    assert "a.onnx" in names(cache)
+    assert GRAPH in names(cache)
     assert len(contents(cache)) == 4
     assert prune(cache, older=1000 * DAY).stale == 1
     assert not left.exists()
@@ -127,9 +129,53 @@ def test_what_a_killed_write_left_is_no_item_and_goes(cache: Path) -> None:
 
 def test_links_are_not_followed_out_of_the_cache(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     outside = put(tmp_path_factory.mktemp("outside") / "thesis.onnx", 99, 99)
-    (cache / "graphs" / "link.onnx").symlink_to(outside)
+    (cache / "graphs" / f"{'f' * 16}.onnx").symlink_to(outside)
     assert prune(cache, most=0).removed == 3
     assert outside.exists()
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "data/imagenet/a.jpg", "data/imagenet/00000.tar", f"data/{PACK}x/00000.tar", "data/notes.txt",
+        "graphs/notes.txt", "graphs/resnet.onnx", f"graphs/{GRAPH}.bak", f"graphs/{'f' * 16}/model.onnx",
+        "plans/mine.plan", f"plans/{'f' * 16}/a.plan", "tuned/best.safetensors", "provider/old/engine",
+        "provider/a.timing",
+    ],
+)  # fmt: skip
+def test_a_file_that_is_not_named_as_ours_stays(cache: Path, place: str) -> None:
+    foreign = put(cache / place, 50, 300)
+    assert prune(cache, most=0).removed == 3
+    assert foreign.exists()
+
+
+def test_a_pack_with_a_file_that_is_not_ours_stays_whole(cache: Path) -> None:
+    put(cache / "data" / PACK / "label.txt", 50, 300)
+    assert prune(cache, most=0).removed == 2
+    assert len(list((cache / "data" / PACK).iterdir())) == 3
+
+
+def test_an_item_in_a_folder_goes_with_its_locks_and_its_folder(cache: Path) -> None:
+    (cache / "data" / PACK / "00000.tar.lock").touch()
+    put(cache / "provider" / ("f" * 16) / "a.engine", 50, 300)
+    assert prune(cache, most=0).removed == 4
+    assert not (cache / "data" / PACK).exists()
+    assert not (cache / "provider" / ("f" * 16)).exists()
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        f"graphs/{GRAPH}.data", f"graphs/{NEW}", f"graphs/{'f' * 16}.fp16-cuda.onnx",
+        f"graphs/{'f' * 16}.auto-cpu-{'a' * 16}.onnx",
+        f"plans/timing-{'f' * 16}.cache", f"plans/faster-{'f' * 16}.json", f"tuned/{'f' * 16}.safetensors",
+        f"provider/{'f' * 16}/TensorrtExecutionProvider_TRTKernel_graph_1_0_0_fp16_sm90.engine",
+    ],
+)  # fmt: skip
+def test_every_form_of_ours_goes(cache: Path, place: str) -> None:
+    ours = put(cache / place, 50, 300)
+    prune(cache, most=0)
+    assert not ours.exists()
 
 
 @pytest.mark.parametrize(("text", "size"), [("50GB", 50e9), ("1.5 TB", 1.5e12), ("8MiB", 8 << 20), ("10", 10)])
@@ -173,9 +219,9 @@ def test_verify_finds_a_changed_byte_and_an_unreadable_record_and_nothing_else(r
     assert damaged_items(cache)[1] == []
     (cache / "models" / "torn.json").write_text('{"a": ')
     (cache / "graphs").mkdir()
-    (cache / "graphs" / "bad.onnx").write_bytes(b"no graph")
+    (cache / "graphs" / NEW).write_bytes(b"no graph")
     (cache / "plans").mkdir()
-    (cache / "plans" / "bad.plan").write_bytes(b"no plan")
+    (cache / "plans" / f"{'b' * 16}.plan").write_bytes(b"no plan")
     with sqlite3.connect(cache / "fingerprints.sqlite") as connection:
         connection.execute("create table files (a int)")
     file = cache / "features" / f"{key}.npy"
@@ -183,7 +229,7 @@ def test_verify_finds_a_changed_byte_and_an_unreadable_record_and_nothing_else(r
     held[0, 0] += 1
     held.flush()
     count, found = damaged_items(cache)
-    assert sorted(each.name for each in found) == sorted([key, "models/torn.json", "bad.onnx", "bad.plan"])
+    assert sorted(each.name for each in found) == sorted([key, "models/torn.json", NEW, "b" * 16 + ".plan"])
     assert count == len(contents(cache))
 
 
@@ -197,7 +243,7 @@ def test_the_commands_say_size_what_went_and_what_is_damaged(featune: Callable[.
     assert "1.3 kB" in featune("du").stdout
     verified = featune("verify", "-q")
     assert verified.exit_code == 1
-    assert "graphs/a.onnx" in verified.stdout
+    assert f"graphs/{GRAPH}" in verified.stdout
     done = featune("prune", "--max-size", "0", "--recent-too", "--json")
     assert (done.exit_code, json.loads(done.stdout)["left"]) == (0, 5)
     assert featune("prune").exit_code == 2

@@ -12,6 +12,7 @@ import pytest
 from featune.bench.data.tar_members import Pack, _listed, members, packed
 from featune.engine.errors import BadInput
 from featune.engine.images import encoded
+from featune.engine.store import cache_dir, locked_if_free
 
 
 @pytest.fixture(autouse=True)
@@ -95,3 +96,16 @@ def test_a_killed_packing_leaves_no_partial_shard_and_goes_on_after_the_whole_on
     assert drawn == list(range(10, 25))
     assert encoded(folder / paths[17]) == b"17"
     assert not [path for path in folder.iterdir() if "tmp" in path.name]
+
+
+def test_a_pack_in_the_making_is_locked_as_a_whole_so_that_prune_leaves_it() -> None:
+    free = []
+    drawn = counting(3, [])
+
+    def draw(number: int) -> tuple[str, bytes]:
+        with locked_if_free(cache_dir() / "data" / "locked") as found:
+            free.append(found)
+        return drawn(number)
+
+    packed(Pack("locked", 3, draw, each=2), 3)
+    assert set(free) == {False}

@@ -4,6 +4,8 @@ import dataclasses
 import errno
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -219,7 +221,50 @@ def test_a_busy_gpu_is_a_note_a_full_one_a_fault_and_numbers_that_are_not_told_a
         "0, A, 580.1, 93, 100, 8000\n1, B, 580.1, 0, 7900, 8000\n2, C MIG, 580.1, [N/A], [N/A], [N/A]\nerror\n"
     )
     assert [gpu.busy for gpu in gpus] == [93, 0, None]
-    assert [check.state for check in gpu_checks(gpus, None, 3)] == ["note", "fault", "fine"]
+    assert [check.state for check in gpu_checks(gpus, "cuda:1", 3)] == ["note", "fault", "fine"]
+    assert [check.state for check in gpu_checks(gpus[1:2], None, 1)] == ["fault"]
+
+
+@pytest.mark.parametrize("asked", [None, "cuda", "cuda:0", "cuda:2", "cpu"])
+def test_a_full_gpu_beside_others_is_a_note_unless_it_is_the_one_that_was_asked_for(asked: str | None) -> None:
+    gpus = listed("0, A, 580.1, 0, 100, 8000\n1, B, 580.1, 0, 7900, 8000\n2, C, 580.1, 0, 100, 8000\n")
+    assert [check.state for check in gpu_checks(gpus, asked, 3)] == ["fine", "note", "fine"]
+
+
+def test_where_the_processor_is_asked_for_nothing_of_a_gpu_is_a_fault(machine: Machine) -> None:
+    old_and_full = "0, A, 450.1, 0, 7900, 8000\n"
+    unfit = with_gpu(
+        machine, smi=lambda: old_and_full, torch=lambda: ("12.8", 8907, 0), run=runs_where(CPU),
+        version=version_of(INSTALLED | {"tensorrt": "9.3.0"}),
+    )  # fmt: skip
+    assert {"GPU", "CUDA", "cuDNN", "driver", "providers", "TensorRT"} <= faults(unfit).keys()
+    assert not faults(unfit, "cpu")
+
+
+@pytest.mark.parametrize("name", ["HF_HOME", "TORCH_HOME"])
+def test_a_folder_of_weights_that_can_only_be_read_is_a_note_and_one_that_is_absent_a_fault(
+    machine: Machine, tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / "weights"
+    given = dataclasses.replace(
+        machine, environment={**machine.environment, name: str(folder)}, limits=Roomy(refused=(str(folder),))
+    )
+    assert list(faults(given)) == [name]
+    folder.mkdir()
+    assert not faults(given)
+    assert found(examined(None, given), name).state == "note"
+
+
+def test_a_torch_that_does_not_load_is_a_fault_with_its_remedy_and_exit_code_4(tmp_path: Path) -> None:
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("raise OSError('libcudart.so.13: cannot open shared object file')")
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[3]}"}
+    command = [sys.executable, "-m", "featune", "doctor", "--quick"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 4, done.stderr
+    assert done.stdout.startswith("ok    packages: ")
+    assert "FAULT torch: cannot be imported: libcudart.so.13" in done.stdout
+    assert "pip install --force-reinstall" in done.stderr
 
 
 def test_the_processor_really_runs_the_graph_of_known_sums_and_an_unknown_provider_is_told() -> None:

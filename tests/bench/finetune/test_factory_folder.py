@@ -130,8 +130,10 @@ def test_code_that_is_not_below_the_current_folder_is_not_run(
     left: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(BadInput, match="its code lies outside"):
+    with pytest.raises(BadInput, match="its code lies outside") as refused:
         spec_of_model(str(left[0]))
+    assert "start the command in the folder that holds" in str(refused.value)
+    assert "--trust" not in str(refused.value)
 
 
 @pytest.mark.parametrize("factory", ["{folder}/evil.py:net", "os:system"])

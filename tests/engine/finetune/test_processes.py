@@ -2,11 +2,15 @@ import os
 import socket
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 from two_processes import main
 
+from featune.engine.finetune import processes
 from featune.engine.images import Labelled
 
 SCRIPT = Path(__file__).parents[2] / "cases" / "two_processes.py"
@@ -33,3 +37,17 @@ def test_two_processes_train_what_one_does_and_score_each_image_once(items: Labe
             assert torch.allclose(value, two["weights"][name], rtol=0, atol=1e-5), name
         assert two["scores"].shape == (11, 3)  # of eleven images, which two processes cannot share evenly
         assert torch.allclose(one["scores"], two["scores"], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(("device", "backends"), [("cuda", "cpu:gloo,cuda:nccl"), ("cpu", "gloo")])
+def test_processes_on_gpus_also_share_numbers_of_the_cpu_and_wait_for_a_long_preparation(
+    device: str, backends: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("torch.cuda.set_device", lambda device: None)
+    monkeypatch.setattr(processes.dist, "init_process_group", lambda *words, **options: asked.append((words, options)))
+    monkeypatch.setattr(processes.dist, "destroy_process_group", lambda: None)
+    with processes.joined(device):
+        pass
+    assert asked == [((backends,), {"timeout": timedelta(hours=12)})]

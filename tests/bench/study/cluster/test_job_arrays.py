@@ -179,8 +179,30 @@ def test_the_scripts_head_asks_for_what_was_given_and_a_signal_to_the_shell_befo
     assert text.index("#SBATCH --exclusive") < text.index("set -eu")
 
 
+@pytest.mark.parametrize("time", ["1440", "7", "06:01", "0-01", "1-00:00", "200-00:00:00"])
+def test_every_form_of_a_limit_that_sbatch_takes_is_taken(tmp_path: Path, time: str) -> None:
+    assert f"#SBATCH --time={time}\n" in script(tmp_path, time=time)
+
+
+def test_the_place_of_the_logs_is_quoted_whatever_its_letters(tmp_path: Path) -> None:
+    text = array_script(
+        tmp_path / "s.yaml", tmp_path / "a#b", "s", Job(1), python="python", folder=tmp_path, cache=tmp_path,
+        environment={},
+    )  # fmt: skip
+    assert f'#SBATCH --output="{tmp_path}/a#b/slurm/%A_%a.log"\n' in text
+
+
 @pytest.mark.parametrize(
-    "wrong", [{"time": "4h"}, {"options": ("mem=16G\nrm -rf",)}, {"options": ("array=1-3",)}, {"options": ("--mem=1",)}]
+    "wrong",
+    [
+        {"time": "4h"},
+        {"time": "5"},
+        {"time": "0-00:06:00"},
+        {"time": "7", "grace": 361},
+        {"options": ("mem=16G\nrm -rf",)},
+        {"options": ("array=1-3",)},
+        {"options": ("--mem=1",)},
+    ],
 )
 def test_options_that_would_break_the_script_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(BadInput):

@@ -63,10 +63,16 @@ class FakeRay:
         self.started, self.options = True, options
 
     def shutdown(self) -> None:
+        print("(raylet) A worker died")
         self.ended = True
 
     def cluster_resources(self) -> dict[str, float]:
         return self.room
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """One, and another that is gone."""
+        gone = {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}}
+        return [{"Alive": True, "Resources": self.room}, gone]
 
     def put(self, value: Any) -> Any:
         return value
@@ -131,12 +137,27 @@ def test_every_item_is_answered_once_and_no_more_are_sent_than_the_nodes_soon_ta
     assert not list(tmp_path.glob(".*.ray"))  # the mark by which nodes see that the folder is shared
 
 
+def test_what_ray_tells_while_it_stops_does_not_mix_with_results(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found(FakeRay(), tmp_path)
+    assert capsys.readouterr().out == ""
+
+
 def test_the_needs_of_a_cell_are_declared_and_say_how_many_run_at_once(tmp_path: Path) -> None:
     ray = FakeRay(CPU=16.0, GPU=2.0)
     with ray_tasks(tmp_path, "auto", Needs(cpus=1, gpus=0.5), ray=ray) as execute:
         assert jobs_of(execute) == 4
     assert (ray.declared["num_cpus"], ray.declared["num_gpus"]) == (1, 0.5)
     assert ray.options["address"] == "auto"
+
+
+@pytest.mark.parametrize("needs", [Needs(cpus=3), Needs(gpus=1), Needs(gpus=0.5)])
+def test_a_cell_that_no_living_node_has_room_for_is_refused_and_does_not_wait(tmp_path: Path, needs: Needs) -> None:
+    ray = FakeRay(CPU=2.0, GPU=0.25)
+    with pytest.raises(BadInput, match="no node"), ray_tasks(tmp_path, needs=needs, ray=ray):
+        pass
+    assert ray.ended
 
 
 def test_a_death_is_tried_again_and_an_item_that_always_dies_is_isolated_after_so_many_tries(tmp_path: Path) -> None:
@@ -216,6 +237,7 @@ def test_a_worker_sees_relative_paths_from_the_folder_where_the_command_was_star
         (["--executor", "rey"], "nearest: ray"),
         (["--address", "auto"], "add --executor ray"),
         (["--executor", "ray", "--device", "cuda:1"], "give --device cuda"),
+        (["--executor", "ray", "--gpus-per-cell", "1.5"], "a whole number"),
         (["--executor", "ray", "--shard", "1/2"], "leave --executor ray out"),
     ],
 )
