@@ -86,4 +86,9 @@ def test_a_task_whose_values_are_no_fractions_is_left_out() -> None:
 def test_models_without_seeds_have_no_variants() -> None:
     tasks = {"digits"}
     assert variants([row("resnet18", "digits", 0.5), row("resnet34", "digits", 0.6)], tasks) == []
-    assert variants([row("all@0", "digits", 0.5), row("half@0", "digits", 0.6)], tasks) == []
+    assert variants([row("all@0", "digits", 0.5)], tasks) == []
+
+
+def test_one_seed_of_each_variant_is_said_to_allow_no_comparison() -> None:
+    (found,) = variants([row("all@0", "digits", 0.5), row("half@0", "digits", 0.6)], {"digits"})
+    assert found.said.startswith("2 variants, one seed of each: they are not compared")
