@@ -11,7 +11,7 @@ from PIL import Image
 from featune.engine.images import Labelled, read_image
 from featune.engine.machine import processors
 
-USUAL = 6  # photographs scaled and compressed differ in 0 to 4 bits as a rule, different ones in 12 and more
+USUAL = 6  # bits of 63 in which a scaled or compressed copy may differ
 SAME_BYTES = -1  # of `near`: no hash, only the bytes
 BITS = 63
 SIDE, KEPT = 32, 8  # pixels of the small image, frequencies that are kept of each axis
