@@ -26,7 +26,7 @@ from ..tasks import Layout
 from ..training_log import LogFile
 from .choices import Choices, chosen_recipe, trained_network, training_model
 from .hierarchy import read_hierarchy
-from .near_duplicates import USUAL, near_images
+from .near_duplicates import HASHES, USUAL, near_images
 from .source import opened_source, target_images
 from .subsets import Rule, Subset, counts_of, subset_of, write_subset
 from .timm_folder import write_network
@@ -260,8 +260,8 @@ def _separation(left: ModelSpec, found: Opened) -> float:
 
 
 def _near(train: Labelled, targets: Sequence[Labelled], bits: int) -> list[int]:
-    """Remembered in the cache: hashing decodes every image."""
-    key = digest([train.content_digest, [items.content_digest for items in targets], bits])
+    """Remembered in the cache: of a large source there are many pairs."""
+    key = digest([HASHES, *([of.content_digest, of.channels] for of in (train, *targets)), bits])
     file = cache_dir() / "near" / f"{key}.json"
     known = read_json(file)
     if isinstance(known, list):
