@@ -182,6 +182,8 @@ def _measure(
         folder = Path(whole.out)
         for error in unmade.values():
             print(f"featune: failed: {error}", file=sys.stderr)
+        if unmade and not rows:  # nothing to report of yet
+            raise typer.Exit(1)
         finish(
             whole, folder, rows, speeds, known_estimates(whole), rights(folder, whole.tasks, rows), as_json,
             command=command, retry=command_line("featune", "study", "retry", path, out=out, device=device), asked=cells,

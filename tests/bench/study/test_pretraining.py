@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 
+from featune.bench.cli.studies import running as command
 from featune.bench.pretrain import Asked, Made, made_in_cache, making
 from featune.bench.progress import Silent
 from featune.bench.study import Study, planned_cells, prepared, read_study, running, with_pretrained
@@ -85,6 +87,33 @@ def test_a_pre_training_that_fails_leaves_the_other_models_to_be_measured(
     text = TEXT.replace("steps: 2", "steps: 1")
     with pytest.raises(CellFailed, match=r"pre-training of all@0: nan\npre-training of all@1: nan"):
         whole(folder, text)
+
+
+def test_the_command_ends_with_1_after_a_pre_training_that_failed_and_retry_trains_none(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failing(asked: Asked) -> Made:
+        asked_for.append(asked.name)
+        if asked.name == "all@2":
+            raise Diverged("step 1: the loss is nan")
+        return made_in_cache(asked)
+
+    out, asked_for = folder / "out", list[str]()
+    path = file_of(folder, TEXT.replace(", half: {images_per_class: 5}", "").replace("[0, 1]", "[0, 2]"))
+    made_in_cache(read_study(path)[0].pretraining[0])
+    monkeypatch.setattr(running, "made_in_cache", failing)
+    monkeypatch.setattr(command, "executor", lambda _: in_process)
+    for names in ("all@2", "all@?"):  # without a row to report of, and with one
+        with pytest.raises(typer.Exit) as left:
+            command.study_run(path, out, only=[f"model={names}"], quiet=True)
+        assert left.value.exit_code == 1
+        assert capsys.readouterr().err.splitlines() == [
+            "featune: failed: pre-training of all@2: step 1: the loss is nan"
+        ]
+    assert asked_for == ["all@2", "all@0", "all@2"]
+    assert (out / "report.html").exists()
+    command.study_retry(path, out, quiet=True)
+    assert asked_for == ["all@2", "all@0", "all@2"]
 
 
 def test_only_the_models_that_are_wanted_are_trained_and_others_that_are_known_stay(
