@@ -59,7 +59,8 @@ bench.features: engine.errors engine.store engine.models engine.images engine.ru
 bench.imagenet: engine.accuracies engine.errors engine.store engine.images engine.paths engine.features export.commands
     bench.progress bench.stats bench.tasks bench.data bench.datasets bench.features
 bench.pretrain: engine.errors engine.machine engine.paths engine.store engine.models engine.images engine.metrics
-    engine.recipe engine.finetune bench.estimators bench.stats bench.tasks bench.data bench.training_log
+    engine.recipe engine.finetune bench.progress bench.estimators bench.stats bench.tasks bench.data
+    bench.training_log
 bench.regimes: engine.errors engine.models engine.images engine.metrics engine.features engine.logistic_regression
     engine.probe engine.finetune export.commands bench.tasks bench.data bench.features
 bench.published: engine.accuracies engine.errors engine.metrics engine.paths engine.store bench.stats

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         opened,
     )
     from .near_duplicates import near_images
-    from .of_studies import SEED, made_in_cache, variants
+    from .of_studies import SEED, known_in_cache, made_in_cache, variants
     from .source import opened_source
     from .subsets import Rule, Subset, subset_of, write_subset
     from .training import Pretrained, pretrain
@@ -43,6 +43,7 @@ __all__ = [
     "coarse_labels",
     "collapses",
     "default_folder",
+    "known_in_cache",
     "made_in_cache",
     "made_lines",
     "make",

@@ -18,14 +18,15 @@ from featune.engine.models import ModelSpec, feature_model, feature_width, with_
 from featune.engine.paths import as_name
 from featune.engine.store import added, cache_dir, check_writable, digest, locked, plain, read_json, write_json
 
-from ..data import Request, Source
+from ..data import Request, Source, check_images
 from ..estimators import class_separation
+from ..progress import Silent
 from ..stats import interval
 from ..tasks import Layout
 from ..training_log import LogFile
 from .choices import Choices, chosen_recipe, trained_network, training_model
 from .hierarchy import read_hierarchy
-from .near_duplicates import USUAL, near_images
+from .near_duplicates import HASHES, USUAL, near_images
 from .source import opened_source, target_images
 from .subsets import Rule, Subset, counts_of, subset_of, write_subset
 from .timm_folder import write_network
@@ -89,11 +90,20 @@ class Opened:
 
     @functools.cached_property
     def key(self) -> str:
-        """Names all that its weights depend on; a length in passes and the same one in steps are one."""
+        """Names all that its result depends on; a length in passes and the same one in steps are one."""
+        return self._named(self.subset.digest)
+
+    @functools.cached_property
+    def training(self) -> str:
+        """Names all that its weights depend on: no image of val and test, in which nothing is chosen."""
+        train = self.subset.splits["train"]
+        return self._named(digest([train.content_digest, train.labels]))
+
+    def _named(self, images: str) -> str:
         of = self.asked
         steps = self.recipe.total_steps(len(self.subset.splits["train"]))
         recipe = dataclasses.replace(self.recipe, steps=steps, epochs=1)
-        return digest([RULES, self.spec.digest, self.subset.digest, recipe, of.choices, of.seed, of.device])
+        return digest([RULES, self.spec.digest, images, recipe, of.choices, of.seed, of.device])
 
 
 def opened(asked: Asked, layout: Layout | None = None, *, look_at_images: bool = True) -> Opened:
@@ -152,6 +162,11 @@ def cached_folder(found: Opened) -> Path:
     return cache_dir() / "pretrained" / found.key
 
 
+def cached_work(found: Opened) -> Path:
+    """Where the training of a study's model goes on, also when its val and test were mended meanwhile."""
+    return cache_dir() / "pretrained" / WORK / found.training
+
+
 def default_folder(found: Opened) -> Path:
     """Below `runs/pretrain`; the same options give the same folder, so that a run that was stopped goes on."""
     parts = (found.spec.architecture.partition(".")[0], found.asked.source.name, found.key[:8])
@@ -176,27 +191,30 @@ def made_lines(made: Made) -> list[str]:
     return [*lines, f"in a study file: - {{{entry}}}", f"folder: {made.folder}"]
 
 
-def make(found: Opened, folder: Path, progress: Progress | None = None) -> Made:
+def make(found: Opened, folder: Path, progress: Progress | None = None, work: Path | None = None) -> Made:
     """Train the whole network from random weights and leave the folder; done once. A killed training goes on.
 
     The folder holds the model as `local-dir:` names it, subset.csv with the images, log.jsonl with every step, and
-    result.json.
+    result.json. work: a folder for the training until it ends, by default in that one. Raises BadImages before the
+    training for what val and test could not be measured on.
     """
+    work = work or folder / WORK
     check_writable(folder / RESULT)
-    with locked(folder / WORK):
+    with locked(work):
         known = made_before(found, folder)
         if known is None and not found.asked.name:
             found = dataclasses.replace(found, asked=dataclasses.replace(found.asked, name=folder.name))
-        return known or _made(found, folder, progress)
+        return known or _made(found, folder, work, progress)
 
 
-def _made(found: Opened, folder: Path, progress: Progress | None) -> Made:
+def _made(found: Opened, folder: Path, work: Path, progress: Progress | None) -> Made:
     asked, subset, spec = found.asked, found.subset, found.spec
     items = subset.splits["train"]
+    check_images(work, [of for split, of in subset.splits.items() if split != "train"], Silent())
     write_subset(subset, asked.source.name, asked.rule, folder / SUBSET)
     model = training_model(spec, asked.choices)
     run = Run(
-        asked.device, folder / WORK, found.key, 30.0, progress, Decoded(), log=LogFile(folder / LOG), spec=spec
+        asked.device, work, found.training, 30.0, progress, Decoded(), log=LogFile(folder / LOG), spec=spec
     )  # fmt: skip
     began = time.perf_counter()
     truth = torch.from_numpy(items.truth(len(subset.classes)))
@@ -218,7 +236,7 @@ def _made(found: Opened, folder: Path, progress: Progress | None) -> Made:
         "versions": {name: version(name) for name in ("featune", "torch", "timm")},
     }  # fmt: skip
     write_json(folder / RESULT, result)
-    shutil.rmtree(folder / WORK, ignore_errors=True)
+    shutil.rmtree(work, ignore_errors=True)
     return Made(folder, result)
 
 
@@ -242,8 +260,8 @@ def _separation(left: ModelSpec, found: Opened) -> float:
 
 
 def _near(train: Labelled, targets: Sequence[Labelled], bits: int) -> list[int]:
-    """Remembered in the cache: hashing decodes every image."""
-    key = digest([train.content_digest, [items.content_digest for items in targets], bits])
+    """Remembered in the cache: of a large source there are many pairs."""
+    key = digest([HASHES, *([of.content_digest, of.channels] for of in (train, *targets)), bits])
     file = cache_dir() / "near" / f"{key}.json"
     known = read_json(file)
     if isinstance(known, list):

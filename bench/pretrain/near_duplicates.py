@@ -10,12 +10,15 @@ from PIL import Image
 
 from featune.engine.images import Labelled, read_image
 from featune.engine.machine import processors
+from featune.engine.store import cache_dir, digest, locked, written_whole
 
-USUAL = 6  # photographs scaled and compressed differ in 0 to 4 bits as a rule, different ones in 12 and more
+USUAL = 6  # bits of 63 in which a scaled or compressed copy may differ
 SAME_BYTES = -1  # of `near`: no hash, only the bytes
 BITS = 63
 SIDE, KEPT = 32, 8  # pixels of the small image, frequencies that are kept of each axis
+DECODED = 4096  # small images of 8 kB in memory at a time
 AT_ONCE = 4_000_000  # pairs of hashes compared at a time
+HASHES = 1  # of the rules here, raised when they change, so that what was remembered before is found again
 
 
 def near_images(source: Labelled, targets: Sequence[Labelled], near: int) -> list[int]:
@@ -27,9 +30,22 @@ def near_images(source: Labelled, targets: Sequence[Labelled], near: int) -> lis
     theirs = {digest for items in targets for digest in items.file_digests()} - {"unreadable"}
     found = {index for index, digest in enumerate(source.file_digests()) if digest in theirs}
     if near >= 0 and targets:
-        wanted = np.unique(np.concatenate([perceptual_hashes(items) for items in targets]))
-        found |= set(_within(perceptual_hashes(source), wanted, near).tolist())
+        wanted = np.unique(np.concatenate([known_hashes(items) for items in targets]))
+        found |= set(_within(known_hashes(source), wanted, near).tolist())
     return sorted(found)
+
+
+def known_hashes(items: Labelled) -> NDArray[np.uint64]:
+    """`perceptual_hashes`, remembered in the cache by the images' bytes: each image is decoded once."""
+    file = cache_dir() / "near" / f"{digest([HASHES, items.content_digest, items.channels])}.npy"
+    with locked(file):
+        if file.exists():
+            known: NDArray[np.uint64] = np.load(file)
+            return known
+        found = perceptual_hashes(items)
+        with written_whole(file) as temporary:
+            np.save(temporary, found)
+        return found
 
 
 def perceptual_hashes(items: Labelled) -> NDArray[np.uint64]:
@@ -41,8 +57,11 @@ def perceptual_hashes(items: Labelled) -> NDArray[np.uint64]:
     """
     files = [(items.file(index), items.channels) for index in range(len(items))]
     with ThreadPoolExecutor(processors()) as pool:
-        small = np.stack([*pool.map(lambda file: _small(*file), files)]) if files else np.empty((0, SIDE, SIDE))
-    return hashes_of(small)
+        found = [
+            hashes_of(np.stack([*pool.map(lambda file: _small(*file), files[at : at + DECODED])]))
+            for at in range(0, len(files), DECODED)
+        ]
+    return np.concatenate(found) if found else np.empty(0, dtype=np.uint64)
 
 
 def hashes_of(small: NDArray[np.float64]) -> NDArray[np.uint64]:

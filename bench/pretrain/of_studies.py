@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .choices import Choices
-from .making import Asked, Made, cached_folder, make, opened
+from .making import Asked, Made, cached_folder, cached_work, made_before, make, opened
 from .subsets import Rule
 
 SEED = "@"  # between a variant's name and its seed, in the name of a model
@@ -42,4 +42,10 @@ def variants(
 def made_in_cache(asked: Asked) -> Made:
     """The model, trained if the cache does not have it."""
     found = opened(asked)
-    return make(found, cached_folder(found))
+    return make(found, cached_folder(found), work=cached_work(found))
+
+
+def known_in_cache(asked: Asked) -> Made | None:
+    """The model, if the cache has it; nothing is trained."""
+    found = opened(asked)
+    return made_before(found, cached_folder(found))

@@ -42,6 +42,8 @@ def speeds(
     told to on_failure, and reported by its cells.
     """
     pairs = _pairs(study)
+    if not pairs or not study.tasks:
+        return []
     kept = {pair: read_speed(_path(study, pair), pair[0].name) for pair in pairs}
     wanted = [pair for pair, one in kept.items() if remeasure or one is None or one.loaded]
     if not wanted:  # a study of no cell has no task

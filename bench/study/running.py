@@ -2,15 +2,15 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from featune.engine.errors import CellFailed
+from featune.engine.errors import CellFailed, FeatuneError
 from featune.engine.models import ModelSpec, spec_from_entry
 from featune.engine.store import file_digest, remove_stale
 
-from ..pretrain import made_in_cache
+from ..pretrain import Asked, Made, known_in_cache, made_in_cache
 from ..progress import Progress
 from ..results import Cell, Labels, Plan, Row, Speed, duration, plan_path, save_plan
 from .definition import Study
@@ -22,23 +22,49 @@ from .model_speeds import speed_keys, speeds
 Failed = Literal["retry", "keep", "only"]  # what a run does with cells that failed before
 
 
-def with_pretrained(study: Study, execute: Executor, progress: Progress) -> Study:
-    """The study with the models that are pre-trained for it; those that the cache has are not trained again."""
+def with_pretrained(
+    study: Study, execute: Executor, progress: Progress, wanted: Collection[str] | None = None
+) -> tuple[Study, Mapping[str, str]]:
+    """The study with the models that are pre-trained for it, and by name why one could not be made.
+
+    Those that the cache has are not trained again. wanted: names of those to train, by default all; others are in the
+    study where the cache has them. What is not there is left out. Raises CellFailed where no model is left.
+    """
     if not study.pretraining:
-        return study
+        return study, {}
     found: dict[str, ModelSpec] = {}
+    errors: dict[str, str] = {}
     facts = dict(study.facts)
     with progress.stage("pre-training") as advance:
-        for asked, made in execute(made_in_cache, study.pretraining):
-            if isinstance(made, Killed):
-                raise CellFailed(f"pre-training of {asked.name} was {made.reason}")
-            found[asked.name] = dataclasses.replace(spec_from_entry(made.entry), family=asked.spec.family)
-            facts[asked.name] = made.facts
-            advance(len(found), len(study.pretraining))
-    models = (*study.models, *(found[asked.name] for asked in study.pretraining))
-    study = dataclasses.replace(study, models=models, pretraining=(), facts=facts)
+        pretrained = functools.partial(_pretrained, None if wanted is None else frozenset(wanted))
+        for done, (asked, made) in enumerate(execute(pretrained, study.pretraining), 1):
+            if isinstance(made, Made):
+                found[asked.name] = dataclasses.replace(spec_from_entry(made.entry), family=asked.spec.family)
+                facts[asked.name] = made.facts
+            elif made is not None:
+                said = f"was {made.reason}" if isinstance(made, Killed) else made
+                errors[asked.name] = f"pre-training of {asked.name}: {said}"
+                progress.say(f"failed: {brief(errors[asked.name])}")
+            advance(done, len(study.pretraining))
+    models = (*study.models, *(found[asked.name] for asked in study.pretraining if asked.name in found))
+    if not models:
+        nothing = "no model of the study is pre-trained yet; start it with `featune study run`"
+        raise CellFailed("\n".join(errors.values()) or nothing)
+    notes = study.notes
+    if len(found) < len(study.pretraining):
+        there = f"{len(found)} of the {len(study.pretraining)} models that are pre-trained first are there so far"
+        notes = (*notes, f"{there}; the others are not in this report.")
+    study = dataclasses.replace(study, models=models, pretraining=(), facts=facts, notes=notes)
     study.cells()  # meets every model with every task
-    return study
+    return study, errors
+
+
+def _pretrained(wanted: frozenset[str] | None, asked: Asked) -> Made | str | None:
+    """The model, or why it could not be made; None where it is not wanted and the cache does not have it."""
+    try:
+        return made_in_cache(asked) if wanted is None or asked.name in wanted else known_in_cache(asked)
+    except FeatuneError as error:
+        return str(error)
 
 
 def run(

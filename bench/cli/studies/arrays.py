@@ -32,7 +32,7 @@ def run_shard(
     device: str | None,
     trust: bool,
 ) -> None:
-    """What `featune study run --shard` does; leaves with 1 if a cell failed."""
+    """What `featune study run --shard` does; leaves with 1 if a cell or a pre-training failed."""
     from featune.engine.store import plain
 
     from ...study.cluster import parsed_shard, work_on_share
@@ -43,8 +43,8 @@ def run_shard(
         print(json_text({"shard": plain(found), **dataclasses.asdict(counts), "rows": plain(rows)}))
     else:
         print(f"share {found.index} of {found.count}: {counts.cells} cells, {counts.done} done, {counts.failed} failed")
-    if counts.failed:
-        for reason in dict.fromkeys(last_line(row.error) for row in rows if row.error):
+    if counts.failed or counts.unmade:
+        for reason in dict.fromkeys([*counts.unmade, *(last_line(row.error) for row in rows if row.error)]):
             print(f"featune: failed: {reason}", file=sys.stderr)
         raise typer.Exit(1)
 

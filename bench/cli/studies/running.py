@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -158,8 +159,9 @@ def _measure(
         axes["task"] = [source.name for source in sources]
         meant = cells_meant(only, axes) if only else None
         whole = prepared(dataclasses.replace(whole, threads=1), sources, progress)
+        wanted = meant.names["model"] if meant else None
         with opened(whole) as execute:
-            whole = with_pretrained(whole, execute, progress)
+            whole, unmade = with_pretrained(whole, execute, progress, () if failed == "only" else wanted)
         save_plan_of(whole, path)
         study = whole.narrowed(meant) if meant else whole
         for task in study.tasks:
@@ -178,10 +180,16 @@ def _measure(
         if study is not whole:
             rows, speeds = finished(whole), known_speeds(whole)
         folder = Path(whole.out)
+        for error in unmade.values():
+            print(f"featune: failed: {error}", file=sys.stderr)
+        if unmade and not rows:  # nothing to report of yet
+            raise typer.Exit(1)
         finish(
             whole, folder, rows, speeds, known_estimates(whole), rights(folder, whole.tasks, rows), as_json,
             command=command, retry=command_line("featune", "study", "retry", path, out=out, device=device), asked=cells,
         )  # fmt: skip
+        if unmade:
+            raise typer.Exit(1)
 
 
 def stopping() -> contextlib.AbstractContextManager[None]:

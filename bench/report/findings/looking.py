@@ -70,7 +70,7 @@ def closer_look(
         improvement(means, measured),
         runners_up(results, ahead, {} if right is None else right),  # its truth value would read all scores
         *among_published(results),
-        *variants(measured),
+        *variants(measured, own.fraction_tasks),
     ]
     return [one for one in [*whole, *of_regimes] if one is not None]
 

@@ -5,7 +5,7 @@ A variant is what the names of models have before `@`, and its seeds are what st
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,16 +21,27 @@ NAME = re.compile(r"(?P<variant>.+)@(?P<seed>\d+)")
 SHOTS = re.compile(r"(?P<task>.+)-(?P<shots>\d+)")
 ALL = "all"
 SOURCE = "source accuracy, each variant on its own labels"
+ONE_SEED = (
+    "one seed of each: they are not compared, since one seed says nothing of what another would change; give pretrain "
+    "two seeds or more."
+)
 
 
-def variants(rows: Sequence[Row]) -> list[Finding]:
-    """One finding for each regime, and one for the source accuracy; none where fewer than two variants have seeds."""
+def variants(rows: Sequence[Row], tasks: Collection[str]) -> list[Finding]:
+    """One finding for each regime, and one for the source accuracy; where no variant has two seeds, one that says so.
+
+    tasks: those whose values are fractions; rows of others have no log odds and are left out.
+    """
     named = [row for row in rows if NAME.fullmatch(row.cell.model) and not is_published(row.cell.regime)]
     kept = [row for row in named if row.error is None and row.value is not None and row.n]
     order = list(dict.fromkeys(_variant(row.cell.model) for row in named))
+    models = {row.cell.model for row in named}
+    if len(order) > 1 and len(models) == len(order):
+        return [Finding("variants", "", f"{counted(len(order), 'variant')}, {ONE_SEED}", {"variants": order})]
     found = []
-    for regime in dict.fromkeys(row.cell.regime for row in kept):
-        own = [row for row in kept if row.cell.regime == regime]
+    fractions = [row for row in kept if row.cell.task in tasks]
+    for regime in dict.fromkeys(row.cell.regime for row in fractions):
+        own = [row for row in fractions if row.cell.regime == regime]
         shots = list(dict.fromkeys(_shots(row.cell.task, {row.cell.task for row in own}) for row in own))
         levels = {"": own}
         if len(shots) > 1:
@@ -43,9 +54,7 @@ def variants(rows: Sequence[Row]) -> list[Finding]:
     table: Table = {}
     for model, (top1, n) in source.items():
         table.setdefault(_variant(model), []).append(float(log_odds(np.array([top1]), np.array([n]))[0]))
-    made = _finding(
-        "", "source accuracy, each variant on its own labels", {"": {v: table[v] for v in order if v in table}}
-    )
+    made = _finding("", SOURCE, {"": {v: table[v] for v in order if v in table}})
     return [*([made] if made else []), *found]
 
 

@@ -30,11 +30,15 @@ from .shares import Shard, share
 
 @dataclasses.dataclass(frozen=True)
 class ShareCounts:
-    """Cells of the share, those that have a value, and those that failed."""
+    """Cells of the share, those that have a value, and those that failed.
+
+    unmade: why models of the study could not be pre-trained; they have no cells.
+    """
 
     cells: int
     done: int
     failed: int
+    unmade: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,19 +68,20 @@ def work_on_share(
     """Measure the cells of a share that have no row yet: (their rows, counts).
 
     Nothing is told to other shares, which may run at the same time and elsewhere: rows lie in the output folder, one
-    file each. Tasks are prepared by whoever comes first, others wait. Throughput, estimates and the report are left to
-    `featune study run`.
+    file each. Tasks are prepared and models pre-trained by whoever comes first, others wait. Throughput, estimates and
+    the report are left to `featune study run`.
     """
     study, sources = read_study(path, out, device=device, progress=progress, trusted=trusted)
     check_writable(Path(study.out, "runs", "row.json"))
     check_place(study.backend, study.device)
-    with locked(Path(study.out, "tasks", "prepare"), lambda: progress.say("waiting: another share prepares the tasks")):
+    with locked(Path(study.out, "tasks", "prepare"), lambda: progress.say("waiting: another share prepares the study")):
         study = prepared(dataclasses.replace(study, threads=1), sources, progress)
-        study = with_pretrained(study, execute, progress)
+        study, unmade = with_pretrained(study, execute, progress)
         save_plan_of(study, path)
     part = part_of(study, share(study.cells(), shard))
     progress.say(f"share {shard.index} of {shard.count}: {len(part.chosen)} of {len(study.cells())} cells")
-    return _measured(part, execute, progress)
+    rows, counts = _measured(part, execute, progress)
+    return rows, dataclasses.replace(counts, unmade=tuple(unmade.values()))
 
 
 def part_of(study: Study, cells: list[Cell]) -> _Share:

@@ -91,7 +91,7 @@ def test_only_the_cells_that_are_meant_are_measured_counted_and_reported(
     assert [row["cell"]["regime"] for row in json.loads(some.stdout)["rows"]] == ["means"], some.stderr
     status = featune("study", "status", str(path)).stdout.splitlines()
     assert status[0] == "2 cells, 1 done, 0 failed, 1 waiting"
-    assert "probe, of which no cell has been measured yet" in status[1]
+    assert status[1] == "left: not known; no cell of probe has been measured yet"
     status = featune("study", "status", str(path), "--only", "regime=means").stdout.splitlines()
     assert status == ["1 cells, 1 done, 0 failed, 0 waiting"]
     assert len(json.loads(featune("study", "run", str(path), "-q", "--json").stdout)["rows"]) == 2

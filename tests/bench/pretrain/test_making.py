@@ -1,4 +1,5 @@
 import dataclasses
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,11 @@ from PIL import Image
 
 from featune.bench.data import Request, Source
 from featune.bench.estimators import class_separation
-from featune.bench.pretrain import Asked, Choices, Rule, check, make
+from featune.bench.pretrain import Asked, Choices, Rule, check, made_in_cache, make
 from featune.bench.pretrain import making as module
 from featune.bench.tasks import read_table
 from featune.bench.training_log import read_log
-from featune.engine.errors import BadInput
+from featune.engine.errors import BadImages, BadInput
 from featune.engine.finetune import Recipe, predict
 from featune.engine.images import Labelled
 from featune.engine.models import feature_model, source_model, spec_from_entry
@@ -93,6 +94,39 @@ def test_a_killed_pre_training_ends_at_the_same_weights(
     monkeypatch.setattr(module, "train", real)
     again = make(found, tmp_path / "killed")
     assert again.result["weights"] == whole.result["weights"]
+
+
+def test_an_unreadable_image_of_val_is_told_before_the_training(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = Path(shutil.copytree(source, tmp_path / "source"))
+    (broken / "val" / "red" / "2.png").write_bytes(b"no image")
+    monkeypatch.setattr(module, "train", lambda *_: pytest.fail("trained"))
+    with pytest.raises(BadImages, match=r"red/2\.png"):
+        make(check(asked(broken)), tmp_path / "out")
+
+
+def test_a_training_goes_on_where_an_image_of_val_was_mended(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mended = Path(shutil.copytree(source, tmp_path / "source"))
+    wanted = asked(mended, recipe=dataclasses.replace(RECIPE, steps=4))
+    real, steps = module.train, []
+
+    def killed(*given: Any) -> Any:
+        real(*given[:-1], dataclasses.replace(given[-1], until=2))
+        raise KeyboardInterrupt
+
+    def watched(*given: Any) -> Any:
+        return real(*given[:-1], dataclasses.replace(given[-1], progress=lambda step, _: steps.append(step)))
+
+    monkeypatch.setattr(module, "train", killed)
+    with pytest.raises(KeyboardInterrupt):
+        made_in_cache(wanted)
+    (mended / "val" / "red" / "2.png").write_bytes((mended / "val" / "red" / "1.png").read_bytes())
+    monkeypatch.setattr(module, "train", watched)
+    made_in_cache(wanted)
+    assert steps == [3, 4]
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from featune.bench.data import Request, Source, look, open_data
-from featune.bench.pretrain import Hierarchy, Rule, near_images, subset_of, write_subset
+from featune.bench.pretrain import Hierarchy, Rule, near_duplicates, near_images, subset_of, write_subset
 from featune.bench.pretrain.near_duplicates import SAME_BYTES, USUAL, perceptual_hashes
 from featune.bench.pretrain.subsets import Subset, counts_of
 from featune.engine.errors import BadInput
@@ -169,3 +170,24 @@ def test_different_images_have_hashes_that_are_far_apart(photographs: Path) -> N
     apart = np.bitwise_count(hashes[:, None] ^ hashes)[np.triu_indices(len(hashes), 1)]
     assert apart.min() > 10
     assert Counter(np.bitwise_count(hashes).tolist()) == {31: 8}  # above the median of 63
+
+
+def test_images_are_hashed_a_few_at_a_time(photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, counts, real = read(photographs), [], near_duplicates.hashes_of
+    whole = perceptual_hashes(images)
+
+    def counted(small: NDArray[np.float64]) -> NDArray[np.uint64]:
+        counts.append(len(small))
+        return real(small)
+
+    monkeypatch.setattr(near_duplicates, "DECODED", 3)
+    monkeypatch.setattr(near_duplicates, "hashes_of", counted)
+    assert perceptual_hashes(images).tolist() == whole.tolist()
+    assert counts == [3, 3, 2]
+
+
+def test_images_are_decoded_once_for_several_targets(photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = read(photographs)
+    assert near_images(images, [images.take([2])], USUAL) == [2]
+    monkeypatch.setattr(near_duplicates, "perceptual_hashes", lambda of: {1: perceptual_hashes}[len(of)](of))
+    assert near_images(images, [images.take([5])], USUAL) == [5]

@@ -5,14 +5,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 
-from featune.bench.pretrain import making
+from featune.bench.cli.studies import running as command
+from featune.bench.pretrain import Asked, Made, made_in_cache, making
 from featune.bench.progress import Silent
-from featune.bench.study import Study, planned_cells, prepared, read_study, with_pretrained
+from featune.bench.study import Study, planned_cells, prepared, read_study, running, with_pretrained
 from featune.bench.study.executors import in_process
 from featune.bench.study.running import run
-from featune.engine.errors import BadInput
+from featune.engine.errors import BadInput, CellFailed
+from featune.engine.finetune import Diverged
 
 TEXT = """
 name: small
@@ -51,7 +54,7 @@ def file_of(folder: Path, text: str = TEXT) -> Path:
 
 def whole(folder: Path, text: str = TEXT) -> Study:
     study = prepared(*read_study(file_of(folder, text), folder / "out"))
-    return with_pretrained(study, in_process, Silent())
+    return with_pretrained(study, in_process, Silent())[0]
 
 
 def test_models_are_made_first_and_then_measured_as_others(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,6 +68,69 @@ def test_models_are_made_first_and_then_measured_as_others(folder: Path, monkeyp
     assert {row.source_n for row in rows} <= {12, None}
     monkeypatch.setattr(making, "train", lambda *_: pytest.fail("trained again"))
     assert whole(folder) == study
+
+
+def test_a_pre_training_that_fails_leaves_the_other_models_to_be_measured(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(asked: Asked) -> Made:
+        if asked.name == "half@0":
+            raise Diverged("step 1: the loss is nan")
+        return made_in_cache(asked)
+
+    monkeypatch.setattr(running, "made_in_cache", failing)
+    study, errors = with_pretrained(prepared(*read_study(file_of(folder), folder / "out")), in_process, Silent())
+    assert [spec.name for spec in study.models] == ["all@0", "all@1", "half@1"]
+    assert errors == {"half@0": "pre-training of half@0: step 1: the loss is nan"}
+    assert all(row.error is None for row in run(study, in_process))
+    monkeypatch.setattr(running, "made_in_cache", lambda _: (_ for _ in ()).throw(Diverged("nan")))
+    text = TEXT.replace("steps: 2", "steps: 1")
+    with pytest.raises(CellFailed, match=r"pre-training of all@0: nan\npre-training of all@1: nan"):
+        whole(folder, text)
+
+
+def test_the_command_ends_with_1_after_a_pre_training_that_failed_and_retry_trains_none(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failing(asked: Asked) -> Made:
+        asked_for.append(asked.name)
+        if asked.name == "all@2":
+            raise Diverged("step 1: the loss is nan")
+        return made_in_cache(asked)
+
+    out, asked_for = folder / "out", list[str]()
+    path = file_of(folder, TEXT.replace(", half: {images_per_class: 5}", "").replace("[0, 1]", "[0, 2]"))
+    made_in_cache(read_study(path)[0].pretraining[0])
+    monkeypatch.setattr(running, "made_in_cache", failing)
+    monkeypatch.setattr(command, "executor", lambda _: in_process)
+    for names in ("all@2", "all@?"):  # without a row to report of, and with one
+        with pytest.raises(typer.Exit) as left:
+            command.study_run(path, out, only=[f"model={names}"], quiet=True)
+        assert left.value.exit_code == 1
+        assert capsys.readouterr().err.splitlines() == [
+            "featune: failed: pre-training of all@2: step 1: the loss is nan"
+        ]
+    assert asked_for == ["all@2", "all@0", "all@2"]
+    assert (out / "report.html").exists()
+    command.study_retry(path, out, quiet=True)
+    assert asked_for == ["all@2", "all@0", "all@2"]
+
+
+def test_only_the_models_that_are_wanted_are_trained_and_others_that_are_known_stay(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = TEXT.replace("batch: 8", "batch: 7")  # a training of its own
+
+    def names(wanted: list[str]) -> list[str]:
+        study = prepared(*read_study(file_of(folder, text), folder / "out"))
+        return [spec.name for spec in with_pretrained(study, in_process, Silent(), wanted)[0].models]
+
+    with pytest.raises(CellFailed, match="no model of the study is pre-trained yet"):
+        names([])
+    assert names(["all@1"]) == ["all@1"]
+    assert names(["half@0"]) == ["all@1", "half@0"]
+    monkeypatch.setattr(making, "train", lambda *_: pytest.fail("trained again"))
+    assert names([]) == ["all@1", "half@0"]
 
 
 def test_several_lengths_and_choices_are_in_the_names(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Variants of one pre-training against the first of them."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from scipy import stats
 
 from featune.bench.report.findings.of_variants import comparisons, variants
-from featune.bench.results import Cell, Row
+from featune.bench.results import Cell, Row, collect
 from featune.bench.stats.studies import detectable_difference
 
 TABLE = {"all": [1.0, 1.2, 1.1], "half": [0.5, 0.4, 0.9], "coarse": [1.0, 1.3, 0.9]}
@@ -62,7 +63,7 @@ def test_shots_are_told_apart_and_the_first_variant_is_the_reference() -> None:
         for seed in (0, 1, 2)
         for task, base in (("digits", 0.8), ("digits-5", 0.5))
     ]
-    (found,) = variants(rows)
+    (found,) = variants(rows, {"digits", "digits-5"})
     assert found.regime == "probe"
     assert found.numbers.keys() == {"all tasks", "5", "all"}
     assert found.numbers["all"]["reference"] == "all"
@@ -72,6 +73,22 @@ def test_shots_are_told_apart_and_the_first_variant_is_the_reference() -> None:
     assert "half" in found.said
 
 
+def test_a_task_whose_values_are_no_fractions_is_left_out() -> None:
+    rows = [
+        row(f"{variant}@{seed}", "digits", base + 0.01 * seed)
+        for variant, base in (("all", 0.8), ("half", 0.6))
+        for seed in (0, 1, 2)
+    ]
+    kappas = [dataclasses.replace(row(one.cell.model, "grades", -0.05), metric="quadratic_kappa") for one in rows]
+    assert variants([*rows, *kappas], collect([*rows, *kappas]).fraction_tasks) == variants(rows, {"digits"})
+
+
 def test_models_without_seeds_have_no_variants() -> None:
-    assert variants([row("resnet18", "digits", 0.5), row("resnet34", "digits", 0.6)]) == []
-    assert variants([row("all@0", "digits", 0.5), row("half@0", "digits", 0.6)]) == []
+    tasks = {"digits"}
+    assert variants([row("resnet18", "digits", 0.5), row("resnet34", "digits", 0.6)], tasks) == []
+    assert variants([row("all@0", "digits", 0.5)], tasks) == []
+
+
+def test_one_seed_of_each_variant_is_said_to_allow_no_comparison() -> None:
+    (found,) = variants([row("all@0", "digits", 0.5), row("half@0", "digits", 0.6)], {"digits"})
+    assert found.said.startswith("2 variants, one seed of each: they are not compared")
