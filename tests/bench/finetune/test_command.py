@@ -218,8 +218,8 @@ def test_minutes_become_steps_by_a_clock_and_are_kept(colours: Path, tmp_path: P
     job = training.Job(spec, TrainVal(train, val, 3), Goodness("top1", val.truth(3)), 0, tmp_path / "work")
     times = itertools.count(0.0, 8.0)  # each interval is 8 s, so that a step takes 1 s and a look at val 8 s
     steps = budget.within_minutes(job, [Recipe(batch=8)], "halving", False, 10, lambda: next(times))
-    # 540 s, less 9 intervals until then and the start; 3 steps an epoch and then a look: 1 + 8 / 3 s a step.
-    assert steps == int((540 - 9 * 8 - 8) / (1 + 8 / 3))
+    # 540 s, less 9 intervals until then, the start and its look; 3 steps an epoch and then a look: 1 + 8 / 3 s a step.
+    assert steps == int((540 - 9 * 8 - 8 - 8) / (1 + 8 / 3))
     assert budget.within_minutes(job, [Recipe(batch=8)], "halving", False, 10, lambda: 1 / 0) == steps
     with pytest.raises(BadInput, match="give more minutes"):
         budget.within_minutes(job, [Recipe(batch=8)], "halving", False, 1, lambda: next(times))

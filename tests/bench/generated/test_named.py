@@ -10,7 +10,9 @@ from featune.engine.errors import BadInput
 
 
 @pytest.fixture(autouse=True)
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
+def few(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Fewer images under the same names, so in a cache of their own."""
+    monkeypatch.setenv("FEATUNE_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setitem(named.NAMES, "fractal-families", lambda seed: fractal_families(seed, 2, 1, 1, 2, 2))
 
 

@@ -21,7 +21,7 @@ from featune.engine.runners import Runner, onnxruntime_runner, torch_runner
 from featune.engine.store import read_json
 from featune.export.backends import BACKENDS, Asked, Backend, Ready, backend_named, open_artefact, open_runner
 from featune.export.backends.judged_here import ran_by
-from featune.export.backends.onnx_backends import _provider_settings
+from featune.export.backends.onnx_backends import _kept_while_built, _provider_settings
 from featune.export.commands import RunSettings, request_of_spec
 from featune.export.gate import Sample, judge
 from featune.export.precision import LADDER
@@ -120,8 +120,9 @@ def test_the_provider_keeps_engines_in_a_folder_that_is_there_and_is_its_gpus_ow
     for device in ("cuda:0", "cuda:1"):
         settings = _provider_settings(lively, "digest", tmp_path / "cache", device)
         folders.append(settings["trt_engine_cache_path"])
-        assert Path(settings["trt_engine_cache_path"]).is_dir()
-        assert Path(settings["trt_timing_cache_path"]).is_dir()
+        with _kept_while_built(Path(settings["trt_engine_cache_path"])):
+            assert Path(settings["trt_engine_cache_path"]).is_dir()
+            assert Path(settings["trt_timing_cache_path"]).is_dir()
     assert folders[0] != folders[1]
 
 
