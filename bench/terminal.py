@@ -10,6 +10,7 @@ import shlex
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,6 +25,23 @@ InChans = Annotated[
 ]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of splits that are cut, and of draws.")]
 Json = Annotated[bool, typer.Option("--json", help="Results as JSON on stdout.")]
+Splits = Annotated[str, typer.Option(help="As test=validation; of a data string.")]
+InputKey = Annotated[str | None, typer.Option(help="Column or extension of the image, of a data string.")]
+TargetKey = Annotated[str | None, typer.Option(help="Column or field of the label, of a data string.")]
+DataRoot = Annotated[Path | None, typer.Option(help="The folder of named data. (default: data)")]
+Download = Annotated[bool, typer.Option("--download", help="Download named data that are missing.")]
+Metric = Annotated[str, typer.Option(help="Of a folder or table; a prepared task has its own.")]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
+Precision = Annotated[str | None, typer.Option(help="fp32, fp16, bf16, int8, or auto. (default: fp32)")]
+Untrained = Annotated[bool, typer.Option("--untrained", help="Random weights; nothing is fetched.")]
+Decoder = Annotated[str, typer.Option(help="fast, or exact: Pillow's own resizing.")]
+OnError = Annotated[str, typer.Option(help="For bad files: stop, with all of them listed, or skip.")]
+BatchSize = Annotated[
+    int | None, typer.Option("--batch", "--batch-size", min=1, help="Batch size. (default: searched)")
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Threads. (default: searched)")]
+Fallback = Annotated[bool, typer.Option("--allow-fallback", help="Accept another provider.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N images.")]
 
 
 @contextlib.contextmanager

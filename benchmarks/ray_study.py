@@ -30,10 +30,10 @@ from typing import Any
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ["PYTHONPATH"] = f"{Path(__file__).parent}:{Path(__file__).parents[1]}:{os.environ.get('PYTHONPATH', '')}"
 
+from slurm_array import TIMED, write_images
+
 from featune.bench.study import measuring  # the raylets inherit the path
 
-TIMED = {"seconds", "environment", "details"}
-COLOURS = {"blue": (40, 60, 200), "green": (50, 190, 70), "red": (210, 60, 50)}
 REGIMES = (
     "{probe: {penalties: [1.0]}, strong: {kind: probe, penalties: [10.0]}, near: {kind: knn, counts: [1]}, "
     "nearer: {kind: knn, counts: [3]}, ridge: {kind: ridge}}"
@@ -64,17 +64,7 @@ def pause(item: int) -> int:
 
 
 def write_study(folder: Path) -> Path:
-    from PIL import Image
-
-    rng = random.Random(0)
-    for task in ("plain", "dark"):
-        for split, count in {"train": 8, "val": 4, "test": 6}.items():
-            for name, colour in COLOURS.items():
-                for i in range(count):
-                    path = folder / task / split / name / f"{i}.png"
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    noisy = [max(0, min(255, int(c / (1 + (task == "dark")) + rng.gauss(0, 60)))) for c in colour]
-                    Image.new("RGB", (40, 36), tuple(noisy)).save(path)
+    write_images(folder)
     path = folder / "study.yaml"
     path.write_text(
         "name: study\nmodels: [{architecture: test_resnet, pretrained: false, side: 32, source_top1: 0.5}]\n"

@@ -29,8 +29,8 @@ GRACE = 20.0
 TIMED = {"seconds", "environment", "details"}  # details hold the seconds of their stages
 
 
-def write_study(folder: Path) -> Path:
-    """Two tasks, three models, three regimes and two seeds: 36 cells."""
+def write_images(folder: Path) -> None:
+    """Two tasks of three classes: 24 noisy images of one colour to train on, 12 of val, 18 of test."""
     rng = random.Random(0)
     for task in ("plain", "dark"):
         for split, count in {"train": 8, "val": 4, "test": 6}.items():
@@ -40,6 +40,11 @@ def write_study(folder: Path) -> Path:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     noisy = [max(0, min(255, int(c / (1 + (task == "dark")) + rng.gauss(0, 60)))) for c in colour]
                     Image.new("RGB", (40, 36), tuple(noisy)).save(path)
+
+
+def write_study(folder: Path) -> Path:
+    """Two tasks, three models, three regimes and two seeds: 36 cells."""
+    write_images(folder)
     models = ", ".join(MODEL.format(kind, number) for kind, number in (("resnet", 3), ("resnet", 5), ("vit", 4)))
     regimes = "{probe: {penalties: [0.1, 1.0]}, knn: {kind: knn, counts: [1, 3]}, "
     regimes += "finetune: {epochs: 2, batch: 8, learning_rates: [0.01]}}"

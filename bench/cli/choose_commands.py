@@ -6,7 +6,23 @@ from typing import Annotated
 
 import typer
 
-from ..terminal import InChans, Json, Quiet, Seed, command_line, errors, json_text, progress_of
+from ..terminal import (
+    DataRoot,
+    Device,
+    Download,
+    InChans,
+    InputKey,
+    Json,
+    Metric,
+    Quiet,
+    Seed,
+    Splits,
+    TargetKey,
+    command_line,
+    errors,
+    json_text,
+    progress_of,
+)
 
 app = typer.Typer()
 
@@ -23,20 +39,20 @@ def choose_command(
         float | None, typer.Option("--max-latency-ms", help="Milliseconds that one image may take here.")
     ] = None,
     regime: Annotated[str, typer.Option("--regime", help="frozen, finetune or both, by a comma.")] = "frozen,finetune",
-    metric: Annotated[str, typer.Option(help="Of a folder or table; a prepared task has its own.")] = "top1",
+    metric: Metric = "top1",
     backend: Annotated[
         str, typer.Option(help="What times the models: onnxruntime, torch, or auto: torch below 10 minutes.")
     ] = "auto",
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")] = "cpu",
+    device: Device = "cpu",
     untrained: Annotated[
         bool, typer.Option("--untrained", help="Random weights, to try the command; the choice means nothing.")
     ] = False,
     seed: Seed = 0,
-    splits: Annotated[str, typer.Option(help="As test=validation; of a data string.")] = "",
-    input_key: Annotated[str | None, typer.Option(help="Column or extension of the image, of a data string.")] = None,
-    target_key: Annotated[str | None, typer.Option(help="Column or field of the label, of a data string.")] = None,
-    root: Annotated[Path | None, typer.Option(help="The folder of named data. (default: data)")] = None,
-    download: Annotated[bool, typer.Option("--download", help="Download named data that are missing.")] = False,
+    splits: Splits = "",
+    input_key: InputKey = None,
+    target_key: TargetKey = None,
+    root: DataRoot = None,
+    download: Download = False,
     in_chans: InChans = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The folder that is left. (default: below runs/choose)")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..terminal import InChans, Json, Quiet, errors, json_text, progress_of, with_view
+from ..terminal import InChans, Json, Quiet, Untrained, errors, json_text, progress_of, with_view
 
 EXPORT = "Export"
 app = typer.Typer()
@@ -25,7 +25,7 @@ def export_command(
     checkpoint: Annotated[Path | None, typer.Option(help="Local weights, or a fine-tuned run's.")] = None,
     in_chans: InChans = None,
     logits: Annotated[bool, typer.Option("--logits", help="Also output the source task's logits.")] = False,
-    untrained: Annotated[bool, typer.Option("--untrained", help="Random weights; nothing is fetched.")] = False,
+    untrained: Untrained = False,
     batches: Annotated[str, typer.Option(help="Smallest, usual and largest batch of a plan.")] = "1,128,256",
     refittable: Annotated[bool, typer.Option("--refittable", help="A plan whose weights can be replaced.")] = False,
     refit: Annotated[Path | None, typer.Option(help="A refittable plan to load these weights into.")] = None,

@@ -6,7 +6,23 @@ from typing import Annotated, Any
 
 import typer
 
-from ..terminal import InChans, Json, Quiet, Seed, errors, json_text, progress_of, with_view
+from ..terminal import (
+    DataRoot,
+    Device,
+    Download,
+    InChans,
+    InputKey,
+    Json,
+    Metric,
+    Quiet,
+    Seed,
+    Splits,
+    TargetKey,
+    errors,
+    json_text,
+    progress_of,
+    with_view,
+)
 
 app = typer.Typer()
 RECIPE = "Recipe: timm's names; by default what --recipe says"
@@ -34,7 +50,7 @@ def finetune_command(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The folder that is left. (default: below runs/finetune)")
     ] = None,
-    metric: Annotated[str, typer.Option(help="Of a folder or table; a prepared task has its own.")] = "top1",
+    metric: Metric = "top1",
     seed: Seed = 0,
     steps: Annotated[int | None, _of_search("--steps", min=1, help="Of one training.")] = None,
     epochs: Annotated[int | None, _of_search("--epochs", min=1, help="Passes of one training over the data.")] = None,
@@ -75,13 +91,13 @@ def finetune_command(
     ] = None,
     torchcompile: Annotated[bool | None, _of_recipe("--torchcompile", help="torch.compile.")] = None,
     sets: Annotated[list[str] | None, _of_recipe("--set", help="FIELD=VALUE of any other field; repeat it.")] = None,
-    splits: Annotated[str, typer.Option(help="As test=validation; of a data string.")] = "",
-    input_key: Annotated[str | None, typer.Option(help="Column or extension of the image, of a data string.")] = None,
-    target_key: Annotated[str | None, typer.Option(help="Column or field of the label, of a data string.")] = None,
-    root: Annotated[Path | None, typer.Option(help="The folder of named data. (default: data)")] = None,
-    download: Annotated[bool, typer.Option("--download", help="Download named data that are missing.")] = False,
+    splits: Splits = "",
+    input_key: InputKey = None,
+    target_key: TargetKey = None,
+    root: DataRoot = None,
+    download: Download = False,
     in_chans: InChans = None,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")] = "cpu",
+    device: Device = "cpu",
     checkpoint: Annotated[Path | None, typer.Option(help="Local weights, or a fine-tuned run's.")] = None,
     untrained: Annotated[
         bool, typer.Option("--scratch", "--untrained", help="Start from random weights; nothing is fetched.")
@@ -223,10 +239,10 @@ def pretrain_command(
     batch_size: Annotated[int | None, _of_recipe("--batch-size", "-b", min=1, help="Of one step.")] = None,
     weight_decay: Annotated[float | None, _of_recipe("--weight-decay", help="Of matrices and kernels.")] = None,
     sets: Annotated[list[str] | None, _of_recipe("--set", help="FIELD=VALUE of any other field; repeat it.")] = None,
-    splits: Annotated[str, typer.Option(help="As test=validation; of a data string.")] = "",
-    root: Annotated[Path | None, typer.Option(help="The folder of named data. (default: data)")] = None,
-    download: Annotated[bool, typer.Option("--download", help="Download named data that are missing.")] = False,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")] = "cpu",
+    splits: Splits = "",
+    root: DataRoot = None,
+    download: Download = False,
+    device: Device = "cpu",
     quiet: Quiet = False,
     as_json: Json = False,
     *,

@@ -5,7 +5,23 @@ from typing import Annotated, Any
 
 import typer
 
-from ..terminal import Json, Quiet, errors, json_text, progress_of, with_view
+from ..terminal import (
+    BatchSize,
+    Decoder,
+    Device,
+    Fallback,
+    Json,
+    Limit,
+    OnError,
+    Precision,
+    Quiet,
+    Untrained,
+    Workers,
+    errors,
+    json_text,
+    progress_of,
+    with_view,
+)
 from .feature_commands import BACKEND
 from .stored_commands import Store
 
@@ -24,19 +40,17 @@ def imagenet(
     label_order: Annotated[str | None, typer.Option(help="The order by which labels are numbered.")] = None,
     output_order: Annotated[str | None, typer.Option(help="The order of the model's outputs.")] = None,
     against: Annotated[Path | None, typer.Option(help="Predictions to compare with, image by image.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N images.")] = None,
+    limit: Limit = None,
     backend: Annotated[str | None, typer.Option(help=BACKEND)] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32, fp16, bf16, int8, or auto. (default: fp32)")] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")] = "cpu",
+    precision: Precision = None,
+    device: Device = "cpu",
     checkpoint: Annotated[Path | None, typer.Option(help="Local weights.")] = None,
-    untrained: Annotated[bool, typer.Option("--untrained", help="Random weights; nothing is fetched.")] = False,
-    decoder: Annotated[str, typer.Option(help="fast, or exact: Pillow's own resizing.")] = "exact",
-    on_error: Annotated[str, typer.Option(help="For bad files: stop, with all of them listed, or skip.")] = "stop",
-    batch: Annotated[
-        int | None, typer.Option("--batch", "--batch-size", min=1, help="Batch size. (default: searched)")
-    ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Threads. (default: searched)")] = None,
-    allow_fallback: Annotated[bool, typer.Option("--allow-fallback", help="Accept another provider.")] = False,
+    untrained: Untrained = False,
+    decoder: Decoder = "exact",
+    on_error: OnError = "stop",
+    batch: BatchSize = None,
+    workers: Workers = None,
+    allow_fallback: Fallback = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for measured.json and predictions.")] = None,
     store: Store = None,
     quiet: Quiet = False,

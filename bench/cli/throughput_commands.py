@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..terminal import Json, Quiet, errors, json_text, progress_of
+from ..terminal import Device, Fallback, Json, Quiet, Untrained, errors, json_text, progress_of
 
 THROUGHPUT = "Throughput"
 COMPARE = "compare"
@@ -26,9 +26,9 @@ def throughput(
         str, typer.Option("--batch", "--batch-size", help="Such as 1,8,64; auto: 1, and the fastest one.")
     ] = "auto",
     data: Annotated[Path | None, typer.Option(help="A folder of images: measures from files too.")] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")] = "cpu",
+    device: Device = "cpu",
     threads: Annotated[int | None, typer.Option(min=1, help="Of a CPU. (default: all)")] = None,
-    untrained: Annotated[bool, typer.Option("--untrained", help="Random weights; nothing is fetched.")] = False,
+    untrained: Untrained = False,
     checkpoint: Annotated[Path | None, typer.Option(help="Local weights, or a fine-tuned run's.")] = None,
     latency_limit_ms: Annotated[
         float | None, typer.Option(help="Milliseconds that a call may take, where the batch is searched.")
@@ -39,7 +39,7 @@ def throughput(
     published: Annotated[
         Path | None, typer.Option(help="A benchmark-infer-*.csv of timm's, to be shown beside.")
     ] = None,
-    allow_fallback: Annotated[bool, typer.Option("--allow-fallback", help="Accept another provider.")] = False,
+    allow_fallback: Fallback = False,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the order of the turns.")] = 0,
     remeasure: Annotated[bool, typer.Option("--remeasure", help="Measure again what is in --out already.")] = False,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report.")] = Path("runs/throughput"),

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from featune.engine.errors import BadInput
 from featune.engine.metrics import Array
 
+from .feature_scores import feature_rows
 from .source_scores import class_indices
 
 
@@ -24,7 +25,7 @@ def class_separation(rows: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     With unit rows u, a class mean m_k and m the mean of the m_k, the mean cosine of all pairs in a class is |m_k|^2,
     and of all pairs over classes |m|^2, so that no pair is formed.
     """
-    features, truth = _rows(rows), class_indices(labels)
+    features, truth = feature_rows(rows), class_indices(labels)
     if len(features) != len(truth):
         raise BadInput(f"{len(features)} rows and {len(truth)} labels found; expected as many of each")
     norms = np.linalg.norm(features, axis=1, keepdims=True)
@@ -45,7 +46,7 @@ def linear_cka(one: npt.ArrayLike, other: npt.ArrayLike, *, debiased: bool = Tru
     NaN where the rows of one are all equal. Source: Kornblith et al. 2019 (Similarity of Neural Network Representations
     Revisited), equation 4; debiased by HSIC_1 of Song et al. 2012, as in Nguyen et al. 2021.
     """
-    a, b = _rows(one), _rows(other)
+    a, b = feature_rows(one), feature_rows(other)
     if len(a) != len(b):
         raise BadInput(f"{len(a)} and {len(b)} rows found; CKA is of the same images, in one order")
     if debiased and len(a) < 4:
@@ -86,7 +87,7 @@ def frechet_distance(one: npt.ArrayLike, other: npt.ArrayLike) -> float:
     which rounding makes complex. With R the centred rows over sqrt(n - 1), S^(1/2) and R have the same R^T R, so that
     R1 R2^T will do where there are fewer rows than columns.
     """
-    a, b = _rows(one), _rows(other)
+    a, b = feature_rows(one), feature_rows(other)
     if a.shape[1] != b.shape[1]:
         raise BadInput(
             f"features of width {a.shape[1]} and {b.shape[1]} found; the distance is of one model's features"
@@ -107,15 +108,6 @@ def _root(rows: Array) -> Array:
     if len(rows) <= rows.shape[1]:
         return rows
     return np.asarray(np.linalg.qr(rows, mode="r"))
-
-
-def _rows(values: npt.ArrayLike) -> Array:
-    rows = np.asarray(values, dtype=np.float64)
-    if rows.ndim != 2 or len(rows) < 2 or rows.shape[1] < 1:
-        raise BadInput(f"rows: features [n, width] of two images or more expected, {rows.shape} found")
-    if not np.isfinite(rows).all():
-        raise BadInput("rows: finite features expected; the model's output overflows, take fp32")
-    return rows
 
 
 def _rounding(rows: Array) -> float:

@@ -33,7 +33,7 @@ def logme(rows: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     Source: You et al. 2021; the fixed point in the singular basis is that of You et al.
     2022 (Ranking and Tuning Pre-trained Models).
     """
-    features, targets = _rows(rows), _columns(labels)
+    features, targets = feature_rows(rows), _columns(labels)
     _same_length(features, targets)
     eigenvalues, left = _singular_basis(features)
     shares = (left.T @ targets) ** 2  # of each column along each singular direction [rank, classes]
@@ -89,7 +89,7 @@ def h_score(rows: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     divided by n. 0 where the rows are all equal.
     Source: Ibrahim et al. 2022; without shrinkage it is that of Bao et al. 2019.
     """
-    features, truth = _rows(rows), class_indices(labels)
+    features, truth = feature_rows(rows), class_indices(labels)
     _same_length(features, truth)
     centred = features - features.mean(axis=0)
     variance = (centred**2).mean()
@@ -130,7 +130,7 @@ def transrate(rows: npt.ArrayLike, labels: npt.ArrayLike, epsilon: float = 1e-4)
     share of the images. labels: [n]. The authors' listing averages classes alike, which is the same where they are
     balanced. Depends on the scale of the rows. Source: Huang et al. 2022.
     """
-    features, truth = _rows(rows), class_indices(labels)
+    features, truth = feature_rows(rows), class_indices(labels)
     _same_length(features, truth)
     centred = features - features.mean(axis=0)
     shares = np.bincount(truth) / len(truth)
@@ -157,7 +157,7 @@ def nleep(rows: npt.ArrayLike, labels: npt.ArrayLike, seed: int = 0) -> float:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
-    features, truth = _rows(rows), class_indices(labels)
+    features, truth = feature_rows(rows), class_indices(labels)
     _same_length(features, truth)
     if (features - features.mean(axis=0)).var() <= _rounding(features):
         return leep(np.ones((len(truth), 1)), truth)
@@ -176,7 +176,8 @@ def nleep(rows: npt.ArrayLike, labels: npt.ArrayLike, seed: int = 0) -> float:
 # --- Rows
 
 
-def _rows(values: npt.ArrayLike) -> Array:
+def feature_rows(values: npt.ArrayLike) -> Array:
+    """Float64 [n, width], at least two and all finite; raises BadInput for any other."""
     rows = np.asarray(values, dtype=np.float64)
     if rows.ndim != 2 or len(rows) < 2 or rows.shape[1] < 1:
         raise BadInput(f"rows: features [n, width] of two images or more expected, {rows.shape} found")
