@@ -39,7 +39,7 @@ def parsed_age(text: str) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class Pruned:
-    """removed, freed: items and bytes, of which `stale` are files that killed writes left. left: bytes afterwards.
+    """removed: items. freed: bytes of these and of `stale` files, which killed writes left. left: bytes afterwards.
 
     kept: reasons why items stayed that should have gone, and their bytes.
     """

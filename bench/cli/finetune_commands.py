@@ -281,7 +281,7 @@ def pretrain_command(
         chosen = chosen_recipes(str(recipe) if recipe else FROM_SCRATCH, Facts(0), given, tuple(sets or ()))
         rule = Rule(
             classes, choose, images_per_class, images, coarse, tuple(drop or ()), subset_seed,  # type: ignore[arg-type]
-            near if away_from else None,
+            near,
         )  # fmt: skip
         asked = Asked(
             name or "", spec_of_model(model, None, True, view, said.say),

@@ -17,15 +17,6 @@ from .origins import note_origin
 
 
 @dataclasses.dataclass(frozen=True)
-class Share:
-    """The share `index` of `count`, from 1, cut at multiples of `batch`."""
-
-    index: int
-    count: int
-    batch: int
-
-
-@dataclasses.dataclass(frozen=True)
 class Merged:
     """One model's file of all images, made of the shares' files. parts: their keys."""
 
@@ -53,19 +44,22 @@ def of_share(index: int, count: int, model: Models, options: Options) -> tuple[O
     """
     _check_shared(model)
     batch = options.setting().batch
-    share = Share(index, count, batch)
-    return dataclasses.replace(options, batch=batch), functools.partial(_share_of_data, share=share)
+    part = functools.partial(_share_of_data, index=index, count=count, batch=batch)
+    return dataclasses.replace(options, batch=batch), part
 
 
-def _share_of_data(data: Data, share: Share) -> Data:
-    """The images of a share. Raises BadInput where there are fewer batches than shares."""
-    indices = index_range(len(data.items), share.index, share.count, share.batch)
+def _share_of_data(data: Data, *, index: int, count: int, batch: int) -> Data:
+    """The images of share `index` of `count`, from 1, cut at multiples of `batch`.
+
+    Raises BadInput where there are fewer batches than shares.
+    """
+    indices = index_range(len(data.items), index, count, batch)
     if not len(indices):
         raise BadInput(
-            f"share {share.index} of {share.count} has no image: {len(data.items)} images in batches of {share.batch} "
-            f"are {-(-len(data.items) // share.batch)} pieces; take fewer shares"
+            f"share {index} of {count} has no image: {len(data.items)} images in batches of {batch} "
+            f"are {-(-len(data.items) // batch)} pieces; take fewer shares"
         )
-    name = f"{data.name} [{share.index}/{share.count}]"
+    name = f"{data.name} [{index}/{count}]"
     return dataclasses.replace(data, name=name, items=data.items.take(indices))
 
 
@@ -79,14 +73,15 @@ def merge_models(
     check_writable(root / "rows")
     data = open_data(request, progress)
     batch = options.setting().batch
-    ranges = [index_range(len(data.items), number, count, batch) for number in range(1, count + 1)]
+    every = (index_range(len(data.items), number, count, batch) for number in range(1, count + 1))
+    ranges = [indices for indices in every if len(indices)]
     wanted = [request_of_model(name, model, data, how, progress.say) for name in model.names]
     note_origin(root, [each.key for each in wanted], data)
-    contents = [data.items.take(indices).content_digest for indices in ranges if len(indices)]
+    contents = [data.items.take(indices).content_digest for indices in ranges]
     made = []
     with progress.stage("merge") as advance:
         for each in wanted:
-            parts = _parts(each, contents, [indices for indices in ranges if len(indices)])
+            parts = _parts(each, contents, ranges)
             notes = merge(root, each.key, data.items, parts, each.label)
             file = root / f"{each.key.name}.npy"
             names = tuple(key.name for key, _ in parts)

@@ -121,7 +121,7 @@ def opened(asked: Asked, layout: Layout | None = None, *, look_at_images: bool =
         raise BadInput(f"learning_rates: {list(asked.recipe.learning_rates)} found, one expected; nothing is chosen")
     layout = layout or opened_source(asked.source)
     hierarchy = read_hierarchy(asked.hierarchy, layout.classes) if asked.hierarchy else None
-    targets = [items for request in asked.away_from for items in target_images(request)]
+    targets = [target_images(request) for request in asked.away_from]
     rule = asked.rule
     near: Sequence[int] = ()
     if targets and look_at_images:

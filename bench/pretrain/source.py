@@ -34,6 +34,6 @@ def opened_source(source: Source) -> Layout:
     return layout
 
 
-def target_images(request: Request) -> list[Labelled]:
+def target_images(request: Request) -> Labelled:
     """All images of a target, of every split. Raises BadInput where they cannot be found."""
-    return [open_data(dataclasses.replace(request, split="all")).items]
+    return open_data(dataclasses.replace(request, split="all")).items

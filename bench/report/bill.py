@@ -13,7 +13,8 @@ MOST = 8  # steps along the frontier
 
 
 def bill(results: Results, choice: Choice | None) -> list[dict[str, Any]]:
-    """A line for each thing that is bought: first fine-tuning, of all models and of the frontier's, then speed.
+    """A line for each thing that is bought: first fine-tuning, of all models, of the one to take and of
+    the best options', then speed.
 
     points: of the mean over the tasks. minutes: of one task's cell. rate: images per second.
     """

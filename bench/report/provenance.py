@@ -8,7 +8,7 @@ from typing import Any
 
 from featune.engine.metrics import METRICS
 
-from ..results import Results, Row, metric_name
+from ..results import Results, Row, duration, metric_name
 
 
 def how_made(rows: Sequence[Row], results: Results, command: str, seed: int) -> list[tuple[str, str]]:
@@ -19,7 +19,7 @@ def how_made(rows: Sequence[Row], results: Results, command: str, seed: int) -> 
         size = f"{len(results.models)} × {len(results.tasks)} × {len(results.regimes)}"
         facts.append(("Cells", f"{done}; {size} models × tasks × regimes"))
         facts.append(("Seeds", ", ".join(str(one) for one in sorted({row.cell.seed for row in rows}))))
-        facts.append(("Time of all cells, one after the other", _duration(math.fsum(row.seconds for row in rows))))
+        facts.append(("Time of all cells, one after the other", duration(math.fsum(row.seconds for row in rows))))
     published = sorted({row.source for row in rows} - {"measured"})
     if published:
         facts.append(("Numbers not measured here", ", ".join(published)))
@@ -27,12 +27,6 @@ def how_made(rows: Sequence[Row], results: Results, command: str, seed: int) -> 
     if command:
         facts.append(("Command", command))
     return facts
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def metric_definitions(results: Results) -> list[tuple[str, str]]:

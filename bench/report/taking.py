@@ -59,24 +59,19 @@ def _not_better(choice: Choice) -> str:
     others = choice.compared - 1
     if not others:
         return "Nothing else could be compared with it."
-    who = f"None of the {others} others" if others > 1 else "The other one"
     that = (
         "pairs of model and regime" if choice.least_rate is None else "pairs of model and regime that are fast enough"
     )
+    who, verb = (f"None of the {others} others, {that},", "is") if others > 1 else ("The other one", "is not")
     if choice.not_better_by is None:
-        return f"How much better any of the {others} others may be is not known, for want of intervals."
+        whose = f"any of the {others} others" if others > 1 else "the other one"
+        return f"How much better {whose} may be is not known, for want of intervals."
     bound = 100 * choice.not_better_by
     much = f"by more than {bound:.1f} points" if bound >= 0.05 else "at all"
-    how = (
-        "on the same test images"
-        if choice.paired
-        else ("by their intervals alone, as scores were not kept or a metric is no share of images")
-    )
+    by_intervals = "by their intervals alone, as scores were not kept or a metric is no share of images"
+    how = "on the same test images" if choice.paired else by_intervals
     sure = "95\u00a0%" if others == 1 else "95\u00a0% for all of them together"
-    of = "" if others == 1 else f", {that},"
-    return f"{who}{of} is likely to be better {much} ({how}; {sure}).".replace(
-        "The other one is likely", "The other one is not likely"
-    )
+    return f"{who} {verb} likely to be better {much} ({how}; {sure})."
 
 
 def _elsewhere(results: Results, choice: Choice) -> list[str]:

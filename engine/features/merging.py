@@ -14,7 +14,7 @@ from ..errors import BadInput
 from ..images import Labelled
 from ..store import locked, plain
 from .files import Part, Stored, is_complete, open_stored
-from .store import FeatureKey
+from .requests import FeatureKey
 
 APPENDED = 65_536  # rows that are copied at a time
 

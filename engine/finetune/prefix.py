@@ -55,7 +55,7 @@ class Rows(Steps):
 
 @dataclasses.dataclass(frozen=True)
 class Kept:
-    """steps: give rows. learning: rows to logits. rows, width: of the file, of float32."""
+    """steps: give rows. learning: rows to logits. `details`: rows, width and bytes of the float32 file."""
 
     steps: Rows
     learning: Learning

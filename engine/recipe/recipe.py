@@ -47,8 +47,8 @@ class Recipe:
     (`train`), the pre-trained ones (`frozen`), or of the batch with Kornblith's momentum. drop_path: of the last block.
     image_size: the square's side, by default the model's; start_size: its side in the first epoch, growing from there.
     Arithmetic: amp: autocast, to amp_dtype; float16 with a scaler. compile: by torch.compile. channels_last: the order
-    of the numbers in memory, of images and weights alike; None for that of the weights on a CPU and each as it comes
-    on a GPU, with optimizers that are not fused on a CPU. All of them change the last bits. sync_bn: of several
+    of the numbers in memory, of images and weights alike; None: on a CPU images lie as the weights do, on a GPU each
+    as it comes, and optimizers are not fused on a CPU. All of them change the last bits. sync_bn: of several
     processes on GPUs, batch norm's statistics are those of all images of a step, not of each process's own.
     keep: the `last` weights of a training on train + val at the chosen rate, or those that were `best` on val.
     """

@@ -1,7 +1,6 @@
 """TensorRT and TensorRT for RTX as backends: a plan of this GPU, built and judged on it where absent."""
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from torch import Tensor
 from featune.engine.errors import Missing
 from featune.engine.models import ModelSpec, View
 from featune.engine.runners import Runner, require_device
-from featune.engine.store import digest, locked, write_text
+from featune.engine.store import digest, locked, read_json, write_json
 from featune.engine.tensorrt import BuildSettings, library
 
 from ..contract import contract_of
@@ -60,14 +59,16 @@ def faster_plan(first: Path, second: Path, folder: Path, device: str) -> Path:
     """
     record = folder / f"faster-{digest([first.stem, second.stem, place_of(device)])}.json"
     with locked(record):
-        if not record.exists():
+        known = read_json(record)
+        if known is None:
             with open_plan(first, device) as one, open_plan(second, device) as other:
                 header, _ = read_plan(first)
                 view, usual = View(**header.contract["spec"]["view"]), header.key.settings.batches[1]
                 images = own_sample(view, usual).images.to(device)
                 speed = relative_speed(lambda: one(images).cpu(), lambda: other(images).cpu(), rounds=20)
-            write_text(record, json.dumps({"first": first.stem, "second": second.stem, "speed_of_first": speed}))
-        return first if json.loads(record.read_text())["speed_of_first"] >= 1 else second
+            known = {"first": first.stem, "second": second.stem, "speed_of_first": speed}
+            write_json(record, known)
+        return first if known["speed_of_first"] >= 1 else second
 
 
 def tensorrt_backend(by: str, says: str) -> Backend:

@@ -67,8 +67,8 @@ def best_quantised(
 
     judged: a graph's noise and whether it passes, on the calibration images, so that the images of the verdict have
     no part in the choice. The calibrations are compared with all layers quantised but attention's products; where
-    the best of them fails, its shortcuts go back to fp32, then its first and last layers, then the layers that alone
-    cost most.
+    the best of them fails, its shortcuts leave int8 first, then its first and last layers, then the layers that alone
+    cost most. What leaves it is fp32 on a CPU and fp16 for TensorRT, though the names in `tried` say fp32.
     """
     if target not in TARGETS:
         raise BadInput(f"no int8 target named {target!r}; one of {', '.join(TARGETS)}")

@@ -42,11 +42,11 @@ def variants(rows: Sequence[Row], tasks: Collection[str]) -> list[Finding]:
     fractions = [row for row in kept if row.cell.task in tasks]
     for regime in dict.fromkeys(row.cell.regime for row in fractions):
         own = [row for row in fractions if row.cell.regime == regime]
-        shots = list(dict.fromkeys(_shots(row.cell.task, {row.cell.task for row in own}) for row in own))
+        here = {row.cell.task for row in own}
+        shots = list(dict.fromkeys(_shots(row.cell.task, here) for row in own))
         levels = {"": own}
         if len(shots) > 1:
-            tasks = {row.cell.task for row in own}
-            levels |= {level: [row for row in own if _shots(row.cell.task, tasks) == level] for level in shots}
+            levels |= {level: [row for row in own if _shots(row.cell.task, here) == level] for level in shots}
         tables = {level: _means(of, order) for level, of in levels.items()}
         if made := _finding(regime, short_label(regime), tables):
             found.append(made)

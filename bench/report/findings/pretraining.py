@@ -1,7 +1,7 @@
 """What a timm tag says of a model's pre-training, and the same architecture compared across kinds of it.
 
 A tag is what stands after the dot of a name, `fb_in22k_ft_in1k`: who trained it, with what recipe, on which data, and
-after `ft` on what it was tuned. `KINDS` is the whole table; docs/study.md shows it.
+after `ft` on what it was tuned. `KINDS` is the whole table; docs/statistics.md shows it.
 """
 
 import dataclasses

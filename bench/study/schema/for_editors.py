@@ -33,7 +33,6 @@ def json_schema() -> dict[str, Any]:
     properties["models"]["items"] = {"anyOf": [text, model]}
     properties["tasks"]["items"] = task
     properties["pretrain"] = refer("Pretrain", PretrainEntry)
-    properties["pretrain"] = {"anyOf": [properties["pretrain"], nothing]}
     whole["required"].remove("models")
     whole["anyOf"] = [{"required": ["models"]}, {"required": ["pretrain"]}]
     for name in ("x", "published"):

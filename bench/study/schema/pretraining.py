@@ -77,9 +77,10 @@ class PretrainEntry(_Entry):
 
 def read_pretrain(value: Any, faults: Faults) -> tuple[PretrainEntry, Recipe] | None:
     """(the entry, its recipe, whose length is a `lengths`'s) of a file that has one; None where it has faults."""
-    entry = faults.read(PretrainEntry, value, ("pretrain",), {}) if isinstance(value, dict) else None
     if not isinstance(value, dict):
         faults.problems.append("pretrain: expected keys and values")
+        return None
+    entry = faults.read(PretrainEntry, value, ("pretrain",), {})
     if entry is None:
         return None
     before = len(faults.problems)

@@ -133,7 +133,7 @@ def facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         copied = f"{peak['gigabytes_per_second']:,.1f} GB/s read and written by a copy"
         busy = "; other work was there, so that both are too low" if peak["loaded"] else ""
         found.append(("Measured peak", f"{peak['gmacs_per_second']:,.0f} G fp32 multiply-adds/s; {copied}{busy}"))
-    found.append(("TF32", f"{here['tf32']} in every fp32 row, but where a row says otherwise"))
+    found.append(("TF32", f"{here['tf32']} in every fp32 row"))
     found.append(("Versions", ", ".join(f"{name} {number}" for name, number in here["versions"].items())))
     return found
 

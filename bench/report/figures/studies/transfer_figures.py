@@ -1,4 +1,4 @@
-"""The report's figures, from results to panels: transfer, task by task, regimes side by side, throughput."""
+"""The report's figures of transfer: over all tasks, and task by task."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
