@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         rows_at,
         seconds_left,
     )
-    from .measuring import brief, export_graph, measured
+    from .measuring import brief, measured
     from .model_speeds import known_speeds
     from .probe_command import (
         BACKEND_OF,
@@ -33,7 +33,17 @@ if TYPE_CHECKING:
         source_of,
         study_of,
     )
-    from .running import Failed, Outlook, finished, run, run_whole, save_plan_of, with_failed_cells, with_pretrained
+    from .running import (
+        Failed,
+        Outlook,
+        export_graphs,
+        finished,
+        run,
+        run_whole,
+        save_plan_of,
+        with_failed_cells,
+        with_pretrained,
+    )
     from .schema import TEMPLATE, json_schema
     from .study_file import prepared, read_study
 else:
@@ -55,7 +65,7 @@ __all__ = [
     "check_model",
     "check_place",
     "default_jobs",
-    "export_graph",
+    "export_graphs",
     "finished",
     "holds_features",
     "images_right",

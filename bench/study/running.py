@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +13,7 @@ from featune.engine.store import file_digest, remove_stale
 from ..pretrain import Asked, Made, known_in_cache, made_in_cache
 from ..progress import Progress
 from ..results import Cell, Labels, Plan, Row, Speed, duration, plan_path, save_plan
+from ..tasks import Task
 from .definition import Study
 from .estimates import asked_estimates
 from .executors import Executor, Killed, jobs_of, limit_threads, one_at_a_time
@@ -118,6 +119,18 @@ def with_failed_cells(study: Study) -> Study:
     )
 
 
+def export_graphs(
+    study: Study, graphs: Sequence[tuple[ModelSpec, Task]], execute: Executor, progress: Progress
+) -> None:
+    """Checked exports with progress; one that fails is told, and fails its cells."""
+    with progress.stage("export and parity") as advance:
+        for done, ((spec, _), error) in enumerate(execute(functools.partial(export_graph, study), graphs), 1):
+            if error:
+                reason = error.reason if isinstance(error, Killed) else error
+                progress.say(f"failed: export of {spec.name}: {brief(reason)}")
+            advance(done, len(graphs))
+
+
 def run_whole(
     study: Study, execute: Executor, progress: Progress, *, remeasure_speed: bool = False, failed: Failed = "retry"
 ) -> tuple[list[Row], list[Speed]]:
@@ -129,13 +142,7 @@ def run_whole(
         limit_threads(study.threads)  # throughput is measured in this process where the cells are
     for folder in (study.out, study.cache):
         remove_stale(Path(folder))
-    with progress.stage("export and parity") as advance:
-        graphs = study.graphs()
-        for done, ((spec, _), error) in enumerate(execute(functools.partial(export_graph, study), graphs), 1):
-            if error:
-                reason = error.reason if isinstance(error, Killed) else error
-                progress.say(f"failed: export of {spec.name}: {brief(reason)}")
-            advance(done, len(graphs))
+    export_graphs(study, study.graphs(), execute, progress)
     with progress.stage("throughput") as advance:
         alone = one_at_a_time(execute, study.threads)
         found = speeds(study, alone, on_speed=advance, on_failure=progress.say, remeasure=remeasure_speed)

@@ -79,33 +79,32 @@ def kept_rows(model: nn.Module, steps: Steps, device: str, work: Path | None) ->
     try:
         with _arithmetic(recipe, device):
             frozen, learning = cut_in_two(model, images)
-        needed, room = (
-            len(items) * frozen.width * 4,
-            processes.agreed(_room(work, _rows_key(frozen, items, view, device, steps.size, recipe))),
-        )
+        key = _rows_key(frozen, items, view, device, steps.size, recipe)
+        needed, room = len(items) * frozen.width * 4, processes.agreed(_room(work, key))
         if needed > room:
             raise Uncut(f"{needed / 1e9:.1f} GB of rows, room for {room / 1e9:.1f} GB")
     except Uncut as error:
         log.warning("what is frozen is computed at each step: %s", error)
         return str(error)
     found = Rows(items, view, recipe, steps.seed, steps.decoded, steps.size, steps.part, steps.pinned)
-    found.rows = rows_of(frozen, items, view, device, work, steps.decoded, batch=steps.size, recipe=recipe)
+    found.rows = rows_of(frozen, items, view, device, work, steps.decoded, batch=steps.size, recipe=recipe, key=key)
     return Kept(found, learning)
 
 
 def rows_of(
     frozen: nn.Module, items: Labelled, view: View, device: str, work: Path | None, decoded: Decoded | None = None, *,
-    batch: int = 64, recipe: Recipe | None = None,
+    batch: int = 64, recipe: Recipe | None = None, key: str | None = None,
 ) -> NDArray[np.float32]:  # fmt: skip
     """The module's rows float32 [n, width] of the items' eval views; from a file of `work` where they are there.
 
     recipe: whose order in memory and precision count; None for single precision, and images as they come.
+    key: of the rows, where it is known.
     """
     if processes.place()[1] > 1 or not len(items):
         own = items.take(range(processes.place()[0], len(items), processes.place()[1]))
         made = list(_computed(frozen, own, view, device, decoded, batch, recipe))
         return processes.gathered(torch.from_numpy(np.concatenate(made)), len(items)).numpy()
-    key = _rows_key(frozen, items, view, device, batch, recipe)
+    key = key or _rows_key(frozen, items, view, device, batch, recipe)
     with contextlib.ExitStack() as stack:
         folder = work / FOLDER if work else Path(stack.enter_context(tempfile.TemporaryDirectory()))
         path = folder / key

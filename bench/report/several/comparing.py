@@ -1,7 +1,6 @@
 """Two or more studies on one page: what to take by each, and the cells that they share."""
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,12 +25,11 @@ from ...results import (
     signed_points,
 )
 from ..figures import MUTED, Figure, Line, Mark, Series, draw, ends, limits_of, scatter_panel, sides
-from ..figures.studies import regime_styles
+from ..figures.studies import regime_styles, share_odds
 from ..pages import drawings, page
 
 PAGE, NUMBERS = "compare.html", "compare.json"
 MOST_CELLS = 2000  # lines of the table of cells, the largest differences first
-EDGE = 1e-4  # of an accuracy, so that 0 and 1 have log odds
 
 
 def write_comparison(out: Path, studies: Sequence[tuple[str, Sequence[Row]]]) -> Path:
@@ -135,7 +133,7 @@ def _figure(
     for regime in regimes:
         colour, shape = styles[regime]
         of = [pair for pair in pairs if pair.regime == regime]
-        points = [Mark("", shape, _odds(one.first), _odds(one.second), about=places[one.model]) for one in of]
+        points = [Mark("", shape, share_odds(one.first), share_odds(one.second), about=places[one.model]) for one in of]
         series.append(Series(regime, colour, tuple(points)))
     marks = [mark for one in series for mark in one.marks]
     limits = limits_of([*sides(marks), *ends(marks)], 0.06)
@@ -151,8 +149,3 @@ def _figure(
 
 def _share(pair: Pair) -> bool:
     return 0 <= pair.first <= 1 and 0 <= pair.second <= 1
-
-
-def _odds(share: float) -> float:
-    share = min(max(share, EDGE), 1 - EDGE)
-    return math.log(share / (1 - share))

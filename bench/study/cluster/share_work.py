@@ -1,7 +1,6 @@
 """One share of a study: its models' graphs, then its cells. What the whole study needs besides, `study run` does."""
 
 import dataclasses
-import functools
 from pathlib import Path
 
 from featune.engine.models import ModelSpec
@@ -12,12 +11,11 @@ from ...results import Cell, Row
 from ...tasks import Task
 from .. import (
     Executor,
-    Killed,
     Outlook,
     Study,
     brief,
     check_place,
-    export_graph,
+    export_graphs,
     jobs_of,
     prepared,
     read_study,
@@ -92,13 +90,7 @@ def part_of(study: Study, cells: list[Cell]) -> _Share:
 
 def _measured(part: _Share, execute: Executor, progress: Progress) -> tuple[list[Row], ShareCounts]:
     outlook = Outlook(part, jobs_of(execute))
-    with progress.stage("export and parity") as advance:
-        graphs = dataclasses.replace(part, chosen=tuple(outlook.waiting)).graphs()
-        for done, ((spec, _), error) in enumerate(execute(functools.partial(export_graph, part), graphs), 1):
-            if error:
-                reason = error.reason if isinstance(error, Killed) else error
-                progress.say(f"failed: export of {spec.name}: {brief(reason)}")
-            advance(done, len(graphs))
+    export_graphs(part, dataclasses.replace(part, chosen=tuple(outlook.waiting)).graphs(), execute, progress)
     with progress.stage("cells") as advance:
 
         def told(row: Row, done: int, total: int) -> None:

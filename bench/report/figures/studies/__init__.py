@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .cost_figures import share_odds
     from .legend import regime_styles
     from .list_of_figures import NAMES, report_figures
 else:
@@ -10,4 +11,4 @@ else:
 
     __getattr__, __dir__ = lazy_exports(__name__)
 
-__all__ = ["NAMES", "regime_styles", "report_figures"]
+__all__ = ["NAMES", "regime_styles", "report_figures", "share_odds"]

@@ -81,9 +81,9 @@ def _panel(
 
     def mark(one: Option, shape: str) -> Mark:
         text = names[one.model] if (one.model, one.regime) in on_frontier or one is choice.chosen else ""
-        low, high = (None if end is None else _odds(end) for end in (one.low, one.high))
+        low, high = (None if end is None else share_odds(end) for end in (one.low, one.high))
         x = math.log10(getattr(one, more))
-        return Mark(text, shape, x, _odds(one.value), low, high, about=places(results)[one.model])
+        return Mark(text, shape, x, share_odds(one.value), low, high, about=places(results)[one.model])
 
     series = [
         Series(regime, styles[regime][0], tuple(mark(one, styles[regime][1]) for one in known if one.regime == regime))
@@ -109,6 +109,7 @@ def _panel(
     )  # fmt: skip
 
 
-def _odds(share: float) -> float:
+def share_odds(share: float) -> float:
+    """Log odds of an accuracy, those of none and of all being finite."""
     share = min(max(share, EDGE), 1 - EDGE)
     return math.log(share / (1 - share))

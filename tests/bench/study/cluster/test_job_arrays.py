@@ -252,7 +252,7 @@ def fake(study: Study, cell: Cell) -> tuple[Row, None]:
 def test_a_share_that_is_stopped_leaves_what_is_done_and_missing_names_it_until_it_ran_again(
     study_file: Path, featune: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featune.bench.study.cluster.share_work.export_graph", lambda study, pair: None)
+    monkeypatch.setattr("featune.bench.study.running.export_graph", lambda study, pair: None)
     at_work: list[Cell] = []
 
     def stopped_at_the_second(study: Study, cell: Cell) -> tuple[Row, None]:
@@ -281,7 +281,7 @@ def test_a_failed_cell_ends_its_share_with_1_and_is_missing(
             raise BadInput("no such thing; do this")
         return fake(study, cell)
 
-    monkeypatch.setattr("featune.bench.study.cluster.share_work.export_graph", lambda study, pair: None)
+    monkeypatch.setattr("featune.bench.study.running.export_graph", lambda study, pair: None)
     monkeypatch.setattr("featune.bench.study.measuring.measured", failing)
     done = featune("study", "run", "s.yaml", "--shard", "1/1", "-q")
     assert done.exit_code == 1
