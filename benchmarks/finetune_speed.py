@@ -188,9 +188,9 @@ def epochs(name: str, given: argparse.Namespace) -> None:
 
 
 def frozen(name: str, given: argparse.Namespace) -> None:
-    from featune.engine.finetune import loop
+    from featune.engine.finetune import prefix
 
-    usual, per_epoch = loop.kept_rows, given.images // given.batch
+    usual, per_epoch = prefix.kept_rows, given.images // given.batch
     with tempfile.TemporaryDirectory() as folder:
         items, spec = jpegs(Path(folder), given.images), spec_from_entry(entry(name, given.side))
         recipe = dataclasses.replace(
@@ -200,7 +200,7 @@ def frozen(name: str, given: argparse.Namespace) -> None:
         times: dict[str, list[float]] = {}
         decoded = Decoded()
         for kind, kept in (("once", usual), ("at each step", lambda *_: "switched off")):
-            loop.kept_rows = kept  # type: ignore[assignment]
+            prefix.kept_rows = kept  # type: ignore[assignment]
             marks = [time.perf_counter()]
 
             def note(done: int, _: int, marks: list[float] = marks) -> None:
@@ -213,7 +213,7 @@ def frozen(name: str, given: argparse.Namespace) -> None:
             times[kind] = [after - before for before, after in itertools.pairwise(marks)]
             print(f"  {name}, computed {kind}: s per epoch {', '.join(f'{each:.3f}' for each in times[kind])}; loss "
                   f"{found.details['last_loss']:.6f}; {found.details['frozen']}", flush=True)  # fmt: skip
-        loop.kept_rows = usual
+        prefix.kept_rows = usual
         once, each = (statistics.median(values[1:]) for values in times.values())
         whole = sum(times["at each step"]) / sum(times["once"])
         print(f"  {name}: epochs after the first {each / once:.2f} times as fast, {given.pairs} epochs {whole:.2f}")

@@ -24,6 +24,7 @@ from ..recipe import (
     optimizer_of,
     parameter_groups,
     parts_of,
+    phases_of,
     rate_share,
     set_learning,
     set_norm_momentum,
@@ -34,7 +35,7 @@ from . import checkpoints, processes
 from .checkpoints import State
 from .decoded import Decoded, Steps, eval_batches
 from .health import Diverged, Health, Wrong, check_start, fitting_parts
-from .prefix import Kept, kept_rows
+from .prefix import begun
 from .watch import Clock, account_of, finishing_steps
 
 Progress = Callable[[int, int], None]  # steps done, steps in all
@@ -149,72 +150,76 @@ def _train(
     if not (run.checkpoint and checkpoints.restore(run.checkpoint, state)) and device.type == "cuda":
         state.parts = fitting_parts(model, view, size // world, recipe, device)
         _save(run, state)
-    kept = kept_rows(model, steps, run.device, run.work) if recipe.trained != "all" else None
-    head_alone = round(recipe.head_first * total)
     health = Health(device, run, recipe, seed, classes, aim, view, look_every)
-    whole, steps = (kept.learning, kept.steps) if isinstance(kept, Kept) else (model, steps)
     if recipe.compile:
         require_compiler(run.device, "leave compile out")
-    compiled = torch.compile(whole) if recipe.compile else whole
-    learning: list[nn.Parameter] = []
+    frozen: dict[str, Any] = {}
     clock = Clock(state.spent)
 
-    with finishing_steps() as interrupted:
-        for images in clock.watching(steps.images(state.step, last)):
-            step = state.step
-            if not learning or step == head_alone:
-                set_learning(model, parts.first if step < head_alone else parts.learning, recipe)
-                learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-                forward = processes.shared(compiled)
+    for phase in phases_of(parts, recipe, total):
+        if state.step >= min(phase.until, last):
+            continue
+        if state.step:  # a stop while rows are computed must not take what was done
+            health.look()
+            state.spent = clock.spent()
+            _save(run, state)
+        with clock.stopped():
+            whole, source, said = begun(model, phase, steps, run.device, run.work)
+        frozen |= said
+        learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        forward = processes.shared(torch.compile(whole) if recipe.compile else whole)
+        with finishing_steps() as interrupted:
+            for images in clock.watching(source.images(state.step, min(phase.until, last))):
+                step = state.step
 
-            # Rate and data.
-            rate = recipe.learning_rates[0] * rate_share(recipe, step, total, steps.per_epoch)
-            for group in optimizer.param_groups:
-                group["lr"] = rate * group["lr_scale"]
-            chosen = steps.indices(step)
-            target = targets[torch.from_numpy(chosen).to(device)]
-            images = images.to(device, non_blocking=True)
-            if mixes(recipe):
-                draw = (seed, step, rank) if world > 1 else (seed, step)
-                images, target = mixed(images, target, classes, recipe, draw)
-            if recipe.channels_last and images.ndim == 4:
-                images = images.contiguous(memory_format=torch.channels_last)
-            health.before(step, images, target)
+                # Rate and data.
+                rate = recipe.learning_rates[0] * rate_share(recipe, step, total, steps.per_epoch)
+                for group in optimizer.param_groups:
+                    group["lr"] = rate * group["lr_scale"]
+                chosen = steps.indices(step)
+                target = targets[torch.from_numpy(chosen).to(device)]
+                images = images.to(device, non_blocking=True)
+                if mixes(recipe):
+                    draw = (seed, step, rank) if world > 1 else (seed, step)
+                    images, target = mixed(images, target, classes, recipe, draw)
+                if recipe.channels_last and images.ndim == 4:
+                    images = images.contiguous(memory_format=torch.channels_last)
+                health.before(step, images, target)
 
-            # Forward and backward, then the step.
-            with contextlib.nullcontext() if recipe.amp else true_fp32():
-                loss = backward(forward, images, target, aim, scaler, recipe, state.parts)
-            scaler.unscale_(optimizer)
-            norm = torch.nn.utils.get_total_norm([p.grad for p in learning if p.grad is not None])
-            if recipe.clip_norm is not None:
-                torch.nn.utils.clip_grads_with_norm_(learning, recipe.clip_norm, norm)
-            health.after(step, step // steps.per_epoch, rate, loss, norm, state, items, chosen)
-            scaler.step(optimizer)
-            scaler.update()
-            optimizer.zero_grad(set_to_none=True)
-            state.step = step + 1
-            if average:
-                average.update(model, step=state.step)
+                # Forward and backward, then the step.
+                with contextlib.nullcontext() if recipe.amp else true_fp32():
+                    loss = backward(forward, images, target, aim, scaler, recipe, state.parts)
+                scaler.unscale_(optimizer)
+                norm = torch.nn.utils.get_total_norm([p.grad for p in learning if p.grad is not None])
+                if recipe.clip_norm is not None:
+                    torch.nn.utils.clip_grads_with_norm_(learning, recipe.clip_norm, norm)
+                health.after(step, step // steps.per_epoch, rate, loss, norm, state, items, chosen)
+                scaler.step(optimizer)
+                scaler.update()
+                optimizer.zero_grad(set_to_none=True)
+                state.step = step + 1
+                if average:
+                    average.update(model, step=state.step)
 
-            # What others want to know, and what a kill must not take.
-            if run.progress:
-                run.progress(state.step, total)
-            ends_epoch = state.step % steps.per_epoch == 0 or state.step == total
-            if run.evaluate and ends_epoch:
-                with clock.stopped():
-                    health.look()
-                    processes.same_buffers(model, average and average.module)
-                    _evaluate(run, average.module if average else model, state.step, step // steps.per_epoch)
-                    set_learning(model, parts.first if step + 1 < head_alone else parts.learning, recipe)
-            stop = processes.any_of(interrupted())
-            if stop or (run.checkpoint and clock.since_save() > run.save_seconds):
-                with clock.stopped():
-                    health.look()
-                    state.spent = clock.spent()
-                    _save(run, state)
-                clock.saved()
-            if stop:
-                raise KeyboardInterrupt
+                # What others want to know, and what a kill must not take.
+                if run.progress:
+                    run.progress(state.step, total)
+                ends_epoch = state.step % steps.per_epoch == 0 or state.step == total
+                if run.evaluate and ends_epoch:
+                    with clock.stopped():
+                        health.look()
+                        processes.same_buffers(model, average and average.module)
+                        _evaluate(run, average.module if average else model, state.step, step // steps.per_epoch)
+                        set_learning(model, phase.learning, recipe)
+                stop = processes.any_of(interrupted())
+                if stop or (run.checkpoint and clock.since_save() > run.save_seconds):
+                    with clock.stopped():
+                        health.look()
+                        state.spent = clock.spent()
+                        _save(run, state)
+                    clock.saved()
+                if stop:
+                    raise KeyboardInterrupt
     health.look()
     processes.same_buffers(model, average and average.module)
     state.spent = clock.spent()
@@ -222,9 +227,7 @@ def _train(
     if average:
         model.load_state_dict(average.module.state_dict())
     details = {**account_of(state.spent, size), "accumulation": state.parts, **health.account()}
-    if kept is not None:
-        details["frozen"] = kept.details() if isinstance(kept, Kept) else f"computed at each step: {kept}"
-    return Trained(model.eval(), state.step, total, details)
+    return Trained(model.eval(), state.step, total, {**details, **frozen})
 
 
 def backward(

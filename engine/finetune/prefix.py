@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from ..errors import BadInput
 from ..features import Part, open_stored
 from ..images import Labelled
 from ..models import View
-from ..recipe import Frozen, Learning, Recipe, Uncut, cut_in_two, mixes
+from ..recipe import Frozen, Learning, Phase, Recipe, Uncut, cut_in_two, mixes, set_learning
 from ..runners import true_fp32
 from ..store import digest, locked, plain
 from . import processes
@@ -55,14 +56,29 @@ class Rows(Steps):
 
 @dataclasses.dataclass(frozen=True)
 class Kept:
-    """steps: give rows. learning: rows to logits. `details`: rows, width and bytes of the float32 file."""
+    """steps: give rows. learning: rows to logits."""
 
     steps: Rows
     learning: Learning
 
-    def details(self) -> dict[str, int]:
-        rows, width = self.steps.rows.shape
-        return {"rows": rows, "width": width, "bytes": self.steps.rows.nbytes}
+
+def begun(
+    model: nn.Module, phase: Phase, steps: Steps, device: str, work: Path | None
+) -> tuple[nn.Module, Steps, dict[str, Any]]:
+    """(what takes the phase's batches, what gives them, the account of what is frozen); the model is set to learn so.
+
+    Where the frozen part gives an image the same at every step, batches are its rows; else they are images, and the
+    account says why. What is frozen in front of the head while it learns alone is cut off for that time.
+    """
+    recipe = steps.recipe
+    set_learning(model, phase.learning, recipe)
+    if recipe.trained == "all" and not phase.head_alone:
+        return model, steps, {}
+    name, kept = "frozen_head_first" if phase.head_alone else "frozen", kept_rows(model, steps, device, work)
+    if isinstance(kept, str):
+        return model, steps, {name: f"computed at each step: {kept}"}
+    rows = kept.steps.rows
+    return kept.learning, kept.steps, {name: {"rows": len(rows), "width": rows.shape[1], "bytes": rows.nbytes}}
 
 
 def kept_rows(model: nn.Module, steps: Steps, device: str, work: Path | None) -> Kept | str:

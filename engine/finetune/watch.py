@@ -59,7 +59,8 @@ class Clock:
     def stopped(self) -> Iterator[None]:
         asked = time.monotonic()
         yield
-        self.aside += time.monotonic() - asked
+        if self.steps:  # before the first one it is part of the wait for a first batch
+            self.aside += time.monotonic() - asked
 
     def since_save(self) -> float:
         return time.monotonic() - self.last_save

@@ -8,7 +8,16 @@ if TYPE_CHECKING:
     from .depth import first_uses, layers_of
     from .losses import BLOWN_UP, Objective, objective
     from .mixing import mixed, mixes
-    from .parts import Parts, optimizer_of, parameter_groups, parts_of, set_learning, set_norm_momentum
+    from .parts import (
+        Parts,
+        Phase,
+        optimizer_of,
+        parameter_groups,
+        parts_of,
+        phases_of,
+        set_learning,
+        set_norm_momentum,
+    )
     from .rates import rate_share, schedule
     from .recipe import Recipe, recipe_of
 else:
@@ -23,6 +32,7 @@ __all__ = [
     "Objective",
     "Outputs",
     "Parts",
+    "Phase",
     "Recipe",
     "Uncut",
     "WithAuxiliaryHead",
@@ -36,6 +46,7 @@ __all__ = [
     "optimizer_of",
     "parameter_groups",
     "parts_of",
+    "phases_of",
     "rate_share",
     "recipe_of",
     "schedule",

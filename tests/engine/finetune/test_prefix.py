@@ -17,7 +17,6 @@ from featune.engine.finetune import (
     TrainVal,
     finetune,
     forget,
-    loop,
     prefix,
     replay,
     train,
@@ -37,11 +36,11 @@ def vit() -> ModelSpec:
 
 
 def fitted(spec: ModelSpec, items: Labelled, recipe: Recipe, /, **options: Any) -> tuple[nn.Module, Any, int]:
-    """(the trained model, its account, calls of the first layer)."""
+    """(the trained model, its account, images that the first layer took)."""
     model, calls = fresh_classifier(spec, 3, 0), [0]
 
-    def count(*_: Any) -> None:
-        calls[0] += 1
+    def count(_: nn.Module, given: tuple[torch.Tensor], __: torch.Tensor) -> None:
+        calls[0] += len(given[0])
 
     first = next(module for module in model[1].modules() if isinstance(module, nn.Conv2d))  # type: ignore[index, union-attr]
     hook = first.register_forward_hook(count)
@@ -52,7 +51,7 @@ def fitted(spec: ModelSpec, items: Labelled, recipe: Recipe, /, **options: Any) 
 
 def plainly(monkeypatch: pytest.MonkeyPatch, *arguments: Any) -> tuple[nn.Module, Any, int]:
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "kept_rows", lambda *_: "switched off")
+        patch.setattr(prefix, "kept_rows", lambda *_: "switched off")
         return fitted(*arguments)
 
 
@@ -87,6 +86,54 @@ def test_the_training_is_that_of_the_plain_loop(
     assert not close(once, before)
 
 
+@pytest.mark.parametrize("fields", [{}, {"start": "probe", "layer_decay": 0.8, "ema": 0.8}, {"trained": 1}], ids=str)
+def test_while_the_head_learns_first_all_below_it_is_computed_once(
+    spec: ModelSpec, items: Labelled, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]
+) -> None:
+    recipe = dataclasses.replace(RECIPE, **{"epochs": 10, "trained": "all", "head_first": 0.5, **fields})
+    once, details, images = fitted(spec, items, recipe)
+    plain, said, each_time = plainly(monkeypatch, spec, items, recipe)
+    assert details["frozen_head_first"] == {"rows": 11, "width": 96, "bytes": 11 * 96 * 4}
+    assert ("frozen" in details) == (recipe.trained != "all")
+    assert said["frozen_head_first"] == "computed at each step: switched off"
+    # Ten of twenty steps need no images of their own; the rows are of eleven, and nine find a cut.
+    assert images <= each_time - 10 * 4 + 11 + 9
+    assert close(once, plain)
+    assert not close(once, fresh_classifier(spec, 3, 0))
+
+
+def test_the_head_alone_moves_nothing_else_and_batch_norm_keeps_its_statistics(
+    spec: ModelSpec, items: Labelled
+) -> None:
+    recipe = dataclasses.replace(RECIPE, trained="all", head_first=0.5)
+    found, before = fitted(spec, items, recipe, until=6)[0].state_dict(), fresh_classifier(spec, 3, 0).state_dict()
+    moved = {name for name, value in found.items() if not torch.equal(value, before[name])}
+    assert moved == {name for name in found if name.startswith("2.")}
+    assert any(name.endswith("running_mean") for name in found)
+
+
+@pytest.mark.parametrize("trained", ["all", 1])
+def test_a_training_killed_in_either_phase_ends_at_the_same_bits(
+    spec: ModelSpec, items: Labelled, tmp_path: Path, trained: Any
+) -> None:
+    recipe = dataclasses.replace(RECIPE, epochs=3, trained=trained, head_first=0.5)
+    whole = state_digest(fitted(spec, items, recipe)[0])
+    for killed in (2, 3, 4):
+        fitted(spec, items, recipe, work=tmp_path / str(killed), until=killed)
+        resumed, details, _ = fitted(spec, items, recipe, work=tmp_path / str(killed))
+        assert state_digest(resumed) == whole
+        assert ("frozen_head_first" in details) == (killed < 3)
+
+
+def test_images_that_change_are_computed_at_each_step_while_the_head_learns_first(
+    spec: ModelSpec, items: Labelled
+) -> None:
+    recipe = dataclasses.replace(RECIPE, trained="all", head_first=0.5, augmentation=Augmentation())
+    details = fitted(spec, items, recipe)[1]
+    assert "at random" in details["frozen_head_first"]
+    assert "frozen" not in details
+
+
 def test_random_depth_above_the_cut_is_drawn_as_in_the_plain_loop(
     vit: ModelSpec, items: Labelled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,8 +148,8 @@ def test_a_killed_training_takes_its_rows_from_the_file_and_ends_at_the_same_bit
     _, _, calls = fitted(spec, items, RECIPE, work=tmp_path, until=2)
     assert calls > 0
     resumed, _, again = fitted(spec, items, RECIPE, work=tmp_path)
-    # The three batches of eleven images; not what finds the cut.
-    assert again == calls - 3
+    # The eleven images; not what finds the cut.
+    assert again == calls - 11
     assert state_digest(resumed) == whole
     forget(tmp_path)  # its checkpoint and rows
     assert [each.name for each in tmp_path.iterdir()] == ["items"]
@@ -170,8 +217,11 @@ def test_all_rates_of_a_search_share_the_rows_and_the_features_of_their_start(
     assert asked == [11, 3, 11, 14]
 
 
-def test_a_bad_step_on_rows_is_kept_and_repeated(spec: ModelSpec, items: Labelled, tmp_path: Path) -> None:
-    recipe = dataclasses.replace(RECIPE, learning_rates=(1e30,), warmup=0.0)
+@pytest.mark.parametrize("fields", [{}, {"head_first": 0.5, "trained": 2}], ids=str)
+def test_a_bad_step_on_rows_is_kept_and_repeated(
+    spec: ModelSpec, items: Labelled, tmp_path: Path, fields: dict[str, Any]
+) -> None:
+    recipe = dataclasses.replace(RECIPE, learning_rates=(1e30,), warmup=0.0, **fields)
     with pytest.raises(Diverged) as caught:
         fitted(spec, items, recipe, work=tmp_path, spec=spec)
     assert caught.value.kept is not None

@@ -37,6 +37,11 @@ def test_two_processes_train_what_one_does_and_score_each_image_once(items: Labe
             assert torch.allclose(value, two["weights"][name], rtol=0, atol=1e-5), name
         assert two["scores"].shape == (11, 3)  # of eleven images, which two processes cannot share evenly
         assert torch.allclose(one["scores"], two["scores"], rtol=0, atol=1e-4)
+        # On rows of what is frozen, of which each process computes every other one and has them all.
+        assert two["frozen"] == one["frozen"]
+        assert {kept["rows"] for kept in two["frozen"].values()} == {11}
+        for name, value in one["on_rows"].items():
+            assert torch.allclose(value, two["on_rows"][name], rtol=0, atol=1e-5), name
 
 
 @pytest.mark.parametrize(("device", "backends"), [("cuda", "cpu:gloo,cuda:nccl"), ("cpu", "gloo")])
