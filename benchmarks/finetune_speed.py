@@ -1,13 +1,15 @@
 """How fast fine-tuning is, against a loop of timm's own parts: the same model, batch, optimizer, precision and threads.
 
     python benchmarks/finetune_speed.py step [--model resnet18 ...] [--side 112] [--batch 16] [--cpu] [--layout L]
-    python benchmarks/finetune_speed.py epoch [--model mobilenetv3_small_050] [--side 112] [--batch 32] [--images 384]
+    python benchmarks/finetune_speed.py epoch [--model mobilenetv3_small_050] [--side 112] [--batch 32] [--spdl FOLDER]
     python benchmarks/finetune_speed.py frozen [--model resnet18] [--side 112] [--batch 16] [--images 128] [--blocks 1]
 
 step: forward, backward, update and schedule with images that are there, some steps of each in turn; ours by
 `featune.engine.finetune.train` with its checks, norm and account. epoch: from JPEG files of 500 x 375, random crops and
-flips, epoch by epoch in turn; timm's `create_loader` at each number of workers, of which the best counts, and ours
-with decoded images kept (its usual way, from the second epoch on) and without. The first epoch of each is not counted.
+flips, epoch by epoch in turn; timm's `create_loader` with 0, 1 and 2 workers, with its prefetcher and without, of which
+the best counts, and ours with decoded images kept (its usual way, from the second epoch on) and without. SPDL, if the
+folder of its packages is given, feeds our own step: same order, crops of the same kind, one and two threads. The first
+epoch of each is not counted. headspace: our epoch over that with images that are there.
 frozen: the head and the last block(s) learn, on eval views; whole trainings of some epochs in turn, with what is frozen
 computed once (the time for it is in the first epoch) and computed at each step.
 """
@@ -53,6 +55,7 @@ def main() -> int:
     parser.add_argument(
         "--cpu", action="store_true", help="steps in the processor's seconds, for a machine that is shared"
     )
+    parser.add_argument("--spdl", help="the site-packages of an environment with spdl and spdl-io, for `epoch`")
     parser.add_argument("--blocks", type=int, default=1, help="that learn, of `frozen`")
     parser.add_argument("--layout", choices=["contiguous", "channels-last", "as-it-comes"], default="contiguous")
     given = parser.parse_args()
@@ -145,7 +148,10 @@ def epochs(name: str, given: argparse.Namespace) -> None:
         recipe = dataclasses.replace(RECIPE, epochs=rounds, batch=given.batch)
         truth = torch.from_numpy(items.truth(CLASSES))
         times: dict[str, list[float]] = {}
-        loaders = {f"timm, {workers} workers": loader(items, given, workers) for workers in (1, 2, 3)}
+        loaders = {
+            f"timm, {workers} workers, prefetcher {'on' if ahead else 'off'}": loader(items, given, workers, ahead)
+            for workers in (0, 1, 2) for ahead in (False, True)
+        }  # fmt: skip
         made = timms(name, given.side, rounds * per_epoch)
 
         def others() -> None:
@@ -173,6 +179,9 @@ def epochs(name: str, given: argparse.Namespace) -> None:
 
         run("featune, decoded once", 2 << 30, True)
         run("featune, decoded each time", 0, False)
+        for threads in (1, 2) if given.spdl else ():
+            with spdl_feeds(given.spdl, items, given.side, threads):
+                run(f"spdl, {threads} threads", 0, False)
         with_ready = dataclasses.replace(recipe, epochs=3)
         marks = [time.perf_counter()]
         some = torch.randint(0, 256, (given.batch, given.side, given.side, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
@@ -219,7 +228,46 @@ def frozen(name: str, given: argparse.Namespace) -> None:
         print(f"  {name}: epochs after the first {each / once:.2f} times as fast, {given.pairs} epochs {whole:.2f}")
 
 
-def loader(items: Labelled, given: argparse.Namespace, workers: int):  # type: ignore[no-untyped-def]
+@contextlib.contextmanager
+def spdl_feeds(packages: str, items: Labelled, side: int, threads: int) -> Iterator[None]:
+    """SPDL decodes, crops, scales and flips (libavfilter) and makes batches, in place of the training's own images."""
+    sys.path.append(packages)  # behind ours, so that numpy and torch stay
+    import spdl.io
+    from spdl.pipeline import PipelineBuilder
+
+    def load(drawn: tuple[int, int]) -> np.ndarray:
+        index, number = drawn
+        rng = np.random.default_rng((index, number))
+        packets = spdl.io.demux_image(str(items.file(index)))
+        width, height = packets.width, packets.height
+        share = np.sqrt(rng.uniform(0.08, 1.0))
+        w, h = max(1, int(width * share)), max(1, int(height * share))
+        x, y = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
+        crop = f"crop={w}:{h}:{x}:{y}" + (",hflip" if rng.random() < 0.5 else "")
+        scaled = f"{crop},scale={side}:{side}:flags=bicubic,format=pix_fmts=rgb24"
+        frames = spdl.io.decode_packets(packets, filter_desc=scaled)
+        return np.array(spdl.io.to_numpy(spdl.io.convert_frames(frames)))
+
+    def images(self: Steps, first: int, last: int) -> Iterator[Tensor]:
+        drawn = ((int(index), step) for step in range(first, last) for index in self.indices(step))
+        made = (
+            PipelineBuilder().add_source(drawn).pipe(load, concurrency=threads, output_order="input")
+            .aggregate(self.size).pipe(np.stack).add_sink(2).build(num_threads=threads)
+        )  # fmt: skip
+        with made.auto_stop():
+            for batch in made.get_iterator():
+                assert batch.shape == (self.size, side, side, 3)
+                yield torch.from_numpy(batch).permute(0, 3, 1, 2).contiguous()
+
+    usual = Steps.images
+    Steps.images = images  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Steps.images = usual  # type: ignore[method-assign]
+
+
+def loader(items: Labelled, given: argparse.Namespace, workers: int, ahead: bool):  # type: ignore[no-untyped-def]
     from timm.data import create_loader
 
     class Files(torch.utils.data.Dataset):  # type: ignore[type-arg]
@@ -232,8 +280,8 @@ def loader(items: Labelled, given: argparse.Namespace, workers: int):  # type: i
             return self.transform(Image.open(items.file(index)).convert("RGB")), items.labels[index][0]  # type: ignore[misc]
 
     return create_loader(
-        Files(), (3, given.side, given.side), given.batch, is_training=True, use_prefetcher=False, no_aug=False,
-        scale=(0.08, 1.0), hflip=0.5, color_jitter=0.0, num_workers=workers, persistent_workers=True,
+        Files(), (3, given.side, given.side), given.batch, is_training=True, use_prefetcher=ahead, no_aug=False,
+        scale=(0.08, 1.0), hflip=0.5, color_jitter=0.0, num_workers=workers, persistent_workers=workers > 0,
         device=torch.device("cpu"), pin_memory=False,
     )  # fmt: skip
 
@@ -263,6 +311,14 @@ def said(name: str, times: dict[str, list[float]], unit: str, factor: float) -> 
     best = min(others, key=lambda kind: statistics.median(others[kind]))
     pairs = [other / own for own, other in zip(times[ours][1:], others[best][1:], strict=True)]
     print(f"  {name}: {best} / {ours}: median {statistics.median(pairs):.3f} of {len(pairs)} pairs", flush=True)
+    middle = {kind: statistics.median(values) for kind, values in times.items()}
+    if spdl := [kind for kind in times if kind.startswith("spdl")]:
+        for own in (kind for kind in times if kind.startswith("featune, decoded")):
+            best = min(spdl, key=middle.__getitem__)
+            print(f"  {name}: {best} / {own}: {middle[best] / middle[own]:.3f}")
+    if "featune, images ready" in times:
+        for own in (kind for kind in times if kind.startswith("featune, decoded")):
+            print(f"  {name}: headspace, {own}: {middle[own] / middle['featune, images ready']:.3f}", flush=True)
 
 
 if __name__ == "__main__":

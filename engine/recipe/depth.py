@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+OF_HEAD = re.compile(r"[^.]*head|pre_logits|fc_norm")  # hidden layers and norms of a head, by their names
 # `blocks.3`, `stages.2.blocks.0`, `layer1.0`, `features.4.1`: a name up to the number of its block.
 BLOCK = re.compile(r"[^.]*?\.?\d+(\.[a-z]*(block|layer|stage|unit)[a-z]*)?(\.\d+)?(?=\.)")
 
@@ -19,8 +20,10 @@ def layers_of(body: nn.Module, images: Tensor) -> tuple[dict[str, int], int]:
 
     images: what the body takes, one is enough. The layers are timm's (`group_matcher`), so that a rate is what timm's
     `layer_decay` gives. Of these, a parameter that is used after those of a higher layer, or before those of a lower
-    one, goes to the layer that is in use by then. Where timm has no layers, or whole stages for layers (fewer than half
-    as many as there are blocks), and for modules that are not timm's, a layer is a block, by its name.
+    one, goes to the layer that is in use by then. Where timm has no layers, whole stages for layers (fewer than half
+    as many as there are blocks), or a whole block out of its turn, and for modules that are not timm's, a layer is a
+    block, by its name. The head has a layer of its own, with at most the hidden layers and norms that are called a
+    head's: where timm gives it that of other kernels, such as the last block's, it goes one higher.
     """
     inner, prefix = _inner(body)
     order = {name.removeprefix(prefix): when for name, when in first_uses(body, images).items()}
@@ -28,7 +31,11 @@ def layers_of(body: nn.Module, images: Tensor) -> tuple[dict[str, int], int]:
     top = max(layers.values(), default=-1) + 1
     timms = _timms(inner)
     if timms and 2 * timms[1] >= top:
-        layers, top = _mended(timms[0], order), timms[1]
+        mended = _mended(timms[0], order)
+        if not _lowers_a_block(inner, timms[0], mended):
+            layers, top = mended, timms[1]
+    if any(layers[name] >= top and not OF_HEAD.match(name) for name in _kernels(inner)):
+        top = max(layers.values()) + 1
     return {prefix + name: layer for name, layer in layers.items()}, top
 
 
@@ -146,13 +153,24 @@ def _blocks(body: nn.Module, order: Mapping[str, int]) -> dict[str, int]:
     A block begins with a kernel or matrix. What follows it and is of no other belongs to it: a norm at the end of
     a stage, a token that is added, what an earlier block's name begins like.
     """
-    kernels = {_block(name) for name, each in body.named_parameters() if each.ndim > 1 and "." in name}
+    kernels = {_block(name) for name in _kernels(body)}
     layers = {name: 0 for name, _ in body.named_parameters()}
     seen: set[str] = set()
     for name in sorted(order, key=order.__getitem__):
         seen |= {_block(name)} & kernels
         layers[name] = max(len(seen) - 1, 0)
     return layers
+
+
+def _kernels(body: nn.Module) -> list[str]:
+    return [name for name, each in body.named_parameters() if each.ndim > 1 and "." in name]
+
+
+def _lowers_a_block(body: nn.Module, layers: Mapping[str, int], mended: Mapping[str, int]) -> bool:
+    """Whether all kernels of a numbered block go to a lower layer, that of the block before it, as in CaiT."""
+    numbered = [name for name in _kernels(body) if BLOCK.match(name)]
+    lowered = {name for name in numbered if mended[name] < layers[name]}
+    return bool({_block(name) for name in lowered} - {_block(name) for name in set(numbered) - lowered})
 
 
 def _block(name: str) -> str:

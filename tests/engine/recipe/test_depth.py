@@ -36,8 +36,6 @@ def test_scales_are_those_of_timms_layer_decay(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "parameter", "like"),
     [
-        # timm's groups put the last block above the first that reads the class token.
-        ("cait_xxs24_224", "blocks.23.norm1.weight", "blocks_token_only.0.norm1.weight"),
         ("xcit_nano_12_p16_224", "cls_token", "blocks.11.mlp.fc2.weight"),  # it joins after the blocks, not at the stem
         ("convit_tiny", "cls_token", "blocks.9.mlp.fc2.weight"),  # after ten blocks
         ("efficientvim_m1", "norm.0.weight", "stages.0.blocks.1.mixer.in_proj.weight"),
@@ -67,6 +65,32 @@ def test_blocks_are_layers_where_timm_has_none_or_only_stages(name: str, blocks:
     assert len(own) >= blocks
     assert len(prefixes) >= blocks
     assert top <= blocks + 5  # and the stem, and what lies between stages
+
+
+def test_a_last_block_that_timm_puts_above_later_ones_has_its_turn() -> None:
+    """CaiT: blocks.23 comes before the two that read the class token, and after blocks.22."""
+    layers, top = layers_of(*made("cait_xxs24_224"))
+    named = ("patch_embed.proj", *(f"blocks.{i}.attn.proj" for i in range(24)),
+             *(f"blocks_token_only.{i}.attn.proj" for i in (0, 1)))  # fmt: skip
+    assert [layers[f"{each}.weight"] for each in named] == list(range(27))
+    assert top == 27
+
+
+@pytest.mark.parametrize(
+    ("name", "last", "blocks"),
+    [
+        ("qwen3_vit_88m", "encoder.blocks.11.mlp", 12),  # timm's groups give the head and the last block one rate
+        ("iformer_t", "stages.3.blocks.5.mixer", 24),
+        ("mobilenetv5_base", "msfa.ffn", 40),
+    ],
+)
+def test_the_head_alone_has_the_full_rate_where_timm_gives_it_to_kernels_below(
+    name: str, last: str, blocks: int
+) -> None:
+    layers, top = layers_of(*made(name))
+    found = {layer for each, layer in layers.items() if each.startswith(last)}
+    assert found == {top - 1}
+    assert top > blocks
 
 
 def test_no_layer_is_used_after_a_higher_one_in_any_family_tried() -> None:
