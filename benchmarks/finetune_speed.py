@@ -255,9 +255,9 @@ def spdl_feeds(packages: str, items: Labelled, side: int, threads: int) -> Itera
             .aggregate(self.size).pipe(np.stack).add_sink(2).build(num_threads=threads)
         )  # fmt: skip
         with made.auto_stop():
-            for batch in made.get_iterator():
-                assert batch.shape == (self.size, side, side, 3)
-                yield torch.from_numpy(batch).permute(0, 3, 1, 2).contiguous()
+            batches = made.get_iterator()
+            for _ in range(first, last):  # a batch that is missing is one that SPDL could not make
+                yield torch.from_numpy(next(batches)).permute(0, 3, 1, 2).contiguous()
 
     usual = Steps.images
     Steps.images = images  # type: ignore[method-assign]
