@@ -1,4 +1,4 @@
-"""Each module of timm by its smallest model: scales of layer-wise decay against autograd's graph and the blocks' names.
+"""Each module of timm by a small model: scales of layer-wise decay against autograd's graph and the blocks' names.
 
 The graph is another witness than the one that `layers_of` asks: it says which parameters a parameter's input came from.
 """
