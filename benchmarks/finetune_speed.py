@@ -1,15 +1,17 @@
 """How fast fine-tuning is, against a loop of timm's own parts: the same model, batch, optimizer, precision and threads.
 
     python benchmarks/finetune_speed.py step [--model resnet18 ...] [--side 112] [--batch 16] [--cpu] [--layout L]
-    python benchmarks/finetune_speed.py epoch [--model mobilenetv3_small_050] [--side 112] [--batch 32] [--spdl FOLDER]
+    python benchmarks/finetune_speed.py epoch [--model mobilenetv3_small_050] [--side 112] [--batch 32] [--images 384]
+    python benchmarks/finetune_speed.py feeds --spdl FOLDER [--model resnet18 ...]
     python benchmarks/finetune_speed.py frozen [--model resnet18] [--side 112] [--batch 16] [--images 128] [--blocks 1]
 
 step: forward, backward, update and schedule with images that are there, some steps of each in turn; ours by
 `featune.engine.finetune.train` with its checks, norm and account. epoch: from JPEG files of 500 x 375, random crops and
 flips, epoch by epoch in turn; timm's `create_loader` with 0, 1 and 2 workers, with its prefetcher and without, of which
-the best counts, and ours with decoded images kept (its usual way, from the second epoch on) and without. SPDL, if the
-folder of its packages is given, feeds our own step: same order, crops of the same kind, one and two threads. The first
-epoch of each is not counted. headspace: our epoch over that with images that are there.
+the best counts, and ours with decoded images kept (its usual way, from the second epoch on) and without. The first
+epoch of each is not counted. feeds: our step on images that are there, kept, decoded in each epoch, and made by SPDL in
+one and two threads (same order, crops of the same kind): trainings of some epochs, two of each in turn. headspace: an
+epoch over one with images that are there.
 frozen: the head and the last block(s) learn, on eval views; whole trainings of some epochs in turn, with what is frozen
 computed once (the time for it is in the first epoch) and computed at each step.
 """
@@ -45,7 +47,7 @@ RECIPE = Recipe(learning_rates=(0.01,), weight_decay=1e-4, augmentation=Augmenta
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["step", "epoch", "frozen"])
+    parser.add_argument("what", choices=["step", "epoch", "feeds", "frozen"])
     parser.add_argument("--model", nargs="+", default=["resnet18", "vit_tiny_patch16_224", "mobilenetv3_small_100"])
     parser.add_argument("--side", type=int, default=112)
     parser.add_argument("--batch", type=int, default=16)
@@ -55,7 +57,7 @@ def main() -> int:
     parser.add_argument(
         "--cpu", action="store_true", help="steps in the processor's seconds, for a machine that is shared"
     )
-    parser.add_argument("--spdl", help="the site-packages of an environment with spdl and spdl-io, for `epoch`")
+    parser.add_argument("--spdl", help="the site-packages of an environment with spdl and spdl-io, for `feeds`")
     parser.add_argument("--blocks", type=int, default=1, help="that learn, of `frozen`")
     parser.add_argument("--layout", choices=["contiguous", "channels-last", "as-it-comes"], default="contiguous")
     given = parser.parse_args()
@@ -66,7 +68,7 @@ def main() -> int:
     print(f"torch {torch.__version__}, timm {timm.__version__}, {torch.get_num_threads()} threads, {given.layout}")
     print(f"side {given.side}, batch {given.batch}, {'processor' if given.cpu else 'wall'} seconds", flush=True)
     for name in given.model:
-        {"step": steps, "epoch": epochs, "frozen": frozen}[given.what](name, given)
+        {"step": steps, "epoch": epochs, "feeds": feeds, "frozen": frozen}[given.what](name, given)
     return 0
 
 
@@ -179,21 +181,42 @@ def epochs(name: str, given: argparse.Namespace) -> None:
 
         run("featune, decoded once", 2 << 30, True)
         run("featune, decoded each time", 0, False)
-        for threads in (1, 2) if given.spdl else ():
-            with spdl_feeds(given.spdl, items, given.side, threads):
-                run(f"spdl, {threads} threads", 0, False)
-        with_ready = dataclasses.replace(recipe, epochs=3)
-        marks = [time.perf_counter()]
-        some = torch.randint(0, 256, (given.batch, given.side, given.side, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
-
-        def mark(done: int, _: int) -> None:
-            if done % per_epoch == 0:
-                marks.append(time.perf_counter())
-
-        with images_ready(some):
-            train(fresh_classifier(spec, CLASSES, 0), items, truth, spec.view, with_ready, 0, Run(progress=mark))
-        times["featune, images ready"] = [after - before for before, after in itertools.pairwise(marks)]
         said(name, {kind: values[1:] for kind, values in times.items()}, "s per epoch", 1)
+
+
+def feeds(name: str, given: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        items, spec = jpegs(Path(folder), given.images), spec_from_entry(entry(name, given.side))
+        per_epoch = given.images // given.batch
+        recipe = dataclasses.replace(RECIPE, epochs=given.pairs + 1, batch=given.batch)
+        truth = torch.from_numpy(items.truth(CLASSES))
+        some = torch.randint(0, 256, (given.batch, given.side, given.side, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
+        kept = Decoded()
+        ways = {
+            "images ready": lambda: images_ready(some.contiguous()), "decoded once": contextlib.nullcontext,
+            "decoded each time": contextlib.nullcontext,
+            **{f"spdl, {n} threads": lambda n=n: spdl_feeds(given.spdl, items, given.side, n) for n in (1, 2)},
+        }  # fmt: skip
+        times: dict[str, list[float]] = {way: [] for way in ways}
+        for way in [*ways, *reversed(ways)]:
+            marks: list[float] = []
+
+            def note(done: int, _: int, marks: list[float] = marks) -> None:
+                if done % per_epoch == 0:
+                    marks.append(time.perf_counter())
+
+            run = Run(progress=note, decoded=kept if way == "decoded once" else Decoded(0))
+            with ways[way]():
+                train(fresh_classifier(spec, CLASSES, 0), items, truth, spec.view, recipe, 0, run)
+            times[way] += [after - before for before, after in itertools.pairwise(marks)]
+        middle = {way: statistics.median(values) for way, values in times.items()}
+        for way, values in times.items():
+            print(f"  {name}, {way}: median {middle[way]:.4f} s per epoch, of "
+                  f"{', '.join(f'{each:.3f}' for each in values)}")  # fmt: skip
+        best = min((way for way in times if way.startswith("spdl")), key=middle.__getitem__)
+        for own in ("decoded once", "decoded each time"):
+            print(f"  {name}, {own}: {best} / ours {middle[best] / middle[own]:.3f}, headspace "
+                  f"{middle[own] / middle['images ready']:.3f}", flush=True)  # fmt: skip
 
 
 def frozen(name: str, given: argparse.Namespace) -> None:
@@ -311,14 +334,6 @@ def said(name: str, times: dict[str, list[float]], unit: str, factor: float) -> 
     best = min(others, key=lambda kind: statistics.median(others[kind]))
     pairs = [other / own for own, other in zip(times[ours][1:], others[best][1:], strict=True)]
     print(f"  {name}: {best} / {ours}: median {statistics.median(pairs):.3f} of {len(pairs)} pairs", flush=True)
-    middle = {kind: statistics.median(values) for kind, values in times.items()}
-    if spdl := [kind for kind in times if kind.startswith("spdl")]:
-        for own in (kind for kind in times if kind.startswith("featune, decoded")):
-            best = min(spdl, key=middle.__getitem__)
-            print(f"  {name}: {best} / {own}: {middle[best] / middle[own]:.3f}")
-    if "featune, images ready" in times:
-        for own in (kind for kind in times if kind.startswith("featune, decoded")):
-            print(f"  {name}: headspace, {own}: {middle[own] / middle['featune, images ready']:.3f}", flush=True)
 
 
 if __name__ == "__main__":
