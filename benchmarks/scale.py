@@ -94,7 +94,7 @@ def missing(folder: Path, count: int) -> None:
     from featune.bench.study.cluster import missing_shards
 
     plan, out, _ = known_plan(folder / "s.yaml", folder / "out")
-    assert missing_shards(plan.cells, [row.cell for row in plan.rows(out)], 100) == []
+    assert missing_shards(plan.cells, [row.cell for row in plan.each_row(out)], 100) == []
 
 
 def merge_features(folder: Path, count: int) -> None:

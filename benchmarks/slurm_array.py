@@ -98,7 +98,7 @@ class Watch:
     twice: set[str] = field(default_factory=set)
 
     def rows(self) -> int:
-        for path in (self.out / "runs").rglob("*.json"):
+        for path in (self.out / "runs").rglob("[!.]*.json"):  # hidden ones are in the making
             state = path.stat()
             name, now = path.relative_to(self.out).as_posix(), (state.st_ino, state.st_mtime_ns)
             if self.seen.setdefault(name, now) != now:
@@ -151,7 +151,7 @@ def array_to_its_end(script: Path, missing: list[str], watch: Watch, options: ar
             while waiting and len(running) < options.at_once:
                 what = harm.pop() if harm else ""
                 by_clock = rng.random() < 0.3
-                after = None if by_clock or not what else watch.rows() + rng.randint(1, 6)
+                after = None if by_clock or not what else watch.rows() + rng.randint(1, 3)
                 moment = time.monotonic() + (rng.uniform(2.0, options.longest) if what else 1e9)
                 number = waiting.pop(0)
                 running.append(Task(number, submit(script, number, options.out / "logs"), what, after, moment))
