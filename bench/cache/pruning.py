@@ -111,6 +111,14 @@ def _opened_here(cache: Path) -> set[str]:
 
 
 def _removed(cache: Path, item: Item) -> str:
+    """Remove an item; why it stayed, or nothing. In a shared cache one folder may be closed to this user."""
+    try:
+        return _removed_if_free(cache, item)
+    except (BadInput, OSError):  # of its lock, or of the file
+        return "in a folder that cannot be written"
+
+
+def _removed_if_free(cache: Path, item: Item) -> str:
     """Remove an item under the lock that its makers hold; why it stayed, or nothing."""
     path = cache / item.kind / item.name
     with locked_if_free(path) as free:

@@ -46,6 +46,21 @@ def test_an_item_that_is_used_while_the_prune_waits_for_its_lock_stays(
     assert names(cache) == {GRAPH}
 
 
+def test_a_folder_that_is_closed_to_this_user_does_not_end_the_prune(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlink = Path.unlink
+
+    def refused(path: Path, missing_ok: bool = False) -> None:
+        if path.name == GRAPH:
+            raise PermissionError(13, "Permission denied", str(path))
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    assert prune(cache, most=0).kept == {"in a folder that cannot be written": 300}
+    assert names(cache) == {GRAPH}
+
+
 @pytest.mark.parametrize("mapped", [False, True])
 def test_what_a_process_of_this_machine_has_open_or_mapped_stays(cache: Path, mapped: bool) -> None:
     path = cache / "plans" / PLAN
