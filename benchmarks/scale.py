@@ -1,6 +1,6 @@
 """What grows with a study or a data set, at two sizes ten apart: processor seconds and peak memory of each step.
 
-    python benchmarks/scale.py [--lines 100000 1000000] [--rows 10000 100000]
+    python benchmarks/scale.py [--lines 100000 1000000] [--rows 10000 100000 1000000]
 
 Each step is a process of its own. Images are never opened: paths, labels, rows and features are made up. Steps on
 manifest lines and cells take `--lines`, steps on the files of rows `--rows`.
