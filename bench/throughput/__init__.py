@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from .hardware import EnergyMeter, environment, megahertz, peak
     from .inputs import Rotation
     from .load import LoadWatch
-    from .rows import Block, Configuration, Effort, Row, Setup, block_of, configuration_of, row_of
+    from .rows import MODES, Block, Configuration, Effort, Row, Setup, block_of, configuration_of, row_of
     from .samples import LEVEL, block_medians, bootstrap_interval, doubts, outliers, summarise
     from .timing import (
         EventWatch,
@@ -32,6 +32,7 @@ else:
 __all__ = [
     "LEVEL",
     "MARGIN",
+    "MODES",
     "Block",
     "Configuration",
     "Effort",
