@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .energy_of_run import EnergyOfRun
+    from .energy_of_work import EnergyOfWork
     from .hardware import EnergyMeter, environment, megahertz, peak
     from .inputs import Rotation
     from .load import LoadWatch
@@ -38,6 +39,7 @@ __all__ = [
     "Effort",
     "EnergyMeter",
     "EnergyOfRun",
+    "EnergyOfWork",
     "EventWatch",
     "HostWatch",
     "LoadWatch",

@@ -44,7 +44,11 @@ def _take(found: Sequence[Recommendation], rows: Sequence[Row]) -> str:
     order = sorted(groups, key=lambda setup: -len(groups[setup]))
     if len(models) <= MOST_NAMED:
         parts = [f"{setup} for {joined(groups[setup])}" for setup in order]
-        parts += [f"for {model} {joined([f'{one.setup} in {one.where}' for one in of[model]])}" for model in mixed]
+        alike = len({one.scope for one in passed}) == 1  # then the scope tells nothing apart
+        parts += [
+            f"for {model} {joined([f'{one.setup} ({one.mode if alike else one.where})' for one in of[model]])}"
+            for model in mixed
+        ]
     elif not mixed and not none and len(order) == 1:
         parts = [f"{order[0]} for all {len(models)} models"]
     else:
