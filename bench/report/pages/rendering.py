@@ -28,7 +28,7 @@ def page(package: str, template: str, **values: Any) -> str:
     loader = ChoiceLoader([PackageLoader(package, ""), PackageLoader("featune.bench.report.pages", "")])
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True,
                               lstrip_blocks=True)  # fmt: skip
-    environment.filters["breakable"] = breakable
+    environment.filters["breakable"] = printable if values.get("large") else breakable  # of thousands each counts
     environment.finalize = lambda value: value if isinstance(value, Markup) else printable(value)
     script = (FOLDER / "page.js").read_text(encoding="utf-8")
     policy = (

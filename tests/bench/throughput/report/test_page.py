@@ -140,7 +140,7 @@ def test_a_single_backend_is_no_choice_and_an_empty_report_says_so(tmp_path: Pat
     assert "Failed, without a number: a on torch." in html
 
 
-def test_in_a_browser_points_are_named_and_filtered_with_their_rows(written: Path) -> None:
+def test_in_a_browser_points_are_named_and_filtered_with_their_rows_and_paper_cuts_none_off(written: Path) -> None:
     playwright = pytest.importorskip("playwright.sync_api")
     if not CHROMIUM:
         pytest.skip("no Chromium on this machine; install it or set $CHROMIUM")
@@ -161,5 +161,10 @@ def test_in_a_browser_points_are_named_and_filtered_with_their_rows(written: Pat
         assert view.locator("#points tbody tr:not(.gone)").count() == 4, "trials of the other model are gone too"
         view.locator(".tools input[type=search]").fill("resnet50.a1_in1k onnx")
         assert view.locator("#models tbody tr:not(.gone)").count() == 2
+        view.emulate_media(media="print")
+        view.set_viewport_size({"width": 703, "height": 1000})  # A4 less its margins
+        tables = "[...document.querySelectorAll('table')].map(table => table.getBoundingClientRect().right)"
+        assert max(view.evaluate(tables)) <= 704
+        assert not view.locator(".tools").is_visible()
         assert said == []
         browser.close()
