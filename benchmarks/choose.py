@@ -6,9 +6,9 @@ WEIGHTS: a folder with `factory.py` (`build(name)`, `SIDE`, `NORM`), whose netwo
 `--names`. Data: the folders given, and three that are made from what scikit-learn brings (digits, tiles of two
 photographs, drawn shapes). Of each: `featune choose --minutes M` in a process and a cache of its own, timed from its
 start to its end; then every candidate, frozen and fine-tuned by the whole recipe `default`, by the functions that
-choose itself uses, each scored on test. Regret: the best of those on test less what choose delivered. A JSON line for
-each run in OUT/runs.jsonl; what has a line is not run again, so that a stopped one goes on. `--part choose` and `--part
-exhaustive` run one half alone. Run choose on a quiet machine: it plans by seconds.
+choose itself uses, each scored on test. Regret: the best of those on test less choose's pick among those, and less what
+choose delivered. A JSON line for each run in OUT/runs.jsonl; what has a line is not run again, so that a stopped one
+goes on. `--part choose` and `--part exhaustive` run one half alone. Run choose on a quiet machine: it plans by seconds.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def _net(name):
     model = build(name)
     mean, std = NORM[name]
     model.pretrained_cfg = dict(getattr(model, "pretrained_cfg", None) or {{}}) | {{
-        "input_size": (3, SIDE[name], SIDE[name]), "mean": mean, "std": std, "crop_pct": 0.875,
+        "input_size": (3, {side} or SIDE[name], {side} or SIDE[name]), "mean": mean, "std": std, "crop_pct": 0.875,
         "interpolation": "bilinear",
     }}
     return model
@@ -61,6 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--names", default="", help="of networks of the factory, by commas; all without")
+    parser.add_argument("--side", type=int, default=0, help="pixels of every candidate's input; 0: as it was trained")
     parser.add_argument("--data", type=Path, nargs="*", default=[])
     parser.add_argument("--made", default="digits,photographs,shapes", help="of the made folders, by commas; none: -")
     parser.add_argument("--minutes", type=float, default=5.0)
@@ -73,7 +74,7 @@ def main() -> None:
     for name in [each for each in given.made.split(",") if each in TARGETS]:
         drawn = TARGETS[name]
         folders.append(write_images(given.out.absolute() / "data" / name, [name, 0], lambda drawn=drawn: drawn(0)))
-    models = candidates(given.weights, given.names, given.out.absolute())
+    models = candidates(given.weights, given.names, given.side, given.out.absolute())
     for folder in folders:
         if given.part in ("both", "choose"):
             once(given.out, ["choose", folder.name, given.minutes, given.seed],
@@ -86,13 +87,13 @@ def main() -> None:
     report(given.out, [folder.name for folder in folders], given.minutes, given.seed)
 
 
-def candidates(weights: Path, names: str, out: Path) -> list[str]:
+def candidates(weights: Path, names: str, side: int, out: Path) -> list[str]:
     """`file.py:function` of each network; the file is written."""
     sys.path.insert(0, str(weights.absolute()))
     from factory import SIDE  # type: ignore[import-not-found]
 
     wanted = [name.strip() for name in names.split(",") if name.strip()] or list(SIDE)
-    text = FACTORY.format(folder=str(weights.absolute()))
+    text = FACTORY.format(folder=str(weights.absolute()), side=side)
     text += "".join(f"\n\ndef {name}():\n    return _net({name!r})\n" for name in wanted)
     (out / "nets.py").write_text(text)
     return [f"{out / 'nets.py'}:{name}" for name in wanted]
@@ -162,8 +163,10 @@ def trained(folder: Path, model: str, regime: str, given: argparse.Namespace) ->
 
 
 def report(out: Path, names: list[str], minutes: float, seed: int) -> None:
+    """Regret of the pick: the best in full less the same model and regime in full; and less what choose delivered."""
     known = list(lines(out))
-    print(f"{'data':24} {'picked':44} {'test':>6} {'best in full':44} {'test':>6} {'regret':>7} {'s over':>7} {'%':>6}")
+    print(f"{'data':24} {'picked':36} {'test':>6} {'in full':>8} {'best in full':36} {'test':>6} {'regret':>7} "
+          f"{'delivered less':>14} {'s over':>7} {'%':>6}")  # fmt: skip
     for name in names:
         picked = next((each for each in known if each["key"] == ["choose", name, minutes, seed]), None)
         every = [each for each in known if each["key"][0] == "exhaustive" and each["key"][1] == name]
@@ -171,11 +174,15 @@ def report(out: Path, names: list[str], minutes: float, seed: int) -> None:
         best = max(every, key=lambda each: each["test"], default=None)
         if not picked:
             continue
+        same = next((each for each in every if short(each) == short(picked)), None)
         over = picked["wall_seconds"] - picked["budget_seconds"]
-        full = f"{short(best):44} {100 * best['test']:6.1f}" if best else f"{'not run':44} {'':6}"
-        regret = f"{100 * (best['test'] - picked['test']):7.1f}" if best else f"{'':7}"
         share = 100 * over / picked["budget_seconds"]
-        print(f"{name:24} {short(picked):44} {100 * picked['test']:6.1f} {full} {regret} {over:7.0f} {share:6.1f}")
+        line = f"{name:24} {short(picked):36} {100 * picked['test']:6.1f} "
+        line += f"{100 * same['test']:8.1f} " if same else f"{'not run':>8} "
+        line += f"{short(best):36} {100 * best['test']:6.1f} " if best else f"{'not run':36} {'':6} "
+        line += f"{100 * (best['test'] - same['test']):7.1f} " if best and same else f"{'':7} "
+        line += f"{100 * (best['test'] - picked['test']):14.1f} " if best else f"{'':14} "
+        print(f"{line}{over:7.0f} {share:6.1f}")
 
 
 def short(of: dict[str, Any]) -> str:

@@ -62,7 +62,7 @@ bench.pretrain: engine.errors engine.machine engine.paths engine.store engine.mo
     engine.recipe engine.finetune bench.progress bench.estimators bench.stats bench.tasks bench.data
     bench.training_log
 bench.regimes: engine.errors engine.models engine.images engine.metrics engine.features engine.logistic_regression
-    engine.probe engine.finetune export.commands bench.tasks bench.data bench.features
+    engine.probe engine.finetune export.commands bench.tasks bench.data bench.features bench.training_log
 bench.published: engine.accuracies engine.errors engine.metrics engine.paths engine.store bench.stats
     bench.stats.slopes bench.stats.studies bench.results
 bench.throughput: engine.errors engine.store engine.machine engine.runners bench.stats bench.results

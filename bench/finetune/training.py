@@ -122,7 +122,9 @@ class Candidate:
                 start = self._fit(dataclasses.replace(run, until=0))
                 told({"step": 0, "epoch": 0, "val": self._looked_at(start.model, 0)})
             trained = self._fit(dataclasses.replace(run, until=until))
-            if trained.steps < trained.total and trained.steps not in self.best()["steps"]:
+            if trained.steps < trained.total and trained.steps not in {
+                step for step, _ in self.best().get("looks", ())
+            }:
                 self._looked_at(trained.model, trained.steps)  # the end of a round, within an epoch
         except Diverged as error:
             raise TrialFailed(str(error)) from error
@@ -136,7 +138,7 @@ class Candidate:
         return fit_once(self.spec, job.data, job.data.train, job.goodness, self.recipe, job.seed, run)
 
     def best(self) -> dict[str, Any]:
-        """`value` on val, `step` and `details` of the best state, and all `steps` that were looked at."""
+        """`value` on val, `step` and `details` of the best state, and all `looks`, [step, value]."""
         return self.state.known
 
     def _looked_at(self, model: nn.Module, step: int) -> float:

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
         clear_lead,
         collect,
         complete_block,
+        curves_of,
         gains,
         is_published,
         ranking,
         row_order,
+        shots_of,
         without_holes,
     )
     from .transfer import (
@@ -102,6 +104,7 @@ __all__ = [
     "complete_block",
     "correlations",
     "counted",
+    "curves_of",
     "duration",
     "entry_log_odds",
     "estimate_path",
@@ -130,6 +133,7 @@ __all__ = [
     "save_plan",
     "scope_letter",
     "short_label",
+    "shots_of",
     "signed",
     "signed_points",
     "source_kind",

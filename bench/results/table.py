@@ -4,7 +4,8 @@ import dataclasses
 import functools
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,6 +23,8 @@ REGIMES = {
     "scratch": "trained from scratch",
 }
 FROZEN = ("probe", "knn")
+SHOTS = re.compile(r"(?P<task>.+)-(?P<shots>\d+)")
+ALL = "all"
 Model = TypeVar("Model")
 
 
@@ -261,3 +264,26 @@ def without_holes(
             del models[int(by_model.argmax())]
         else:
             del tasks[int(by_task.argmax())]
+
+
+# --- Tasks of the same images with fewer of them to learn from: `digits-5` beside `digits`
+
+
+def shots_of(task: str, tasks: Collection[str]) -> tuple[str, str]:
+    """(the whole task, training images of each class or `all`): digits, 5 of digits-5 where there is a task digits."""
+    known = SHOTS.fullmatch(task)
+    return (known["task"], known["shots"]) if known and known["task"] in tasks else (task, ALL)
+
+
+def curves_of(tasks: Collection[str]) -> dict[str, dict[str, str]]:
+    """{whole task: {level: its task}} of those with several levels, from the fewest images to all."""
+    found: dict[str, dict[str, str]] = {}
+    for task in tasks:
+        whole, level = shots_of(task, tasks)
+        found.setdefault(whole, {})[level] = task
+    several = {whole: of for whole, of in found.items() if len(of) > 1}
+    return {whole: dict(sorted(of.items(), key=lambda one: _size(one[0]))) for whole, of in several.items()}
+
+
+def _size(level: str) -> float:
+    return float("inf") if level == ALL else int(level)

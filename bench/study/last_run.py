@@ -105,8 +105,10 @@ def tasks_at(path: Path) -> tuple[Path, list[Task]]:
 def planned_cells(path: Path, out: Path | None = None) -> dict[str, Any]:
     """What a study file will measure, and what that costs by the cells that are done: seconds and bytes of a cell.
 
-    Costs are those of the rows in the output folder, by regime, None before a cell of it is done. features: of the
-    cache's average file, for each model and task, None where the cache has none. Runs and fetches nothing.
+    Costs are those of the rows in the output folder, by regime, None before a cell of it is done. done: of the last
+    run's cells where the file is as it was then (done_is_exact), else at most, by task, model, regime and seed.
+    features: of the cache's average file, for each model and task, None where the cache has none. Runs and fetches
+    nothing.
     """
     from featune.engine.store import cache_dir
 
@@ -118,13 +120,16 @@ def planned_cells(path: Path, out: Path | None = None) -> dict[str, Any]:
     models, seeds = read.model_count, len({*read.study.seeds})
     folder = out or Path("runs", read.study.name)
     done = [row for row in RunStore(folder / "runs").rows() if row.error is None] if (folder / "runs").is_dir() else []
+    last = _plan_of_unchanged(path, out, None) if done else None
+    own = {row.cell for row in last[0].rows(folder) if row.error is None} if last else {row.cell for row in done}
     each = models * tasks * seeds
     regimes: dict[str, Any] = {}
     for name in read.regimes:
         rows = [row for row in done if row.cell.regime == name]
         sizes = [file.stat().st_size for row in rows for file in _files(folder, row)]
         cost = (math.fsum(row.seconds for row in rows) / len(rows), sum(sizes) / len(rows)) if rows else (None, None)
-        regimes[name] = {"cells": each, "done": min(each, len(rows)), "seconds_each": cost[0], "bytes_each": cost[1]}
+        found = min(each, len({(cell.task, cell.model, cell.seed) for cell in own if cell.regime == name}))
+        regimes[name] = {"cells": each, "done": found, "seconds_each": cost[0], "bytes_each": cost[1]}
     stored = [file.stat().st_size for file in (cache_dir() / "features").glob("*.npy")]
     known = [of for of in regimes.values() if of["seconds_each"] is not None]
     return {
@@ -133,6 +138,7 @@ def planned_cells(path: Path, out: Path | None = None) -> dict[str, Any]:
         "feature_bytes": models * tasks * sum(stored) // len(stored) if stored else None,
         "seconds_left": math.fsum((of["cells"] - of["done"]) * of["seconds_each"] for of in known) if known else None,
         "disk_bytes": math.fsum(of["cells"] * of["bytes_each"] for of in known) if known else None,
+        "done_is_exact": bool(last) or not done,
         "unknown": [name for name, of in regimes.items() if of["seconds_each"] is None],
     }  # fmt: skip
 
@@ -151,7 +157,10 @@ def outlook_lines(found: Mapping[str, Any]) -> list[str]:
     for name, of in regimes.items():
         cost = "cost not known before one is done" if of["seconds_each"] is None else (
             f"{of['seconds_each']:.1f} s and {of['bytes_each'] / 1e6:.2f} MB each, as measured")  # fmt: skip
-        lines.append(f"  {name}: {of['cells']:,} cells, {of['done']:,} done; {cost}")
+        most = "" if found["done_is_exact"] or not of["done"] else "at most "
+        lines.append(f"  {name}: {of['cells']:,} cells, {most}{of['done']:,} done; {cost}")
+    if not found["done_is_exact"]:
+        lines.append("  (the file is not as at its last run: rows of other settings may be among those that are done)")
     if found["seconds_left"] is not None:
         but = f", without {', '.join(found['unknown'])}" if found["unknown"] else ""
         lines.append(f"left: {found['seconds_left'] / 3600:.1f} h of work, one cell at a time{but}; "

@@ -112,7 +112,7 @@ class BestState:
 
     @property
     def known(self) -> dict[str, Any]:
-        """`value`, `step` and `details` of the best, and all `steps` that were looked at; empty before the first."""
+        """`value`, `step` and `details` of the best, and all `looks`, [step, value] each; empty before the first."""
         found = read_json(self.record) if self.record else self.held[0]
         return found if isinstance(found, dict) else {}
 
@@ -129,7 +129,7 @@ class BestState:
         beside: writes what belongs to the best, before the record says that it is.
         """
         known = self.known
-        steps = sorted({*known.get("steps", ()), step})
+        looks = sorted([*(each for each in known.get("looks", ()) if each[0] != step), [step, value]])
         weights = self.held[1]
         if not known or value > known["value"] or step == known["step"]:
             weights = {name: each.cpu().clone() for name, each in model.state_dict().items()}
@@ -141,9 +141,9 @@ class BestState:
             beside()
             known = {"value": value, "step": step, "details": dict(details)}
         if self.record:
-            write_json(self.record, {**known, "steps": steps})
+            write_json(self.record, {**known, "looks": looks})
         else:
-            self.held = {**known, "steps": steps}, weights
+            self.held = {**known, "looks": looks}, weights
 
     def require_weights(self) -> None:
         """Begin anew where the record is there without its weights, as after a training that has ended."""

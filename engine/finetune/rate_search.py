@@ -111,7 +111,10 @@ def finetune(
     if keeps_best:
         state, trained = kept[candidates.index(best)]
         trained.model.load_state_dict(state.weights())
-        more = {"kept": {key: state.known[key] for key in ("step", "value")}, **state.known["details"]}
+        more = {
+            "kept": {key: state.known[key] for key in ("step", "value")}, "looks": state.known.get("looks", []),
+            **state.known["details"],
+        }  # fmt: skip
     else:
         trained = fit(data.train + data.val, best, "final")
     if run.work:

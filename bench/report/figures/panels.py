@@ -159,18 +159,23 @@ def curve_panel(
     labels: tuple[str, str],
     *,
     named: bool = False,
+    levels: Sequence[str] = (),
     height: float = 300,
 ) -> Panel:
     """Points joined by lines in the order of their marks, on two axes of log10 of a count.
 
-    named: write each mark's label beside it.
+    named: write each mark's label beside it. levels: what x = 0, 1 and so on are called; y is then in log odds.
     """
     marks = [mark for one in series for mark in one.marks]
     across, up = limits_of(sides(marks), 0.06), limits_of(ends(marks), 0.06)
 
     def draw(axes: Any) -> None:
-        _counts_axis(axes, across)
-        _counts_axis(axes, up, "y")
+        if levels:
+            axes.set(xlim=across, xticks=range(len(levels)), xticklabels=levels)
+            _percent_axis(axes, "y", up, 24)
+        else:
+            _counts_axis(axes, across)
+            _counts_axis(axes, up, "y")
         axes.set_xlabel(labels[0])
         axes.set_ylabel(labels[1])
         _write_title(axes, title, "", 54)

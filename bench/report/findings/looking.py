@@ -8,6 +8,7 @@ import numpy as np
 
 from ...results import Cell, Estimate, Lead, Results, Right, Row, Transfer, collect, is_published, printable
 from .finding import Finding
+from .of_curves import convergence, curves
 from .of_regimes import above, attenuation, choosing, given_size, other_axes, redrawn, robust, shape
 from .of_rows import uneven_seeds, unlike
 from .of_sources import far_tasks, interventions, pretraining, source_kinds
@@ -71,6 +72,8 @@ def closer_look(
         runners_up(results, ahead, {} if right is None else right),  # its truth value would read all scores
         *among_published(results),
         *variants(measured, own.fraction_tasks),
+        *curves(own),
+        convergence(measured),
     ]
     return [one for one in [*whole, *of_regimes] if one is not None]
 

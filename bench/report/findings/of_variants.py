@@ -11,15 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...results import Row, counted, is_published, short_label, signed
+from ...results import Row, counted, is_published, short_label, shots_of, signed
 from ...stats import ERROR, holm, log_odds
 from ...stats.studies import detectable_difference, noise_floor
 from .finding import Finding
 
 Table = dict[str, list[float]]  # variant: of each of its seeds, mean log odds over tasks
 NAME = re.compile(r"(?P<variant>.+)@(?P<seed>\d+)")
-SHOTS = re.compile(r"(?P<task>.+)-(?P<shots>\d+)")
-ALL = "all"
 SOURCE = "source accuracy, each variant on its own labels"
 ONE_SEED = (
     "one seed of each: they are not compared, since one seed says nothing of what another would change; give pretrain "
@@ -43,10 +41,10 @@ def variants(rows: Sequence[Row], tasks: Collection[str]) -> list[Finding]:
     for regime in dict.fromkeys(row.cell.regime for row in fractions):
         own = [row for row in fractions if row.cell.regime == regime]
         here = {row.cell.task for row in own}
-        shots = list(dict.fromkeys(_shots(row.cell.task, here) for row in own))
+        shots = list(dict.fromkeys(shots_of(row.cell.task, here)[1] for row in own))
         levels = {"": own}
         if len(shots) > 1:
-            levels |= {level: [row for row in own if _shots(row.cell.task, here) == level] for level in shots}
+            levels |= {level: [row for row in own if shots_of(row.cell.task, here)[1] == level] for level in shots}
         tables = {level: _means(of, order) for level, of in levels.items()}
         if made := _finding(regime, short_label(regime), tables):
             found.append(made)
@@ -61,12 +59,6 @@ def variants(rows: Sequence[Row], tasks: Collection[str]) -> list[Finding]:
 def _variant(model: str) -> str:
     known = NAME.fullmatch(model)
     return known["variant"] if known else model
-
-
-def _shots(task: str, tasks: set[str]) -> str:
-    """`5` of digits-5 where there is a task digits, too."""
-    known = SHOTS.fullmatch(task)
-    return known["shots"] if known and known["task"] in tasks else ALL
 
 
 def _means(rows: Sequence[Row], order: Sequence[str]) -> Table:

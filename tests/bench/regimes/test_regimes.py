@@ -10,6 +10,7 @@ from featune.bench.regimes import REGIMES, Bench, FrozenData, ProbeSetting, regi
 from featune.bench.regimes.selection import Goodness
 from featune.bench.tasks import Task
 from featune.engine.errors import BadInput
+from featune.engine.finetune import Recipe
 from featune.engine.metrics import METRICS
 from featune.engine.models import ModelSpec
 
@@ -73,6 +74,22 @@ def test_what_nobody_can_judge_has_no_say_in_the_choice(
         regime = REGIMES[name].make(Bench(tmp_path, backend="torch"), REGIMES[name].default)
         scores = regime(spec, made, made.load("train"), val, 0)(made.load("test"))
         assert METRICS["map"](made.load("test").truth(2, True, masked=True), scores) == 1
+
+
+def test_a_training_that_keeps_its_best_says_when_it_had_learned(task: Task, spec: ModelSpec, tmp_path: Path) -> None:
+    """Nine tenths of the odds at the end, by the looks at val after each epoch; without looks nothing is said."""
+    of = {
+        keep: REGIMES["scratch"].make(
+            Bench(tmp_path, backend="torch"), Recipe(epochs=3, batch=8, learning_rates=(0.01,), keep=keep)
+        )(spec, task, task.load("train"), task.load("val"), 0).details
+        for keep in ("best", "last")
+    }  # fmt: skip
+    looks, n = of["best"]["looks"], len(task.load("val"))
+    odds = {step: (value * n + 0.5) / ((1 - value) * n + 0.5) for step, value in looks}
+    converged = min(step for step in odds if odds[step] >= 0.9 * odds[max(odds)])
+    assert len(looks) == 4
+    assert of["best"]["steps_to_90_percent_of_final_odds"] == converged
+    assert "steps_to_90_percent_of_final_odds" not in of["last"]
 
 
 def test_an_unknown_regime_is_answered_with_the_nearest() -> None:

@@ -1,5 +1,6 @@
 """A study file that somebody sent: status and report only read, and nothing leaves the study's own folders."""
 
+import dataclasses
 import http.server
 import os
 import subprocess
@@ -12,7 +13,16 @@ import pytest
 import typer.testing
 
 from featune.bench.cli.app import app
-from featune.bench.study import known_plan, planned, prepared, read_study, save_plan_of
+from featune.bench.results import Row, RunStore
+from featune.bench.study import (
+    known_plan,
+    outlook_lines,
+    planned,
+    planned_cells,
+    prepared,
+    read_study,
+    save_plan_of,
+)
 from featune.engine.errors import BadInput
 from featune.engine.models import spec_from_entry
 
@@ -156,6 +166,24 @@ def test_status_and_report_know_the_cells_of_the_last_run_without_its_code(folde
     assert plan.notes == ("read this",)
     assert "was changed since its last run" in remarks[0]
     assert planned(path) == 4
+
+
+def test_a_plan_does_not_count_rows_of_other_settings_as_done(folder: Path) -> None:
+    """A folder kept the rows of earlier settings, and half of a study was called whole."""
+    path = study_file(folder)
+    path.write_text(path.read_text() + "seeds: [0, 1]\n")
+    study, sources = read_study(path, folder / "out")
+    save_plan_of(study := prepared(study, sources), path)
+    one, other = study.cells()
+    store = RunStore(folder / "out" / "runs")
+    for cell in (one, dataclasses.replace(other, inputs="of earlier settings")):
+        store.save(Row(cell, "top1", 0.5, 10, seconds=2.0))
+    found = planned_cells(path, folder / "out")
+    assert (found["regimes"]["probe"]["done"], found["done_is_exact"], found["seconds_left"]) == (1, True, 2.0)
+    path.write_text(path.read_text() + "# changed\n")
+    found = planned_cells(path, folder / "out")
+    assert (found["regimes"]["probe"]["done"], found["done_is_exact"]) == (2, False)
+    assert "probe: 2 cells, at most 2 done; 2.0 s" in "\n".join(outlook_lines(found))
 
 
 def test_the_plan_of_an_unchanged_file_is_read_without_torch(folder: Path) -> None:

@@ -231,6 +231,7 @@ def test_the_best_state_on_val_is_kept_where_training_only_harms(spec: ModelSpec
     values = [accuracy(data)(each(items)) for each in (kept, last, start)]
     assert values[0] >= values[2] > values[1]
     assert kept.details["kept"]["value"] == values[0]
+    assert [step for step, _ in kept.details["looks"]] == [0, kept.details["training"]["steps"]]
     assert kept.details["tried"] == {"0.7": values[0]}
 
 
@@ -248,7 +249,7 @@ def test_a_killed_training_that_keeps_its_best_ends_at_the_same_weights(
         finetune(spec, data, accuracy(data), recipe, 0, Run(work=tmp_path, save_seconds=0, progress=kill_at))
     resumed = finetune(spec, data, accuracy(data), recipe, 0, Run(work=tmp_path))
     assert state_digest(resumed.model) == state_digest(whole.model)
-    assert resumed.details["kept"] == whole.details["kept"]
+    assert [resumed.details[name] for name in ("kept", "looks")] == [whole.details[name] for name in ("kept", "looks")]
     assert resumed.details["learning_rate"] == whole.details["learning_rate"]
 
 

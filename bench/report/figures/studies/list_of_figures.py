@@ -15,11 +15,12 @@ from .cost_figures import choice_figure, cost_figure
 from .legend import point_names
 from .rank_figure import rank_figure
 from .regime_figures import regime_figure
+from .size_figure import size_figure
 from .speed_figure import throughput_figure
 from .transfer_figures import task_figure, transfer_figure
 
 # Every name that a figure may have: what an earlier report left of one that this report has not is removed.
-NAMES = ("choice", "transfer", "tasks", "regimes", "costs", "ranks", "throughput")
+NAMES = ("choice", "transfer", "tasks", "regimes", "costs", "sizes", "ranks", "throughput")
 
 
 def report_figures(
@@ -38,6 +39,7 @@ def report_figures(
         task_figure(results, source_name, names),
         regime_figure(results, rows, names),
         cost_figure(results, choice, names),
+        size_figure(results),
         rank_figure(results, source_name),
         throughput_figure(speeds, results),
     ]
