@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 from .marks import ABOUT
 from .style import COLOURS, INK, MUTED, RULE, TRACK
 
-# Colours that the page gives names to, so that its dark scheme can change them (report.html.j2).
+# Colours that the page gives names to, so that its dark scheme can change them (bench/report/pages/page.css).
 NAMED = {"#ffffff": "page", INK: "ink", MUTED: "muted", RULE: "rule", TRACK: "track"} | {
     colour.lower(): f"c{at}" for at, colour in enumerate(COLOURS, 1)
 }
