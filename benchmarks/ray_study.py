@@ -2,6 +2,7 @@
 
     python benchmarks/ray_study.py rows [--out runs/ray] [--kills 20] [--seed 0]
     python benchmarks/ray_study.py speed [--out runs/ray-speed]
+    python benchmarks/ray_study.py whole [--out runs/ray-whole]
 
 `rows`: 60 cells (a network of random weights, two tasks of drawn images, five regimes, six seeds) are measured by two
 local processes, then by tasks on two raylets of one processor each: as they are; while `--kills` raylets are killed
@@ -10,8 +11,11 @@ again. Cells are half a second longer in the last two, so that something is at w
 where every row is that of the local run, and none is lost or there twice.
 
 `speed`: what a task that does nothing costs, and tasks of half a second of processor time on two workers, by Ray and by
-local processes in turn. Each cost is that of 300 (16) tasks more, so that no start counts: in processor seconds of all
+local processes in turn. Each cost is that of 300 (40) tasks more, so that no start counts: in processor seconds of all
 processes, which other work on the machine hardly changes, and by the clock, which is worth reading on a quiet one.
+
+`whole`: the 36 cells of slurm_array.py (a third of them fine-tunings) by Ray and by two local processes in turn, by the
+clock from the call to the last row, so with the start of Ray and of the workers; features are there from a run before.
 """
 
 import argparse
@@ -30,6 +34,7 @@ from typing import Any
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ["PYTHONPATH"] = f"{Path(__file__).parent}:{Path(__file__).parents[1]}:{os.environ.get('PYTHONPATH', '')}"
 
+import slurm_array
 from slurm_array import TIMED, write_images
 
 from featune.bench.study import measuring  # the raylets inherit the path
@@ -235,12 +240,40 @@ def speed(options: argparse.Namespace) -> int:
         for _ in range(options.rounds):
             found = {}
             for name, execute_ in (("ray", execute), ("local", executors.processes(2))):
-                few, many = cost(execute_, busy, 4), cost(execute_, busy, 20)
-                found[name] = [(many[i] - few[i]) / 16 for i in (0, 1)]
+                few, many = cost(execute_, busy, 4), cost(execute_, busy, 44)
+                found[name] = [(many[i] - few[i]) / 40 for i in (0, 1)]
             ratios = [found["local"][i] / found["ray"][i] for i in (0, 1)]
             (on_ray, ray_wall), (here, here_wall) = found["ray"], found["local"]
             print(f"0.5 s of processor time: ray {on_ray:.3f} s, local {here:.3f} s of all processes: {ratios[0]:.1%}; "
                   f"by the clock {ray_wall:.3f} s, {here_wall:.3f} s: {ratios[1]:.1%}", flush=True)  # fmt: skip
+    return 0
+
+
+def whole(options: argparse.Namespace) -> int:
+    from featune.bench.study import processes, run
+    from featune.bench.study.cluster import ray_tasks
+
+    shutil.rmtree(options.out, ignore_errors=True)
+    options.out.mkdir(parents=True)
+    out = options.out.absolute()
+    os.environ["FEATUNE_CACHE_DIR"] = str(out / "cache")
+    path = slurm_array.write_study(out)
+
+    def timed(name: str) -> float:
+        study, began = study_of(path, out / name), time.perf_counter()
+        if name.startswith("ray"):
+            with ray_tasks(out / name, jobs=2) as execute:
+                rows = run(study, execute)
+        else:
+            rows = run(study, processes(2))
+        assert len(rows) == 36
+        return time.perf_counter() - began
+
+    print(f"first run, with features to extract: {timed('warm'):.1f} s", flush=True)
+    for number in range(options.rounds):
+        here, on_ray = timed(f"local{number}"), timed(f"ray{number}")
+        print(f"36 cells: ray {on_ray:.1f} s, local {here:.1f} s: {here / on_ray:.1%}", flush=True)
+        compare("ray", out / f"ray{number}", rows_of(out / f"local{number}"))
     return 0
 
 
@@ -260,13 +293,13 @@ def main() -> int:
         _, _, path, out, address, slow = sys.argv
         return 0 if measured(Path(path), Path(out), address, slow == "slow") == 60 else 1
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["rows", "speed"])
+    parser.add_argument("what", choices=["rows", "speed", "whole"])
     parser.add_argument("--out", type=Path, default=Path("runs/ray"))
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
-    return rows(options) if options.what == "rows" else speed(options)
+    return {"rows": rows, "speed": speed, "whole": whole}[options.what](options)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What grows with a study or a data set, at two sizes ten apart: processor seconds and peak memory of each step.
 
-    python benchmarks/scale.py [--lines 100000 1000000] [--rows 10000 100000]
+    python benchmarks/scale.py [--lines 100000 1000000] [--rows 10000 100000 1000000]
 
 Each step is a process of its own. Images are never opened: paths, labels, rows and features are made up. Steps on
 manifest lines and cells take `--lines`, steps on the files of rows `--rows`.
@@ -94,7 +94,14 @@ def missing(folder: Path, count: int) -> None:
     from featune.bench.study.cluster import missing_shards
 
     plan, out, _ = known_plan(folder / "s.yaml", folder / "out")
-    assert missing_shards(plan.cells, [row.cell for row in plan.rows(out)], 100) == []
+    assert missing_shards(plan.cells, [row.cell for row in plan.each_row(out)], 100) == []
+
+
+def status(folder: Path, count: int) -> None:
+    from featune.bench.study import known_plan, seconds_left
+
+    plan, out, _ = known_plan(folder / "s.yaml", folder / "out")
+    assert seconds_left(plan, plan.each_row(out)) == (0.0, [])
 
 
 def merge_features(folder: Path, count: int) -> None:
@@ -141,6 +148,7 @@ STEPS: dict[str, tuple[str, Callable[[Path, int], None] | None, Callable[[Path, 
     f"merge features of width {WIDTH} from 4 shares": ("lines", None, merge_features),
     "load it, and write paths and labels beside features": ("lines", write_manifest, record_of_items),
     "study missing, from a plan and a file for each row": ("rows", write_rows, missing),
+    "study status, from the same": ("rows", write_rows, status),
 }
 
 
@@ -171,8 +179,8 @@ def main() -> None:
         write(Path(sys.argv[4]), int(sys.argv[3]))
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--lines", type=int, nargs="+", default=[100_000, 1_000_000])
-    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--lines", type=int, nargs="*", default=[100_000, 1_000_000])
+    parser.add_argument("--rows", type=int, nargs="*", default=[10_000, 100_000])
     options = parser.parse_args()
     for name, (kind, _, _) in STEPS.items():
         for count in getattr(options, kind):

@@ -1,12 +1,19 @@
 """A Slurm array on this machine, with random kills and time limits, against a plain run: the rows must be the same.
 
-    python benchmarks/slurm_array.py [--shards 6] [--at-once 2] [--kills 6] [--stops 6] [--seed 0] [--out runs/array]
+    python benchmarks/slurm_array.py [--shards 6] [--at-once 2] [--kills 10] [--stops 10] [--seed 0] [--out runs/array]
 
 A study of test networks with random weights on drawn images is run once by `featune study run`, and once by the
 script of `featune study slurm`, which this program submits as Slurm would: one bash process a task with its variables,
-the tasks of `featune study missing` again and again until none is missing. At first tasks are killed at random moments
-(SIGKILL of the whole process group, as a node that is lost) or reach their limit (SIGUSR1 to the shell's process,
-SIGKILL of the group 20 s later). Each run has a cache of its own. Exit code 0 where every row is the same.
+the range that `featune study missing` prints again and again until none is missing. Tasks are harmed at first:
+
+- killed: SIGKILL of the whole process group, as a node that is lost,
+- stopped: SIGUSR1 (as `--signal=B:USR1` sends it) or SIGTERM (as `scancel` and a preemption do) to the shell's process,
+  and SIGKILL of the group after a grace of 0.3, 2 or 20 s: the first cuts the saving short,
+
+each at a random moment: a third of them in the first `--longest` seconds, which may be before any row, the others up
+to `--beyond` seconds after one of the rows that come next, so between rows and amid a cell. Each run has a cache of its
+own unless `--shared-cache`. No row file may be written a second time. Exit code 0 where every row is the plain run's
+and none is lost, doubled or measured twice.
 """
 
 import argparse
@@ -18,6 +25,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
@@ -25,7 +34,7 @@ from PIL import Image
 FEATUNE = [sys.executable, "-m", "featune"]
 MODEL = "{{architecture: test_{0}, pretrained: false, side: 32, name: {0}{1}, source_top1: 0.{1}}}"
 COLOURS = {"blue": (40, 60, 200), "green": (50, 190, 70), "red": (210, 60, 50)}
-GRACE = 20.0
+GRACES = (0.3, 2.0, 20.0)  # seconds from a signal to SIGKILL
 TIMED = {"seconds", "environment", "details"}  # details hold the seconds of their stages
 
 
@@ -63,79 +72,142 @@ def rows_of(out: Path) -> dict[str, dict[str, object]]:
     return found
 
 
-def submit(script: Path, task: int, logs: Path) -> subprocess.Popen[bytes]:
+@dataclass
+class Task:
+    """One task of the array at work. after: rows of the whole study after which it is harmed, or None for a time."""
+
+    number: int
+    process: "subprocess.Popen[bytes]"
+    harm: str
+    after: int | None
+    moment: float
+    was_at: int = 0
+
+    def due(self, rows: int, beyond: float, rng: random.Random) -> bool:
+        if self.after is not None and rows >= self.after:  # from now on a time
+            self.after, self.moment, self.was_at = None, time.monotonic() + rng.uniform(0, beyond), rows
+        return self.after is None and time.monotonic() >= self.moment
+
+
+@dataclass
+class Watch:
+    """Each row file when it was first seen; a second version of it is a cell that was measured twice."""
+
+    out: Path
+    seen: dict[str, tuple[int, int]] = field(default_factory=dict)
+    twice: set[str] = field(default_factory=set)
+
+    def rows(self) -> int:
+        for path in (self.out / "runs").rglob("[!.]*.json"):  # hidden ones are in the making
+            state = path.stat()
+            name, now = path.relative_to(self.out).as_posix(), (state.st_ino, state.st_mtime_ns)
+            if self.seen.setdefault(name, now) != now:
+                self.twice.add(name)
+        return len(self.seen)
+
+
+def submit(script: Path, task: int, logs: Path) -> "subprocess.Popen[bytes]":
     environment = os.environ | {"SLURM_ARRAY_TASK_ID": str(task), "SLURM_CPUS_PER_TASK": "1"}
     logs.mkdir(exist_ok=True)
-    log = open(logs / f"{task}-{time.monotonic():.0f}.log", "wb")  # noqa: SIM115, it lives as long as the task
-    return subprocess.Popen(["bash", str(script)], env=environment, start_new_session=True, stdout=log, stderr=log)
+    with open(logs / f"{task}-{time.monotonic():.0f}.log", "wb") as log:
+        return subprocess.Popen(["bash", str(script)], env=environment, start_new_session=True, stdout=log, stderr=log)
+
+
+def numbers_of(array: str) -> list[int]:
+    """1, 4, 5, 6 of `1,4-6`, as sbatch reads `--array`."""
+    ends = [part.split("-") for part in array.split(",") if part]
+    return [number for each in ends for number in range(int(each[0]), int(each[-1]) + 1)]
+
+
+def harmed(task: Task, rng: random.Random) -> str:
+    """Kill or stop the task; what became of it."""
+    ended = ""
+    if task.harm != "KILL":
+        os.kill(task.process.pid, getattr(signal, f"SIG{task.harm}"))
+        grace = rng.choice(GRACES)
+        try:
+            task.process.wait(grace)
+        except subprocess.TimeoutExpired:
+            ended = f", killed {grace} s later"
+    if task.process.poll() is None:
+        os.killpg(task.process.pid, signal.SIGKILL)
+        task.process.wait()
+    moment = f"at row {task.was_at}" if task.was_at else "by the clock"
+    return f"{task.harm} {moment}{ended}: exit {task.process.returncode}"
+
+
+def array_to_its_end(script: Path, missing: list[str], watch: Watch, options: argparse.Namespace) -> Counter[str]:
+    """Submit what is missing until nothing is; how tasks ended."""
+    rng = random.Random(options.seed)
+    harm = ["KILL"] * options.kills + ["USR1", "TERM"] * ((options.stops + 1) // 2)
+    rng.shuffle(harm)
+    ends: Counter[str] = Counter()
+    for round_ in range(1, 31):
+        waiting = numbers_of(subprocess.check_output(missing, text=True).strip())
+        if not waiting:
+            break
+        began, running, told = watch.rows(), list[Task](), list(waiting)
+        while waiting or running:
+            while waiting and len(running) < options.at_once:
+                what = harm.pop() if harm else ""
+                by_clock = rng.random() < 0.3
+                after = None if by_clock or not what else watch.rows() + rng.randint(1, 3)
+                moment = time.monotonic() + (rng.uniform(2.0, options.longest) if what else 1e9)
+                number = waiting.pop(0)
+                running.append(Task(number, submit(script, number, options.out / "logs"), what, after, moment))
+            time.sleep(0.05)
+            rows = watch.rows()
+            for task in list(running):
+                if task.process.poll() is not None:
+                    how = f"done before its {task.harm}" if task.harm else "left alone"
+                    ends[f"{how}: exit {task.process.returncode}"] += 1
+                    running.remove(task)
+                elif task.harm and task.due(rows, options.beyond, rng):
+                    ended = harmed(task, rng)
+                    print(f"  {ended}", flush=True)
+                    ends[ended.split()[0] + (" between rows" if task.was_at else " by the clock")] += 1
+                    running.remove(task)
+        print(f"round {round_}: tasks {told}, {began} to {watch.rows()} rows", flush=True)
+    return ends
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shards", type=int, default=6)
     parser.add_argument("--at-once", type=int, default=2)
-    parser.add_argument("--kills", type=int, default=6)
-    parser.add_argument("--stops", type=int, default=6)
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--stops", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--longest", type=float, default=40.0, help="seconds until a kill or a limit, at most")
+    parser.add_argument("--longest", type=float, default=40.0, help="seconds until a harm by the clock, at most")
+    parser.add_argument("--beyond", type=float, default=1.5, help="seconds from a row to a harm, at most")
     parser.add_argument("--shared-cache", action="store_true", help="the plain run's, so that tasks come to rows soon")
     parser.add_argument("--out", type=Path, default=Path("runs/array"))
     options = parser.parse_args()
     shutil.rmtree(options.out, ignore_errors=True)
     options.out.mkdir(parents=True)
-    study, rng = write_study(options.out).absolute(), random.Random(options.seed)
+    study = write_study(options.out).absolute()
 
     plain, array = options.out.absolute() / "plain", options.out.absolute() / "array"
     os.environ["FEATUNE_CACHE_DIR"] = str(options.out.absolute() / "cache-plain")
     began = time.monotonic()
     subprocess.run([*FEATUNE, "study", "run", study, "--out", plain, "-q", "-j", str(options.at_once)],
                    check=True, stdout=subprocess.DEVNULL)  # fmt: skip
-    print(f"plain run: {len(rows_of(plain))} rows, {time.monotonic() - began:.0f} s", flush=True)
+    expected = rows_of(plain)
+    print(f"plain run: {len(expected)} rows, {time.monotonic() - began:.0f} s", flush=True)
 
     if not options.shared_cache:
         os.environ["FEATUNE_CACHE_DIR"] = str(options.out.absolute() / "cache-array")
-    common = [study, "--out", array, "--shards", str(options.shards)]
-    script = Path(subprocess.check_output([*FEATUNE, "study", "slurm", *map(str, common)], text=True).strip())
-    harm = ["kill"] * options.kills + ["stop"] * options.stops
-    rng.shuffle(harm)
-    codes: dict[str, list[int]] = {"kill": [], "stop": [], "left alone": []}
-    round_, began = 0, time.monotonic()
-    while tasks := json.loads(subprocess.check_output([*FEATUNE, "study", "missing", *map(str, common), "--json"]))[
-        "shards"
-    ]:
-        round_ += 1
-        waiting = list(tasks)
-        running: dict[int, tuple[subprocess.Popen[bytes], str, float]] = {}
-        while waiting or running:
-            while waiting and len(running) < options.at_once:
-                what = harm.pop() if harm else "left alone"
-                moment = time.monotonic() + (rng.uniform(4.0, options.longest) if what != "left alone" else 1e9)
-                task = waiting.pop(0)
-                running[task] = (submit(script, task, options.out / "logs"), what, moment)
-            time.sleep(0.2)
-            for task, (process, what, moment) in list(running.items()):
-                if process.poll() is not None:
-                    codes[what].append(process.returncode)
-                    del running[task]
-                elif time.monotonic() >= moment:
-                    if what == "stop":
-                        os.kill(process.pid, signal.SIGUSR1)
-                        try:
-                            process.wait(GRACE)
-                        except subprocess.TimeoutExpired:
-                            print(f"task {task} was still there {GRACE:.0f} s after the signal")
-                    if process.poll() is None:
-                        os.killpg(process.pid, signal.SIGKILL)
-                        process.wait()
-        print(f"round {round_}: tasks {tasks}, {len(rows_of(array))} rows, exit codes so far {codes}", flush=True)
-        if round_ > 20:
-            break
-    same = rows_of(array) == rows_of(plain)
-    took = time.monotonic() - began
-    harmed = len(codes["kill"]) + len(codes["stop"])
-    print(f"array: {round_} rounds, {took:.0f} s, {harmed} tasks killed or stopped or done before that")
-    print(f"{len(rows_of(array))} rows, {'identical to' if same else 'DIFFERENT from'} the plain run's")
-    return 0 if same else 1
+    common = [str(study), "--out", str(array), "--shards", str(options.shards)]
+    script = Path(subprocess.check_output([*FEATUNE, "study", "slurm", *common], text=True).strip())
+    watch, began = Watch(array), time.monotonic()
+    ends = array_to_its_end(script, [*FEATUNE, "study", "missing", *common], watch, options)
+    found = rows_of(array)
+    cells = Counter(json.dumps(row["cell"], sort_keys=True) for row in found.values())
+    print(f"array: {time.monotonic() - began:.0f} s")
+    print("; ".join(f"{many} {how}" for how, many in sorted(ends.items())))
+    print(f"{len(found)} rows of {len(cells)} cells, {len(watch.twice)} written twice; "
+          f"{'identical to' if found == expected else 'DIFFERENT from'} the plain run's")  # fmt: skip
+    return 0 if found == expected and len(cells) == len(found) and not watch.twice else 1
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ SOON = 0.5  # seconds that a lock is waited for before that is said
 TEMPORARY = re.compile(
     r"\..*?\.((?P<place>[0-9a-f]{8})-(?P<process>\d+)\.)?[a-z0-9_]{8}\.tmp(\.\w{1,20})?", re.ASCII | re.DOTALL
 )
+NOTED = 3600.0  # seconds, for which a noted use of a file holds
 STALE = 24 * 3600.0  # seconds, after which no one is writing any more, wherever he was
 
 
@@ -174,6 +175,17 @@ def _place() -> str:
     except OSError:
         space = 0
     return digest([platform.node(), space])[:8]
+
+
+def note_use(path: str | os.PathLike[str]) -> None:
+    """Write down that a file of the cache is used now, which mounts with noatime never do, and others once a day.
+
+    Once an hour at most. A file that is another user's, or lies where nothing can be written, stays as it is.
+    """
+    with contextlib.suppress(OSError):
+        state, now = os.stat(path), time.time_ns()
+        if now - state.st_atime_ns > NOTED * 1e9:
+            os.utime(path, ns=(now, state.st_mtime_ns))
 
 
 def unwritable(path: str | os.PathLike[str], error: OSError) -> BadInput:

@@ -101,6 +101,11 @@ def test_caches_lie_in_the_volume() -> None:
     assert all(given[name].startswith("/cache/") for name in ("FEATUNE_CACHE_DIR", "HF_HOME", "TORCH_HOME"))
 
 
+def test_nothing_is_set_for_compilers_that_the_image_lacks() -> None:
+    assert "uninstall --yes triton" in (SCRIPTS / "install.sh").read_text()
+    assert not any("INDUCTOR" in text or "TRITON" in text for text in words("ENV"))
+
+
 def test_tensorrt_torch_and_onnxruntime_are_of_the_majors_that_agree() -> None:
     pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split())
     assert words("ARG") == ["TENSORRT=10.16.1.11"]  # onnxruntime-gpu 1.31 loads libnvinfer.so.10

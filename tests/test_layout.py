@@ -96,12 +96,13 @@ bench.choose: engine.accuracies engine.errors engine.paths engine.store engine.m
     bench.data bench.features bench.regimes bench.throughput bench.study bench.finetune bench.report.figures
     bench.report.pages
 bench.throughput.report: engine.accuracies engine.errors engine.store bench.results bench.report.figures
-    bench.throughput
+    bench.report.pages bench.throughput
 bench.comparison: engine.metrics bench.stats bench.results
 bench.demo: engine.errors engine.store engine.models engine.images engine.finetune bench.progress bench.results
     bench.generated bench.tasks bench.data bench.regimes bench.estimators bench.study bench.pretrain
 bench.api: engine.errors engine.store engine.models engine.images engine.runners engine.features engine.finetune
-    export.commands bench.progress bench.tasks bench.data bench.features bench.regimes bench.study bench.finetune
+    export.commands bench.cache bench.progress bench.tasks bench.data bench.features bench.regimes bench.study
+    bench.finetune
 bench.cache: engine.errors engine.store export.backends export.gate bench.features
 bench.doctor: engine.errors engine.store engine.models engine.images engine.runners engine.tensorrt
     engine.logistic_regression export.backends

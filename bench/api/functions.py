@@ -20,6 +20,7 @@ from featune.engine.runners import require_device
 from featune.engine.store import cache_dir
 from featune.export.commands import RunSettings, ViewOptions, entry_of, refuse_options, request_of_spec, spec_of
 
+from ..cache import limit_kept, limit_of
 from ..data import Data, Request, open_data, prepare
 from ..features import FeatureTable, Models, note_origin, request_of_model, table_of
 from ..finetune import Asked, finetuned_model
@@ -204,4 +205,5 @@ def _places(model: Any) -> Iterator[tuple[Path, Path]]:
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder, "features"), Path(folder)
     else:
-        yield cache_dir() / "features", cache_dir()
+        with limit_kept(cache_dir(), limit_of(os.environ), every=None):
+            yield cache_dir() / "features", cache_dir()

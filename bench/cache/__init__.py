@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .items import KINDS, Item, Totals, contents, totals
+    from .limits import LIMIT, keep_limit, limit_kept, limit_of
     from .pruning import Pruned, parsed_age, parsed_size, pruned
     from .verifying import Damage, damaged_items
 else:
@@ -13,12 +14,16 @@ else:
 
 __all__ = [
     "KINDS",
+    "LIMIT",
     "Damage",
     "Item",
     "Pruned",
     "Totals",
     "contents",
     "damaged_items",
+    "keep_limit",
+    "limit_kept",
+    "limit_of",
     "parsed_age",
     "parsed_size",
     "pruned",

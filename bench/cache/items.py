@@ -40,7 +40,8 @@ class Item:
     """name: of a key, file or folder. used: seconds since 1970 at which a file of it was last read or written.
 
     Where the disk is mounted with relatime, `used` is up to 24 hours too early; with noatime, it is when it was
-    written. uid: whose it is; of several, one that is not this user.
+    written, or opened by Featune (`note_use`), but for packed images. uid: whose it is; of several, one that is not
+    this user.
     """
 
     kind: str
@@ -118,6 +119,12 @@ def _item(kind: str, name: str, paths: Iterable[Path]) -> Item | None:
         max(max(state.st_atime, state.st_mtime) for _, state in states),
         (others or [os.getuid()])[0],
     )
+
+
+def used_since(item: Item) -> bool:
+    """Whether a file of the item was read, written, replaced or removed after it was listed."""
+    now = _item(item.kind, item.name, item.paths)
+    return now is None or (now.paths, now.bytes, now.used) != (item.paths, item.bytes, item.used)
 
 
 def totals(items: Iterable[Item]) -> list[Totals]:

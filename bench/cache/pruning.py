@@ -11,11 +11,11 @@ from pathlib import Path
 from featune.engine.errors import BadInput
 from featune.engine.store import check_writable, locked_if_free, remove_stale
 
-from ..features import remove_stored
-from .items import KINDS, Item, contents
+from .items import KINDS, Item, contents, used_since
 
 HOURS_AT_WORK = 25  # mounts with relatime, as most are, write a time of reading down once in 24 hours
 RECENT = HOURS_AT_WORK * 3600.0  # seconds
+OPEN = "open in a process of this machine"
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B?", re.ASCII)
 AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([hdw])", re.ASCII)
 POWERS, HOURS = {"": 0, "k": 1, "M": 2, "G": 3, "T": 4}, {"h": 1.0, "d": 24.0, "w": 168.0}
@@ -53,13 +53,14 @@ class Pruned:
 
 def pruned(
     cache: Path, *, most: int | None = None, older: float | None = None, kinds: Iterable[str] = tuple(KINDS),
-    recent_too: bool = False, dry: bool = False, say: Callable[[str], None] = print,
+    recent_too: bool = False, dry: bool = False,
     clock: Callable[[], float] = time.time,
 ) -> Pruned:  # fmt: skip
     """Remove items of the kinds, those first that were not used for longest.
 
     most: bytes that the cache may have, older: seconds; at least one is expected. What was used in the last 25 hours
-    stays unless `recent_too`, and so does what another process has locked, or other users own. dry: nothing is removed.
+    stays unless `recent_too`. What another process has locked stays, what one of this machine has open, and what other
+    users own. dry: nothing is removed.
     Raises BadInput where the cache cannot be written, and for kinds that are none.
     """
     wanted = set(kinds)
@@ -72,11 +73,16 @@ def pruned(
     stale = (0, 0) if dry else remove_stale(cache)
     items, now = contents(cache), clock()
     left, removed, freed, kept = sum(item.bytes for item in items), 0, stale[1], dict[str, int]()
+    opened: set[str] | None = None  # looked for when something may go: it takes a tenth of a second
     for item in sorted((item for item in items if item.kind in wanted), key=lambda item: item.used):
         too_old = older is not None and now - item.used > older
         if not too_old and (most is None or left <= most):
             continue
-        reason = _stays(item, now, recent_too) or ("" if dry else _removed(cache, item, say))
+        reason = _stays(item, now, recent_too)
+        if not reason:
+            opened = _opened_here(cache) if opened is None else opened
+            reason = OPEN if opened.intersection(map(os.path.realpath, item.paths)) else ""
+        reason = reason or ("" if dry else _removed(cache, item))
         if reason:
             kept[reason] = kept.get(reason, 0) + item.bytes
         else:
@@ -90,18 +96,41 @@ def _stays(item: Item, now: float, recent_too: bool) -> str:
     return f"used in the last {HOURS_AT_WORK} hours" if now - item.used < RECENT and not recent_too else ""
 
 
-def _removed(cache: Path, item: Item, say: Callable[[str], None]) -> str:
+def _opened_here(cache: Path) -> set[str]:
+    """Files of the cache that processes of this machine have open or mapped, as far as this user may see it."""
+    place, found = os.path.realpath(cache) + os.sep, set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # another user's, or gone
+            for name in os.listdir(process / "fd"):
+                with contextlib.suppress(OSError):
+                    found.add(os.readlink(process / "fd" / name))
+            # address permissions offset device inode path
+            lines = (process / "maps").read_text(errors="surrogateescape").splitlines()
+            found |= {parts[5] for line in lines if len(parts := line.split(maxsplit=5)) == 6}
+    return {path for path in found if path.startswith(place)}
+
+
+def _removed(cache: Path, item: Item) -> str:
+    """Remove an item; why it stayed, or nothing. In a shared cache one folder may be closed to this user."""
+    try:
+        return _removed_if_free(cache, item)
+    except (BadInput, OSError):  # of its lock, or of the file
+        return "in a folder that cannot be written"
+
+
+def _removed_if_free(cache: Path, item: Item) -> str:
     """Remove an item under the lock that its makers hold; why it stayed, or nothing."""
-    if item.kind == "features":
-        with locked_if_free(cache / "features" / item.name) as free:
-            if not free:
-                return "in use by another process"
-        remove_stored(cache / "features", [item.name], say=say)
-        return ""
     path = cache / item.kind / item.name
     with locked_if_free(path) as free:
         if not free:
             return "in use by another process"
+        if used_since(item):
+            return "used or changed meanwhile"
+        if item.kind == "features":
+            from ..features import remove_held
+
+            remove_held(path.parent, item.name)
+            return ""
         for part in item.paths:
             part.unlink(missing_ok=True)
             part.with_name(f"{part.name}.lock").unlink(missing_ok=True)

@@ -165,6 +165,8 @@ def points(metric: str, value: float) -> str:
 
 
 def minutes(seconds: float) -> str:
+    if seconds < 1:
+        return "less than a second"
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
 
 

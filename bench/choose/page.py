@@ -95,13 +95,15 @@ def page_html(document: Mapping[str, Any], figure: Figure | None, panels: list[s
     """A self-contained page."""
     metric, sentences = document["metric"], list(document["sentences"])
     warnings = [sentences.pop(0)] if document["untrained"] else []
+    lines = [_line(metric, line) for line in document["candidates"]]
     return page(
         "featune.bench.choose", "choose.html.j2",
         title=f"Which backbone for {document['data']['name']}",
         sentences=sentences,
         warnings=warnings,
         picture=drawings([(figure, panels)])[0] if figure else None,
-        lines=[_line(metric, line) for line in document["candidates"]],
+        lines=lines,
+        known={name: any(line[name] != "–" for line in lines) for name in ("top1", "licence")},
         metric=metric_name(metric),
         facts=facts(document),
         rules=rules(document),

@@ -1,10 +1,12 @@
 """The `featune` command. Heavy imports wait inside the commands, so that help answers at once."""
 
+import os
+import sys
 from typing import Annotated
 
 import typer
 
-from ..terminal import write_in_any_encoding
+from ..terminal import errors, write_in_any_encoding
 from . import (
     choose_commands,
     export_commands,
@@ -42,8 +44,40 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
+UNLIMITED = ("cache", "doctor")  # commands that look at the cache; they change nothing that is not asked for
+
+
+def _keep_limit(context: typer.Context) -> None:
+    """Keep the cache to FEATUNE_CACHE_LIMIT while the command runs, and when it ends."""
+    if not os.environ.get("FEATUNE_CACHE_LIMIT"):
+        return
+    from featune.engine.store import cache_dir
+
+    from ..cache import LIMIT, Pruned, limit_kept, limit_of
+    from ..doctor import shown_size
+
+    told = set[str]()
+
+    def tell(found: Pruned) -> None:
+        if found.removed:
+            said = f"removed {found.removed} items, {shown_size(found.freed)}, that were not used for longest"
+            print(f"{LIMIT}: {said}; {shown_size(found.left)} left", file=sys.stderr)
+        most = limit_of(os.environ) or 0
+        if found.left > most and not told:
+            told.add(LIMIT)
+            kept = "; ".join(f"{shown_size(size)} {reason}" for reason, size in found.kept.items())
+            said = f"the cache has {shown_size(found.left)}, {shown_size(most)} are allowed"
+            print(f"{LIMIT}: {said}; kept: {kept or 'records alone are left'}", file=sys.stderr)
+
+    most = limit_of(os.environ)
+    if context.invoked_subcommand not in UNLIMITED:
+        timed = context.invoked_subcommand == "throughput"
+        context.with_resource(limit_kept(cache_dir(), most, tell, **({"every": None} if timed else {})))
+
+
 @app.callback()
 def main(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True),
@@ -51,6 +85,8 @@ def main(
 ) -> None:
     """Options that stand before every command."""
     write_in_any_encoding()
+    with errors():
+        _keep_limit(context)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """`featune doctor` and `featune cache`: this machine, and the folder that Featune keeps on it."""
 
 import datetime
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -70,17 +71,19 @@ def cache_du(
     with errors():
         from featune.engine.store import plain
 
-        from ..cache import contents, totals
+        from ..cache import LIMIT, contents, limit_of, totals
         from ..doctor import shown_size
 
         folder = _cache(cache)
         items = contents(folder)
         if as_json:
             value = {"cache": str(folder), "bytes": sum(item.bytes for item in items), "kinds": plain(totals(items))}
-            value["largest"] = plain(items[:largest])
+            value |= {"limit": limit_of(os.environ), "largest": plain(items[:largest])}
             print(json_text(value))
             return
-        print(f"{folder}: {shown_size(sum(item.bytes for item in items))}")
+        limit = limit_of(os.environ)
+        allowed = "" if limit is None else f" of {shown_size(limit)} that are allowed ({LIMIT})"
+        print(f"{folder}: {shown_size(sum(item.bytes for item in items))}{allowed}")
         for each in totals(items):
             if each.items:
                 used = _day(each.used or 0.0)
@@ -91,7 +94,9 @@ def cache_du(
 
 @cache_app.command("prune")
 def cache_prune(
-    max_size: Annotated[str | None, typer.Option(help="What the cache may have, 50GB for example.")] = None,
+    max_size: Annotated[
+        str | None, typer.Option(help="What the cache may have, 50GB for example. (default: FEATUNE_CACHE_LIMIT)")
+    ] = None,
     older_than: Annotated[str | None, typer.Option(help="Not used for so long: 12h, 30d or 8w.")] = None,
     kind: Kinds = None,
     recent_too: Annotated[bool, typer.Option("--recent-too", help="Also what was used in the last 25 hours.")] = False,
@@ -106,17 +111,17 @@ def cache_prune(
     with errors():
         from featune.engine.store import plain
 
-        from ..cache import KINDS, parsed_age, parsed_size, pruned
+        from ..cache import KINDS, limit_of, parsed_age, parsed_size, pruned
         from ..doctor import shown_size
 
+        limit = limit_of(os.environ) if older_than is None else None
         found = pruned(
             _cache(cache),
-            most=parsed_size(max_size) if max_size is not None else None,
+            most=parsed_size(max_size) if max_size is not None else limit,
             older=parsed_age(older_than) if older_than is not None else None,
             kinds=[each.strip() for each in kind.split(",")] if kind else tuple(KINDS),
             recent_too=recent_too,
             dry=dry_run,
-            say=lambda text: print(text, file=sys.stderr),
         )
         if as_json:
             print(json_text(plain(found)))

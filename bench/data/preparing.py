@@ -206,7 +206,7 @@ def _require_every_class(task: str, layout: Layout) -> None:
     lacking = empty_classes(layout.classes, layout.splits["train"])
     if lacking:
         shown = ", ".join(lacking[:5]) + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else "")
-        raise BadInput(f"{task}/train: no images of class {shown}; add images or remove the class everywhere")
+        raise BadInput(f"{task}, train: no images of class {shown}; add images or remove the class everywhere")
     if len(layout.classes) < 2:
         raise BadInput(
             f"{task}: {len(layout.classes)} class ({', '.join(layout.classes)}) found, at least 2 expected; where the "

@@ -6,6 +6,10 @@ from typing import Literal
 State = Literal["fine", "note", "fault"]
 
 
+# The file lies in the repository; who installed from PyPI has none.
+FITTING = "pip install --force-reinstall featune, with -c constraints.txt of Featune's repository for versions that fit"
+
+
 @dataclasses.dataclass(frozen=True)
 class Check:
     """subject: what was looked at. state: `note` is worth knowing, `fault` stands in the way. remedy: of the latter."""

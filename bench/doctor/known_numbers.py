@@ -17,7 +17,7 @@ from featune.engine.models import ModelSpec, feature_model, spec_from_module
 from featune.engine.runners import torch_runner
 from featune.export.backends import open_runner
 
-from .check import Check, fault, fine
+from .check import FITTING, Check, fault, fine
 
 SIDE = 8
 # Channel c of the image is full of 51 (c + 1), which is 0.2, 0.4 and 0.6 of 255. Kernel k of 3 x 3 sums channel k, the
@@ -26,7 +26,7 @@ KNOWN = (1.8, 3.6, 5.4, 10.8)
 # Rows -1 and 1 of class 0 and 1, penalty 1: at the margin d the derivative of 2 log(1 + exp -d) + d**2 / 4, the loss of
 # both rows and half the squares of two weights of d / 2, is 0, which is d (1 + exp d) = 4.
 MARGIN = 1.042597
-REMEDY = "pip install --force-reinstall -c constraints.txt featune; where it stays wrong, report it with these lines"
+REMEDY = f"{FITTING}; where it stays wrong, report it with these lines"
 
 
 class Sums(nn.Module):

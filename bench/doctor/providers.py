@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .check import Check, fault, fine, note
+from .check import FITTING, Check, fault, fine, note
 
 Run = Callable[[str], str]  # why a provider did not run the graph, or nothing
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
@@ -34,8 +34,8 @@ def _not_running(name: str, said: str, gpu: bool, wanted: bool) -> Check:
     if name == CPU:
         return fault("providers", said, "pip install --force-reinstall onnxruntime-gpu")
     if name == CUDA and (gpu or wanted):
-        remedy = "look at the lines on GPU, driver and CUDA; pip install -c constraints.txt . brings libraries that fit"
-        return fault("providers", said, remedy)
+        remedy = f"look at the lines on GPU, driver and CUDA; {FITTING}"
+        return fault("providers", said, remedy if gpu else "this follows from the line on the GPU")
     remedy = "--backend tensorrt uses plans instead" if name == TENSORRT and gpu else ""
     return note("providers", said, remedy)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
-from .check import Check, fault, fine, note
+from .check import FITTING, Check, fault, fine, note
 
 Version = Callable[[str], str]  # of an installed package; raises PackageNotFoundError
 Hinders = Callable[[str, str, str], Check]
@@ -92,7 +92,7 @@ def cuda_checks(
         if _major(torch_cuda) == _major(onnxruntime_cuda):
             checks.append(fine("CUDA", both))
         else:
-            remedy = "install versions of one CUDA major: pip install -c constraints.txt, or Dockerfile.gpu's"
+            remedy = f"install versions of one CUDA major: {FITTING}, or Dockerfile.gpu's"
             checks.append(serious("CUDA", f"{both}: two majors, of which each loads libraries of its own", remedy))
     if cudnn is not None:
         # cuDNN 9 counts 92600 for 9.26.0, cuDNN 8 counted 8907 for 8.9.7.

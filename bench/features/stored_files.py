@@ -14,7 +14,7 @@ import numpy as np
 
 from featune.engine.errors import BadInput, Missing, first_line, nearest
 from featune.engine.features import SUFFIXES, Stored, is_complete, open_stored, remove
-from featune.engine.store import locked, read_json, written_whole
+from featune.engine.store import locked, note_use, read_json, written_whole
 
 from .origins import ASKED, ITEMS, Origin, forget, items_of_origin, origin_of, origins_of
 
@@ -113,6 +113,7 @@ def opened(root: Path, key: str) -> Stored:
     if stored is None:
         record_of(root, key)
         raise BadInput(f"{root / key}.npy is damaged or gone; remove {key} and extract it again")
+    note_use(root / f"{key}.npy")
     return stored
 
 
@@ -136,13 +137,19 @@ def remove_stored(root: Path, keys: Sequence[str], *, parts: bool = False, say: 
     freed = 0
     for key in keys:
         with locked(root / key, functools.partial(say, f"{key}: waiting for another process")):
-            stays = parts and is_complete(root / key)
-            gone = [root / f"{key}{suffix}" for suffix in ((".part.json", ".part") if stays else SUFFIXES)]
-            freed += sum(path.stat().st_size for path in gone if path.exists())
-            if not stays:  # first, so that what a kill leaves is still listed by its rows or record
-                freed += forget(root, key)
-            remove(root / key, parts=parts)
-            (root / f"{key}.lock").unlink(missing_ok=True)  # who waits for it sees that it is gone, and makes another
+            freed += remove_held(root, key, parts=parts)
+    return freed
+
+
+def remove_held(root: Path, key: str, *, parts: bool = False) -> int:
+    """As `remove_stored`, of one key whose lock the caller holds; the lock's file goes too."""
+    stays = parts and is_complete(root / key)
+    gone = [root / f"{key}{suffix}" for suffix in ((".part.json", ".part") if stays else SUFFIXES)]
+    freed = sum(path.stat().st_size for path in gone if path.exists())
+    if not stays:  # first, so that what a kill leaves is still listed by its rows or record
+        freed += forget(root, key)
+    remove(root / key, parts=parts)
+    (root / f"{key}.lock").unlink(missing_ok=True)  # who waits for it sees that it is gone, and makes another
     return freed
 
 

@@ -1,4 +1,4 @@
-"""The bill: minutes and images per second for each point of accuracy that fine-tuning or a larger model buys."""
+"""The bill: minutes, kWh and images per second for each point of accuracy that fine-tuning or a larger model buys."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..results import FROZEN, Choice, Option, Results, frontier, label, short_label, signed_points
+from ..results import FROZEN, Choice, Option, Results, Row, frontier, label, short_label, signed_points
 
 LEAST = 0.05  # points, below which nothing is bought that a price could be given for
 MOST = 8  # steps along the frontier
@@ -16,7 +16,7 @@ def bill(results: Results, choice: Choice | None) -> list[dict[str, Any]]:
     """A line for each thing that is bought: first fine-tuning, of all models, of the one to take and of
     the best options', then speed.
 
-    points: of the mean over the tasks. minutes: of one task's cell. rate: images per second.
+    points: of the mean over the tasks. minutes, kwh: of one task's cell. rate: images per second.
     """
     if choice is None:
         return []
@@ -46,29 +46,54 @@ def _named(one: Option) -> str:
 
 def _mean(both: Sequence[tuple[Option, Option]], frozen: str) -> dict[str, Any]:
     points = 100 * float(np.mean([two.value - one.value for one, two in both]))
-    known = [(two.seconds - one.seconds) / 60 for one, two in both if one.seconds and two.seconds]
-    minutes = float(np.mean(known)) if len(known) == len(both) else None
-    return _priced(f"fine-tuning instead of {label(frozen)}, the mean of {len(both)} models", points, minutes, None)
+    apart = [(_apart(one.seconds, two.seconds), _apart(one.kwh, two.kwh)) for one, two in both]
+    seconds, kwh = (None if None in of else float(np.mean(of)) for of in zip(*apart, strict=True))
+    what = f"fine-tuning instead of {label(frozen)}, the mean of {len(both)} models"
+    return _priced(what, points, seconds, kwh, None)
+
+
+def _apart(cheap: float | None, dear: float | None) -> float | None:
+    return None if cheap is None or dear is None else dear - cheap
 
 
 def _line(what: str, cheap: Option, dear: Option) -> dict[str, Any]:
-    minutes = (dear.seconds - cheap.seconds) / 60 if dear.seconds and cheap.seconds else None
-    rate = None
-    if dear.model != cheap.model and dear.rate is not None and cheap.rate is not None:
-        rate = dear.rate - cheap.rate
-    return _priced(what, 100 * (dear.value - cheap.value), minutes, rate)
+    rate = _apart(cheap.rate, dear.rate) if dear.model != cheap.model else None
+    seconds, kwh = _apart(cheap.seconds, dear.seconds), _apart(cheap.kwh, dear.kwh)
+    return _priced(what, 100 * (dear.value - cheap.value), seconds, kwh, rate)
 
 
-def _priced(what: str, points: float, minutes: float | None, rate: float | None) -> dict[str, Any]:
+def _priced(
+    what: str, points: float, seconds: float | None, kwh: float | None, rate: float | None
+) -> dict[str, Any]:  # fmt: skip
     buys = points >= LEAST
+    minutes = None if seconds is None else seconds / 60
     return {
         "what": what,
         "points": points,
         "minutes": minutes,
         "minutes_per_point": minutes / points if buys and minutes is not None else None,
+        "kwh": kwh,
+        "kwh_per_point": kwh / points if buys and kwh is not None else None,
         "images_per_second": rate,
         "images_per_second_per_point": rate / points if buys and rate is not None else None,
     }
+
+
+def energy_said(lines: Sequence[Mapping[str, Any]], rows: Sequence[Row]) -> str:
+    """Whose energy the bill's kWh are, or why there are none, in words; rows: of the study."""
+    if not lines:
+        return ""
+    measured = [row for row in rows if row.source == "measured" and row.error is None]
+    told = list(dict.fromkeys(row.kwh_said for row in measured if row.kwh is not None))
+    absent = list(dict.fromkeys(row.kwh_said for row in measured if row.kwh is None and row.kwh_said))
+    parts = []
+    if told:
+        parts.append(f"kWh of {'; of '.join(told)}.")
+    if absent:
+        parts.append(f"Energy {'of some cells ' if told else ''}{'; '.join(absent)}.")
+    if any(not row.kwh_said for row in measured):
+        parts.append(f"Energy{' of some cells' if told or absent else ''}: not asked for when they were measured.")
+    return " ".join(parts)
 
 
 def bill_texts(line: Mapping[str, Any]) -> dict[str, str]:
@@ -86,6 +111,8 @@ def bill_texts(line: Mapping[str, Any]) -> dict[str, str]:
         "points": signed_points(line["points"]),
         "minutes": text(line["minutes"], "+.2f"),
         "minutes_per_point": text(line["minutes_per_point"], ".2f"),
+        "kwh": text(line["kwh"], "+.2g"),
+        "kwh_per_point": text(line["kwh_per_point"], ".2g"),
         "rate": "same" if rate is None and line["what"].startswith("fine-tuning") else text(rate, "+,.0f"),
         "rate_per_point": text(line["images_per_second_per_point"], "+,.0f"),
     }

@@ -13,6 +13,11 @@ from ..results import Cell, Row, printable, row_order
 
 FACTS = ("train_top1", "majority_test", "majority_train", "learning_rate")
 
+BILL = {
+    "what": "what is bought", "points": "points", "minutes": "minutes", "minutes_per_point": "minutes a point",
+    "kwh": "kWh", "kwh_per_point": "kWh a point", "rate": "images/s", "rate_per_point": "images/s a point",
+}  # fmt: skip
+
 
 def markdown(document: Mapping[str, Any]) -> str:
     """The answer, the models, the bill, the correlations, the failures and how it was made."""
@@ -33,8 +38,9 @@ def markdown(document: Mapping[str, Any]) -> str:
         ]  # fmt: skip
         parts += ["## Every model", _table(heads, lines)]
     if document["bill"]:
-        heads = ["what is bought", "points", "minutes", "minutes a point", "images/s", "images/s a point"]
-        parts += ["## The bill", _table(heads, [list(line["text"].values()) for line in document["bill"]])]
+        shown = [name for name in BILL if document["bill_energy"]["told"] or not name.startswith("kwh")]
+        lines = [[line["text"][name] for name in shown] for line in document["bill"]]
+        parts += ["## The bill", _table([BILL[name] for name in shown], lines), _plain(document["bill_energy"]["said"])]
     if document["correlation_table"]:
         names = ("regime", "task", "r", "interval", "p", "without", "slope", "models", "tasks")
         heads = ["regime", "task", "r", "95 % interval", "p", "r without one model", "slope", "models", "tasks"]
@@ -83,7 +89,20 @@ def write_parquet(path: Path, rows: Sequence[Row]) -> bool:
     import pyarrow
     from pyarrow import parquet
 
-    names = ("metric", "value", "low", "high", "n", "seconds", "error", "source", "family", "source_top1", "source_n")
+    names = (
+        "metric",
+        "value",
+        "low",
+        "high",
+        "n",
+        "seconds",
+        "kwh",
+        "error",
+        "source",
+        "family",
+        "source_top1",
+        "source_n",
+    )
     ordered = sorted(rows, key=row_order)
     cells = [each.name for each in dataclasses.fields(Cell)]
     columns: dict[str, list[Any]] = {name: [getattr(row.cell, name) for row in ordered] for name in cells}

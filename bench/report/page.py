@@ -6,6 +6,8 @@ from typing import Any
 from .figures import Figure
 from .pages import drawings, page
 
+LARGE = 1000  # lines of all tasks' tables, from which on a browser is spared what is far below
+
 
 def page_html(document: Mapping[str, Any], drawn: Sequence[tuple[Figure, Sequence[str]]], files: Sequence[str]) -> str:
     """The page. drawn: the figures, each with the SVG of its panels. files: what lies beside the page."""
@@ -17,6 +19,7 @@ def page_html(document: Mapping[str, Any], drawn: Sequence[tuple[Figure, Sequenc
         "first": first,
         "figures": [one for one in pictures if one is not first],
         "files": files,
+        "large": sum(len(table["lines"]) for table in document["tables"]) > LARGE,
         "places": {line["model"]: at for at, line in enumerate(document["models"]["lines"])},
     }
     return page("featune.bench.report", "report.html.j2", **values)

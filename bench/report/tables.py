@@ -195,7 +195,7 @@ def results_csv(rows: Iterable[Row]) -> str:
     """One line per row, sorted; numbers in full precision; RFC 4180."""
     columns = (
         *("task", "model", "family", "source_top1", "source_n", "regime", "seed"),
-        *("metric", "value", "low", "high", "n", "seconds", "error", "source", "inputs", "scores_digest"),
+        *("metric", "value", "low", "high", "n", "seconds", "kwh", "error", "source", "inputs", "scores_digest"),
         *("train_top1", "majority_test", "majority_train", "learning_rate", "faults"),
     )
     found = []

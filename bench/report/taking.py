@@ -18,7 +18,10 @@ def taken(results: Results, choice: Choice, way: str) -> dict[str, Any]:
         what = {"scratch": "Its training", "finetune": "Its fine-tuning"}.get(one.regime, "Its classifier")
         each = "" if len(choice.tasks) == 1 else " a task"
         but = "; features that were kept already are not counted" if what == "Its classifier" else ""
-        sentences.append(f"{what} took {_time(one.seconds)}{each} here, from the images to the test score{but}.")
+        energy = "" if one.kwh is None else f" and {one.kwh:.2g} kWh"
+        sentences.append(
+            f"{what} took {_time(one.seconds)}{energy}{each} here, from the images to the test score{but}."
+        )
     sentences.append(_not_better(choice))
     sentences += _elsewhere(results, choice)
     if choice.left_out:

@@ -30,7 +30,7 @@ from ..results import (
 )
 from .document import Heading, document_of
 from .estimator_section import estimates_csv, estimators_csv, judged_lines, judgement
-from .figures import Figure, draw, figure_svg
+from .figures import draw_all
 from .figures.studies import NAMES, report_figures
 from .findings import closer_look
 from .first_screen import sentence, trouble
@@ -104,7 +104,7 @@ def write_report(
     tables = [name for name, text in texts.items() if text is not None]
     if write_parquet(out / PARQUET, rows):
         tables.append(PARQUET)
-    pictures = _draw(out / "figures", drawn)
+    pictures = draw_all(out / "figures", drawn, NAMES)
     document["figures"] = [
         {"name": one.name, "caption": printable(one.caption), "keys": [[each[0] for each in key] for key in one.keys]}
         for one in drawn
@@ -113,19 +113,6 @@ def write_report(
     write_text(out / "report.md", markdown(document))
     write_json(out / "report.json", document)
     return out / "report.html"
-
-
-def _draw(folder: Path, drawn: Sequence[Figure]) -> list[tuple[Figure, list[str]]]:
-    """Each figure with its panels, its files written; those of figures that an earlier report had are removed."""
-    for name in set(NAMES) - {one.name for one in drawn}:
-        for kind in ("png", "svg"):
-            (folder / f"{name}.{kind}").unlink(missing_ok=True)
-    found = []
-    for one in drawn:
-        panels = draw(folder / f"{one.name}.png", one.panels, one.keys)
-        write_text(folder / f"{one.name}.svg", figure_svg(one.panels, panels, one.keys))
-        found.append((one, panels))
-    return found
 
 
 def finding_lines(

@@ -17,6 +17,7 @@ COUNTS = {
     "n",
     "source_n",
     "seconds",
+    "kwh",
     "iterations",
     "batch",
     "threads",

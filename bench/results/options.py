@@ -24,7 +24,8 @@ class Option:
     """A model in a regime, over the tasks that are compared.
 
     value: the mean of the metric over the tasks, a fraction; low, high: its 95 % interval, of the finite test splits.
-    rate: images per second, where measured. seconds: of a cell, the mean over tasks and seeds.
+    rate: images per second, where measured. seconds, kwh: of a cell, the mean over tasks and seeds; None where
+    one of them does not tell.
     """
 
     model: str
@@ -34,6 +35,7 @@ class Option:
     high: float | None
     rate: float | None = None
     seconds: float | None = None
+    kwh: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,8 +92,8 @@ def choice_of(
     found, tasks = without_holes(pairs, results.fraction_tasks, lambda pair, task: _value(results, task, pair) is None)
     if not found or not tasks:
         return None
-    seconds = _seconds(rows, tasks)
-    options = [_option(results, pair, tasks, rates.get(pair[0]), seconds.get(pair)) for pair in found]
+    costs = _costs(rows, tasks)
+    options = [_option(results, pair, tasks, rates.get(pair[0]), costs.get(pair, (None, None))) for pair in found]
     options.sort(key=lambda one: (-one.value, one.seconds or 0.0, one.model, one.regime))
     allowed = [one for one in options if least_rate is None or (one.rate is not None and one.rate >= least_rate)]
     if not allowed:
@@ -118,17 +120,25 @@ def _value(results: Results, task: str, pair: tuple[str, str]) -> float | None:
     return None if entry is None or entry.is_collapsed else entry.value
 
 
-def _seconds(rows: Sequence[Row], tasks: Sequence[str]) -> dict[tuple[str, str], float]:
-    found: dict[tuple[str, str], list[float]] = {}
+Costs = tuple[float | None, float | None]  # seconds and kWh of a cell
+
+
+def _costs(rows: Sequence[Row], tasks: Sequence[str]) -> dict[tuple[str, str], Costs]:
+    """Means over the cells of each pair."""
+    found: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         if row.source == "measured" and row.error is None and row.cell.task in tasks and row.seconds > 0:
-            found.setdefault((row.cell.model, row.cell.regime), []).append(row.seconds)
-    return {pair: math.fsum(each) / len(each) for pair, each in found.items()}
+            found.setdefault((row.cell.model, row.cell.regime), []).append(row)
+    return {pair: (_mean([row.seconds for row in of]), _mean([row.kwh for row in of])) for pair, of in found.items()}
 
 
-def _option(
-    results: Results, pair: tuple[str, str], tasks: Sequence[str], rate: float | None, seconds: float | None
-) -> Option:
+def _mean(values: Sequence[float | None]) -> float | None:
+    """None where one of them is."""
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if len(known) == len(values) else None
+
+
+def _option(results: Results, pair: tuple[str, str], tasks: Sequence[str], rate: float | None, costs: Costs) -> Option:
     entries = [results.entries[(task, *pair)] for task in tasks]
     value = math.fsum(entry.value or 0.0 for entry in entries) / len(entries)
     low, high = None, None
@@ -140,7 +150,7 @@ def _option(
             for end in ("low", "high")
         )
         low, high = max(0.0, value - below / len(entries)), min(1.0, value + above / len(entries))
-    return Option(*pair, value, low, high, rate, seconds)
+    return Option(*pair, value, low, high, rate, *costs)
 
 
 # --- By how much may another one be better?

@@ -7,7 +7,7 @@ hub. The run leaves its plan beside the rows, `<study file>.<device>.plan.json`,
 import dataclasses
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,15 +56,17 @@ class Plan:
 
     def rows(self, out: Path) -> list[Row]:
         """The rows that are there so far, failed ones among them, in the order of the cells, with today's labels."""
+        return list(self.each_row(out))
+
+    def each_row(self, out: Path) -> Iterator[Row]:
+        """As `rows`, one after the other: a million of them take gigabytes together."""
         store, nothing = RunStore(out / "runs"), Labels()
         labels = {model: dataclasses.asdict(self.labels.get(model, nothing)) for model in {c.model for c in self.cells}}
         # The plan's cell in place of the row's, its equal, which has not made its name yet. What the labels say does
         # not touch the number.
-        return [
-            dataclasses.replace(row, cell=cell, **labels[cell.model])
-            for cell in self.cells
-            if (row := store.load(cell))
-        ]
+        for cell in self.cells:
+            if row := store.load(cell):
+                yield dataclasses.replace(row, cell=cell, **labels[cell.model])
 
     def narrowed(self, only: Only) -> "Plan":
         """The same plan with the cells that are meant, and what else there is of their models and tasks."""

@@ -48,7 +48,8 @@ class Row:
     n: test images. source_top1: the model's accuracy on its source task, a fraction, and source_n the images that
     it was measured on, where known.
     facts: other numbers of the model that transfer may follow: parameters (1e6), macs (1e9), real, v2 and so on.
-    seconds: wall time of the cell. details: what the regime chose and how well it converged.
+    seconds: wall time of the cell. kwh: its energy, None where that is not known; kwh_said: whose energy it is, or why
+    it is not known, empty for rows of before that was asked. details: what the regime chose and how well it converged.
     environment: versions, device and precision. scores_digest: SHA-256 of the file with the test scores.
     """
 
@@ -63,6 +64,8 @@ class Row:
     family: str = ""
     facts: Mapping[str, float] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0
+    kwh: float | None = None
+    kwh_said: str = ""
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     environment: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     scores_digest: str | None = None

@@ -27,6 +27,7 @@ from ..regimes import REGIMES, Bench, Regime, metric_options
 from ..results import Cell, Row, class_facts
 from ..stats import interval
 from ..tasks import Task
+from ..throughput import EnergyMeter, EnergyOfWork
 from .definition import Study
 
 
@@ -76,14 +77,18 @@ def save_failed(study: Study, cell: Cell, message: str, seconds: float = 0.0) ->
     return study.runs.save(Row(cell, task.metric, None, task.counts["test"], error=message, seconds=seconds))
 
 
-def measured(study: Study, cell: Cell, regime: Regime | None = None) -> tuple[Row, Any]:
+def measured(
+    study: Study, cell: Cell, regime: Regime | None = None, meter: EnergyMeter | None = None
+) -> tuple[Row, Any]:
     """(row, test scores [n, classes]) of one cell, with nothing saved; errors are raised.
 
-    regime: in place of the one that the cell names, which then is what it is called.
+    regime: in place of the one that the cell names, which then is what it is called. meter: of energy, by default this
+    machine's.
     """
     began = time.perf_counter()
     spec, task = study.spec(cell.model), study.task(cell.task)
-    value, interval_, n, scores, details = _value(study, cell, spec, task, regime)
+    with EnergyOfWork(study.device, meter) as energy:
+        value, interval_, n, scores, details = _value(study, cell, spec, task, regime)
     row = Row(
         cell=cell,
         metric=task.metric,
@@ -95,6 +100,8 @@ def measured(study: Study, cell: Cell, regime: Regime | None = None) -> tuple[Ro
         source_n=spec.source_n,
         family=spec.family,
         seconds=time.perf_counter() - began,
+        kwh=energy.kwh,
+        kwh_said=energy.said,
         details=details,
         environment=environment(study) | arithmetic(study, cell.regime),
     )

@@ -4,10 +4,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .energy_of_run import EnergyOfRun
+    from .energy_of_work import EnergyOfWork
     from .hardware import EnergyMeter, environment, megahertz, peak
     from .inputs import Rotation
     from .load import LoadWatch
-    from .rows import Block, Configuration, Effort, Row, Setup, block_of, configuration_of, row_of
+    from .rows import MODES, Block, Configuration, Effort, Row, Setup, block_of, configuration_of, row_of
     from .samples import LEVEL, block_medians, bootstrap_interval, doubts, outliers, summarise
     from .timing import (
         EventWatch,
@@ -32,11 +33,13 @@ else:
 __all__ = [
     "LEVEL",
     "MARGIN",
+    "MODES",
     "Block",
     "Configuration",
     "Effort",
     "EnergyMeter",
     "EnergyOfRun",
+    "EnergyOfWork",
     "EventWatch",
     "HostWatch",
     "LoadWatch",

@@ -15,7 +15,7 @@ from ..errors import BadImages, BadInput
 from ..images import Labelled, read_image
 from ..models import View
 from ..runners import BatchLimit, out_of_memory
-from ..store import locked, plain
+from ..store import locked, note_use, plain
 from .batch_search import Search, setting_file
 from .decoder_processes import decoding
 from .extraction import DEFAULT, Account, Features, Options, Progress, check_complete
@@ -96,7 +96,10 @@ class FeatureStore:
     def load(self, key: FeatureKey, n: int) -> Stored | None:
         """The key's file, or None where there is no complete and undamaged one of n images."""
         stored = open_stored(self.root / key.name)
-        return stored if stored is not None and stored.record["images"] == n else None
+        if stored is None or stored.record["images"] != n:
+            return None
+        note_use(self.root / f"{key.name}.npy")
+        return stored
 
     def _current(self, key: FeatureKey, items: Labelled) -> Stored | None:
         """The key's file, unless it skipped an image that can be read by now: the limit of pixels may be another.

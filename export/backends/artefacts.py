@@ -15,7 +15,7 @@ from torch import Tensor
 from featune.engine.errors import BadInput, FeatuneError, ParityFailed
 from featune.engine.models import ModelSpec, View
 from featune.engine.runners import Runner, device_kind, onnxruntime_runner
-from featune.engine.store import cache_dir, digest, locked, made_beside
+from featune.engine.store import cache_dir, digest, locked, made_beside, note_use
 
 from ..contract import Parity, check_versions, contract_of, parity_of, read_graph
 from ..gate import Sample, Verdict, halves, judge, own_sample, require_passing, varied
@@ -54,6 +54,7 @@ def artefact(
     if found is None:  # a cache that cannot be written serves what it has
         with locked(path):
             found = _passing(path, spec) or _added(spec, path, sample(), precision, target)
+    note_use(path)
     return Artefact(path, found["content"], parity_of(found["parity"]))
 
 

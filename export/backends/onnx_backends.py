@@ -8,7 +8,7 @@ from pathlib import Path
 from featune.engine.errors import Missing
 from featune.engine.models import ModelSpec
 from featune.engine.runners import Runner, device_kind, onnxruntime_runner, require_device, switch_off_tf32
-from featune.engine.store import digest, locked
+from featune.engine.store import digest, locked, note_use
 from featune.engine.tensorrt import library, within
 
 from ..contract import check_versions, contract_of, read_graph
@@ -71,6 +71,8 @@ def _kept_while_built(engines: Path) -> Iterator[None]:
     """The lock that `featune cache prune` asks for, unless the folder has its engine: a cache may be read only."""
     with contextlib.nullcontext() if any(engines.glob("*.engine")) else locked(engines):
         engines.mkdir(parents=True, exist_ok=True)  # ONNX Runtime makes the last folder of a path, not those above it
+        for engine in engines.glob("*.engine"):
+            note_use(engine)
         yield
 
 

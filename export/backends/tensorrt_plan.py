@@ -20,7 +20,7 @@ import torch
 
 from featune.engine.errors import BadInput, ParityFailed
 from featune.engine.runners import Runner, require_device
-from featune.engine.store import digest, locked, written_whole
+from featune.engine.store import digest, locked, note_use, written_whole
 from featune.engine.tensorrt import BuildSettings, Engine, build, library, tensorrt_runner
 
 from ..contract import CONTRACT, check_versions, content_digest, entry_of, read_graph
@@ -101,6 +101,7 @@ def plan_from_graph(
             header = judged(header, blob, gate, device)
             write_plan(path, header, blob)
     require_plan(header, path, f"to have it built again, remove {path}; or ")
+    note_use(path)
     return path
 
 

@@ -21,7 +21,7 @@ from featune.engine.models import (
     source_of_name,
     spec_and_origin,
 )
-from featune.engine.store import cache_dir, digest, written_whole
+from featune.engine.store import cache_dir, digest, note_use, written_whole
 
 from ..gate import Sample, folder_sample, own_sample
 
@@ -133,4 +133,5 @@ def body_of_tuned(checkpoint: Path) -> Path | None:
     if not path.exists():
         with written_whole(path) as temporary:
             save_file({key: value.contiguous() for key, value in body.items()}, os.fspath(temporary))
+    note_use(path)
     return path

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 arrays_app = typer.Typer()
 
 Shards = Annotated[int, typer.Option("--shards", "-n", min=1, max=999_999, help="Tasks of the array.")]
-PASSED = ("HF_HOME", "HF_HUB_OFFLINE", "TORCH_HOME", "XDG_CACHE_HOME")  # a token is not written into a file
+PASSED = (
+    "FEATUNE_CACHE_LIMIT",
+    "HF_HOME",
+    "HF_HUB_OFFLINE",
+    "TORCH_HOME",
+    "XDG_CACHE_HOME",
+)  # a token is not written into a file
 
 
 def run_shard(
@@ -108,7 +114,7 @@ def study_missing(
         plan, folder, remarks = known_plan(path, out, device)
         for remark in remarks:
             print(f"note: {remark}", file=sys.stderr)
-        done = [row.cell for row in plan.rows(folder) if row.error is None]
+        done = [row.cell for row in plan.each_row(folder) if row.error is None]
         if plan.cells:
             found = missing_shards(plan.cells, done, shards)
         else:

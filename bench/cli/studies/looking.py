@@ -2,7 +2,7 @@
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +13,7 @@ from .finishing import finish, last_line
 from .options import Device, OnlyCells, Out, StudyPath
 
 if TYPE_CHECKING:
-    from ...results import Plan
+    from ...results import Plan, Row
 
 look_app = typer.Typer()
 
@@ -37,13 +37,23 @@ def study_status(
 
         plan, out, remarks = known_plan(path, out, device)
         plan = _narrowed(plan, only, path)
-        done = plan.rows(out)
+        failed: list[Row] = []
+        done = 0
+
+        def noted(rows: "Iterable[Row]") -> "Iterator[Row]":  # one after the other: a million take gigabytes together
+            nonlocal done
+            for row in rows:
+                if row.error:
+                    failed.append(row)
+                else:
+                    done += 1
+                yield row
+
+        left, unknown = seconds_left(plan, noted(plan.each_row(out)))
         total = len(plan.cells) or planned(path)
-        failed = [row for row in done if row.error]
         counts = {
-            "cells": total, "done": len(done) - len(failed), "failed": len(failed), "waiting": total - len(done),
+            "cells": total, "done": done, "failed": len(failed), "waiting": total - done - len(failed),
         }  # fmt: skip
-        left, unknown = seconds_left(plan, done)
         for remark in remarks:
             print(f"note: {remark}", file=sys.stderr)
         if as_json:

@@ -4,10 +4,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .axis import limits_of
+    from .files import draw_all
     from .heat_map import heat_panel
-    from .marks import Bar, Figure, Key, Limits, Line, Mark, Panel, Series, ends, sides
+    from .marks import Bar, Figure, Key, Limits, Line, Mark, Panel, Series, ends, frontier_line, sides
     from .panels import MOST_ROWS, bar_panel, curve_panel, dot_panel, gain_panel, scatter_panel
-    from .rendering import draw, figure_svg, key_svg
+    from .rendering import draw, key_svg
     from .style import COLOURS, INK, MUTED, SHAPES
 else:
     from featune.engine.doors import lazy_exports
@@ -32,8 +33,9 @@ __all__ = [
     "curve_panel",
     "dot_panel",
     "draw",
+    "draw_all",
     "ends",
-    "figure_svg",
+    "frontier_line",
     "gain_panel",
     "heat_panel",
     "key_svg",

@@ -106,6 +106,12 @@ def sides(marks: Iterable[Mark]) -> list[float]:
     return [end for mark in marks for end in (mark.x, mark.left, mark.right) if end is not None]
 
 
+def frontier_line(marks: Sequence[Mark], less: bool = False) -> Line:
+    """The steps along marks that no other mark beats: what is the best y at each x. less: a smaller x is better."""
+    x, y = (np.array(each) for each in zip(*sorted((mark.x, mark.y) for mark in marks), strict=True))
+    return Line(np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]) if less else Line(np.repeat(x, 2)[:-1], np.repeat(y, 2)[1:])
+
+
 ABOUT = "about:"  # begins the id of an artist whose points or bars are those of models
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .axis import limits_of, percent_ticks
-from .marks import Bar, Limits, Mark, Panel, Series, about, ends, sides
+from .marks import Bar, Limits, Line, Mark, Panel, Series, about, ends, sides
 from .style import INK, MUTED, TRACK, WIDTH
 from .text_labels import shortened, write_labels
 
@@ -158,12 +158,13 @@ def curve_panel(
     series: Sequence[Series],
     labels: tuple[str, str],
     *,
+    named: bool = False,
     levels: Sequence[str] = (),
     height: float = 300,
 ) -> Panel:
     """Points joined by lines in the order of their marks, on two axes of log10 of a count.
 
-    levels: what x = 0, 1 and so on are called; y is then in log odds.
+    named: write each mark's label beside it. levels: what x = 0, 1 and so on are called; y is then in log odds.
     """
     marks = [mark for one in series for mark in one.marks]
     across, up = limits_of(sides(marks), 0.06), limits_of(ends(marks), 0.06)
@@ -182,11 +183,21 @@ def curve_panel(
             places = [(mark.x, mark.y) for mark in one.marks]
             axes.plot(*zip(*places, strict=True), color=one.colour, linewidth=1.3, zorder=2)
             _draw_series(axes, one)
+        if named:
+            write_labels(axes, marks, [_path(one.marks) for one in series])
 
     return Panel(name, description, height, draw, top=28)
 
 
 # --- What is drawn
+
+
+def _path(marks: Sequence[Mark]) -> Line:
+    """The line from mark to mark, with enough points on it to be kept clear of."""
+    ends = np.array([(mark.x, mark.y) for mark in marks])
+    along = np.linspace(0, len(ends) - 1, 12 * len(ends))
+    x, y = (np.interp(along, np.arange(len(ends)), ends[:, axis]) for axis in (0, 1))
+    return Line(x, y)
 
 
 def _draw_series(axes: Any, series: Series) -> None:

@@ -14,8 +14,9 @@ import numpy as np
 
 from featune.engine.store import written_whole
 
-from .marks import ABOUT, Key, Panel
-from .style import COLOURS, INK, MUTED, RULE, TEXT, TRACK, WIDTH
+from .in_page import FACES, detach, named_colours
+from .marks import Key, Panel
+from .style import INK, MUTED, RULE, TEXT, WIDTH
 from .text_labels import text_width
 
 STYLE: dict[str, Any] = {
@@ -47,14 +48,6 @@ STYLE: dict[str, Any] = {
     "xtick.major.size": 3,
     "ytick.major.size": 3,
 }
-# Colours that the page gives names to, so that its dark scheme can change them (report.html.j2).
-NAMED = {"#ffffff": "page", INK: "ink", MUTED: "muted", RULE: "rule", TRACK: "track"} | {
-    colour.lower(): f"c{at}" for at, colour in enumerate(COLOURS, 1)
-}
-DIGITS = re.compile(r"-?\d+\.\d{2,}")
-_REFERENCE = re.compile(r"url\(#([^)]+)\)")
-# What a browser shows; where it has none of these narrower faces, it falls back to the measured one.
-_FACES = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 
 
 def draw(path: Path, panels: Sequence[Panel], keys: Sequence[Key] = ()) -> list[str]:
@@ -95,7 +88,7 @@ def _svg(axes: Any, panel: Panel, place: tuple[float, float, float, float]) -> s
     renderer.finalize()
     root = ElementTree.fromstring(text.getvalue())
     prefix = re.sub(r"[^A-Za-z0-9_-]", "-", panel.name) + "-"
-    _detach(root, prefix)
+    detach(root, prefix)
     for name in ("width", "height", "version"):
         root.attrib.pop(name, None)
     root.set("viewBox", f"{left:g} {top:g} {WIDTH} {panel.height:g}")
@@ -127,7 +120,7 @@ def figure_svg(panels: Sequence[Panel], texts: Sequence[str], keys: Sequence[Key
     names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
     return (
         f'<svg {names} viewBox="0 0 {width:g} {top + 6:g}" width="{width:g}" height="{top + 6:g}">\n'
-        f'<rect width="100%" height="100%" fill="#ffffff"/>\n<g font-family="{escape(_FACES)}" font-size="{TEXT}" '
+        f'<rect width="100%" height="100%" fill="#ffffff"/>\n<g font-family="{escape(FACES)}" font-size="{TEXT}" '
         f'fill="{INK}">\n{body}\n</g>\n</svg>\n'
     )
 
@@ -141,18 +134,8 @@ def key_svg(colour: str, shape: str) -> str:
     points = " ".join(f"{7 + 10 * x:.2f},{7 - 10 * y:.2f}" for x, y in np.asarray(polygon))
     return (
         f'<svg class="glyph" viewBox="0 0 14 14" width="14" height="14" aria-hidden="true">'
-        f'<polygon points="{points}" style="fill: {_named(colour)}"/></svg>'
+        f'<polygon points="{points}" style="fill: {named_colours(colour)}"/></svg>'
     )
-
-
-def _named(style: str) -> str:
-    """The style with the page's names for its colours, which stand behind where the page has none."""
-
-    def name(found: re.Match[str]) -> str:
-        colour = found.group().lower()
-        return f"var(--{NAMED[colour]}, {colour})" if colour in NAMED else colour
-
-    return re.sub(r"#[0-9a-fA-F]{6}\b", name, style)
 
 
 # --- A drawing
@@ -214,67 +197,3 @@ def _draw_key(figure: Any, rows: Sequence[Any], left: float, top: float, width: 
             if shape:
                 figure.add_artist(Line2D([x], [y], marker=shape, color=colour, markersize=7, linestyle=""))
             figure.text((left + (20 if shape else 4) + at) / width, y, text, va="center_baseline", ha="left")
-
-
-# --- Drawings in a page
-
-
-def _detach(root: ElementTree.Element, prefix: str) -> None:
-    """Make the drawing fit to stand beside others in a page: own ids, no page-wide style, no namespaces.
-
-    And short, as a figure may have thousands of marks: tenths of a px, short ids, and what like marks share said once.
-    """
-    for parent in root.iter():
-        for child in list(parent):
-            if child.tag.endswith(("}metadata", "}style")):
-                parent.remove(child)
-    for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
-    for element in root.iter("g"):
-        if element.get("id", "").startswith(ABOUT):
-            _say_whose(element)
-    known = {element.get("id", ""): f"{prefix}{at}" for at, element in enumerate(root.iter()) if element.get("id")}
-    for element in root.iter():
-        for name, value in list(element.attrib.items()):
-            plain = name.rpartition("}")[2]
-            if plain == "id":
-                value = known[value]
-            elif plain == "href":
-                value = f"#{known[value[1:]]}"
-            else:
-                value = _REFERENCE.sub(lambda found: f"url(#{known[found[1]]})", value)
-                value = value.replace("'DejaVu Sans'", _FACES)
-            if plain in ("d", "x", "y"):
-                value = DIGITS.sub(lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), value)
-            del element.attrib[name]
-            element.set(plain, _named(value) if plain == "style" else value)
-    for parent in root.iter("g"):
-        if len(parent) > 1 and {child.tag for child in parent} in ({"use"}, {"path"}):
-            _hoist(parent)
-
-
-def _hoist(parent: ElementTree.Element) -> None:
-    """What the styles of all children have in common becomes the parent's."""
-    styles = [[part.strip() for part in child.get("style", "").split(";") if part.strip()] for child in parent]
-    shared = (part for part in styles[0] if all(part in each for each in styles))
-    common = [part for part in shared if not part.startswith("opacity")]  # that a child does not inherit
-    if not common or parent.get("style"):
-        return
-    parent.set("style", "; ".join(common))
-    for child, style in zip(parent, styles, strict=True):
-        own = [part for part in style if part not in common]
-        child.attrib.pop("style", None)
-        if own:
-            child.set("style", "; ".join(own))
-
-
-def _say_whose(group: ElementTree.Element) -> None:
-    """`data-m`, the model's place in the page's tables, on each point of the group, or on the group of one bar."""
-    whose = group.attrib.pop("id").removeprefix(ABOUT).split(",")
-    points = list(group.iter("use"))
-    if len(points) == len(whose):
-        for point, place in zip(points, whose, strict=True):
-            if place:
-                point.set("data-m", place)
-    elif len(whose) == 1:
-        group.set("data-m", whose[0])

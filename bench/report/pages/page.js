@@ -213,23 +213,31 @@
     table.parentNode.after(button);
   });
 
-  /* Which models are shown, in figures and tables. */
+  /* Which lines of the first table are shown, and with them their points in figures and lines in other tables. */
+  function named(line) { return line.dataset.name || main(line.cells[0]); }
+  function leaves(line) { return text && named(line).toLowerCase().indexOf(text) < 0; }
   function apply() {
-    var shown = 0;
+    var shown = 0, known = new Set();
     Array.from(models.tBodies[0].rows).forEach(function (line) {
-      var m = line.dataset.m, out = text && main(line.cells[0]).toLowerCase().indexOf(text) < 0, hidden = off.has(m);
+      var m = line.dataset.m, out = leaves(line), hidden = off.has(m);
+      known.add(m);
       if (!out && !hidden) shown += 1;
       of(m).forEach(function (e) { e.classList.toggle('gone', out || (hidden && e !== line)); });
       line.classList.toggle('off', hidden);
     });
-    said.textContent = shown + ' of ' + models.tBodies[0].rows.length + ' models shown; lines and ranks are those of all';
+    document.querySelectorAll('tr[data-m]').forEach(function (line) {  /* what that table has no line for */
+      var out = leaves(line);
+      if (!known.has(line.dataset.m)) of(line.dataset.m).forEach(function (e) { e.classList.toggle('gone', out); });
+    });
+    said.textContent = shown + ' of ' + models.tBodies[0].rows.length + ' ' + noun + ' shown; ' + kept;
     show(null, null);
   }
   if (models && models.tBodies[0].rows.length > 1) {
+    var noun = models.dataset.noun || 'models', kept = models.dataset.kept || 'lines and ranks are those of all';
     var tools = make('div', 'tools'), field = make('input'), all = make('button', '', 'Show all'), said = make('span');
     field.type = 'search';
-    field.placeholder = 'Models whose name has …';
-    field.setAttribute('aria-label', 'Show models whose name has');
+    field.placeholder = noun.charAt(0).toUpperCase() + noun.slice(1) + ' whose name has …';
+    field.setAttribute('aria-label', 'Show ' + noun + ' whose name has');
     all.type = 'button';
     tools.append(field, all, said);
     models.parentNode.before(tools);
@@ -237,7 +245,7 @@
       var box = make('input');
       box.type = 'checkbox';
       box.checked = true;
-      box.setAttribute('aria-label', 'Show ' + main(line.cells[0]));
+      box.setAttribute('aria-label', 'Show ' + named(line));
       box.addEventListener('change', function () {
         if (box.checked) off.delete(line.dataset.m); else off.add(line.dataset.m);
         apply();

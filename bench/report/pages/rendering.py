@@ -28,7 +28,7 @@ def page(package: str, template: str, **values: Any) -> str:
     loader = ChoiceLoader([PackageLoader(package, ""), PackageLoader("featune.bench.report.pages", "")])
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True,
                               lstrip_blocks=True)  # fmt: skip
-    environment.filters["breakable"] = breakable
+    environment.filters["breakable"] = printable if values.get("large") else breakable  # of thousands each counts
     environment.finalize = lambda value: value if isinstance(value, Markup) else printable(value)
     script = (FOLDER / "page.js").read_text(encoding="utf-8")
     policy = (
@@ -52,17 +52,21 @@ def breakable(name: str) -> "Markup":
 
 
 def drawings(
-    drawn: Sequence[tuple[Figure, Sequence[str]]], tables: Mapping[str, str] | None = None
+    drawn: Sequence[tuple[Figure, Sequence[str]]],
+    tables: Mapping[str, str] | None = None,
+    of: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
     """The figures as the templates take them, numbered from 1.
 
-    tables: by task, the id of the table whose numbers its panel shows; other panels show those of the table `models`.
+    tables: by task, the id of the table whose numbers its panel shows. of: by figure, that of all its panels. Others
+    show those of the table `models`.
     """
     from markupsafe import Markup
 
     found = []
     for number, (one, panels) in enumerate(drawn, 1):
-        known = [(tables or {}).get(printable(panel.task), "models") for panel in one.panels]
+        usual = (of or {}).get(one.name, "models")
+        known = [(tables or {}).get(printable(panel.task), usual) for panel in one.panels]
         found.append(
             {
                 "name": one.name,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .beyond_speed import Derived, derived, recommendations
     from .comparison import compare_documents, comparison_lines, read_document
-    from .published import published_speeds
+    from .published import Published, published_speeds
     from .tables import terminal_table
     from .writing import summary_lines, with_recommendations, write_report
 else:
@@ -15,6 +15,7 @@ else:
 
 __all__ = [
     "Derived",
+    "Published",
     "compare_documents",
     "comparison_lines",
     "derived",

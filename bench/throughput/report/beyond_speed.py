@@ -81,13 +81,30 @@ def break_even(row: Row, torch: Row) -> float | None:
 
 @dataclasses.dataclass(frozen=True)
 class Recommendation:
-    """The backend to take for a model in a mode and scope, and why in words; None where no row passed."""
+    """The backend to take for a model in a mode and scope, and why in words; None where no row passed.
+
+    rate, low, high: its images per second with their 95 % interval. against: the verdict on it and the reference, as
+    (word, ratio, low, high); None where they were not compared, or it is the reference.
+    """
 
     model: str
     mode: str
     scope: str
     setup: str | None
     sentence: str
+    rate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    against: tuple[str, float, float, float] | None = None
+
+    @property
+    def where(self) -> str:
+        return where(self.mode, self.scope)
+
+
+def where(mode: str, scope: str) -> str:
+    """Mode and scope in words; only (c) has a mode of its own, `files`."""
+    return mode if scope == "c" else f"{mode}, scope ({scope})"
 
 
 def recommendations(rows: Sequence[Row], document: Mapping[str, Any]) -> list[Recommendation]:
@@ -125,20 +142,29 @@ def _recommended(
         words.append(f"its build is earned back after {images:,.0f} images" if images else "it builds no longer")
     if best.marks:
         words.append(f"to be doubted: {best.marks[0]}")
-    return Recommendation(model, mode, scope, name, "; ".join(words))
+    ends = best.summary["images_per_second_low"], best.summary["images_per_second_high"]
+    against = _oriented(name, REFERENCE, pairs) if name != REFERENCE else None
+    return Recommendation(model, mode, scope, name, "; ".join(words), best.rate, *ends, against)
 
 
-def _against(name: str, other: str, pairs: Sequence[Mapping[str, Any]]) -> str:
+def _oriented(name: str, other: str, pairs: Sequence[Mapping[str, Any]]) -> tuple[str, float, float, float] | None:
+    """(word, ratio, low, high) of the first against the other, whichever way round they were compared."""
     for pair in pairs:
         if {pair["first"], pair["second"]} == {name, other}:
             ratio, low, high, word = pair["ratio"], pair["low"], pair["high"], pair["word"]
             if pair["second"] == name:
                 ratio, low, high = 1 / ratio, 1 / high, 1 / low if low else math.inf
                 word = {"faster": "slower", "slower": "faster"}.get(word, word)
-            interval = f"({low:.2f} to {high:.2f})"
-            if word == "faster":
-                return f"{ratio:.2f} times as fast as {other} {interval}"
-            return (
-                f"equal to {other} within 3 %" if word == "equal" else f"{word} against {other}, {ratio:.2f} {interval}"
-            )
-    return f"not compared with {other}"
+            return word, ratio, low, high
+    return None
+
+
+def _against(name: str, other: str, pairs: Sequence[Mapping[str, Any]]) -> str:
+    known = _oriented(name, other, pairs)
+    if known is None:
+        return f"not compared with {other}"
+    word, ratio, low, high = known
+    interval = f"({low:.2f} to {high:.2f})"
+    if word == "faster":
+        return f"{ratio:.2f} times as fast as {other} {interval}"
+    return f"equal to {other} within 3 %" if word == "equal" else f"{word} against {other}, {ratio:.2f} {interval}"

@@ -6,11 +6,13 @@ from typing import Any
 
 from featune.engine.store import plain, write_json, write_text
 
-from ...report.figures import draw
+from ...report.figures import draw_all
+from ...results import printable
 from .. import Row, Setup
 from .beyond_speed import recommendations
-from .figures import figures
-from .page import page_html, when
+from .explaining import when
+from .figures import NAMES, figures
+from .page import page_document, page_html
 from .published import Published
 from .tables import results_csv
 
@@ -18,16 +20,21 @@ from .tables import results_csv
 def write_report(
     out: Path, rows: Sequence[Row], document: Mapping[str, Any], published: Sequence[Published] = ()
 ) -> Path:
-    """The path of `report.html`. document: of `session.run`; report.json is that, with the recommendations.
+    """The path of `report.html`. document: of `session.run`; report.json is that, with the recommendations and, under
+    `page`, all that the page prints.
 
-    Each figure is also figures/<name>.png.
+    Each figure is also figures/<name>.png and .svg.
     """
-    write_json(out / "report.json", with_recommendations(rows, document))
-    pictures = [
-        (one, draw(out / "figures" / f"{one.name}.png", one.panels, one.keys)) for one in figures(rows, document)
+    said = page_document(rows, document, published)
+    drawn = figures(rows, document)
+    said["figures"] = [
+        {"name": one.name, "caption": printable(one.caption), "keys": [[each[0] for each in key] for key in one.keys]}
+        for one in drawn
     ]
+    write_json(out / "report.json", with_recommendations(rows, document) | {"page": said})
+    pictures = draw_all(out / "figures", drawn, NAMES)
     write_text(out / "results.csv", results_csv(rows, document, published))
-    write_text(out / "report.html", page_html(rows, document, pictures, published))
+    write_text(out / "report.html", page_html(said, pictures))
     return out / "report.html"
 
 
@@ -49,8 +56,7 @@ def summary_lines(rows: Sequence[Row], document: Mapping[str, Any]) -> list[str]
     """The recommendations, the spread, and what is undecided or failed, in sentences."""
     lines = [kept] if (kept := kept_line(document)) else []
     for each in recommendations(rows, document):
-        where = each.mode if each.scope == "c" else f"{each.mode}, scope ({each.scope})"
-        lines.append(f"{each.model}, {where}: {each.sentence}.")
+        lines.append(f"{each.model}, {each.where}: {each.sentence}.")
     for search in document["searches"]:
         if search["batch"] is None and document["asked"].get("latency_limit_ms") is not None:
             setup = Setup(**search["setup"])

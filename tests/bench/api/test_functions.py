@@ -75,6 +75,21 @@ def test_extract_and_probe_are_two_lines(image_folder: Callable[..., Path], spec
     assert str(score).startswith("test_resnet.r160_in1k on features: top1 1.0000")
 
 
+def test_a_cache_with_a_limit_is_looked_after(
+    image_folder: Callable[..., Path], spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEATUNE_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("FEATUNE_CACHE_LIMIT", "1")
+    old = tmp_path / "cache" / "tuned" / f"{'a' * 16}.safetensors"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"x" * 10)
+    os.utime(old, (1.0, 1.0))
+    table = featune.extract(spec, image_folder(), split="train")
+    assert not old.exists()
+    assert len(list((tmp_path / "cache" / "features").glob("*.npy"))) == 1  # used a moment ago
+    assert len(table.rows)
+
+
 def test_a_table_of_its_own_is_the_test_split(image_folder: Callable[..., Path], spec: ModelSpec) -> None:
     folder = image_folder()
     train, test = (featune.extract(spec, folder, split=split) for split in ("train", "test"))

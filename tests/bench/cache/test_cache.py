@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import typer.testing
+from cache_items import DAY, GRAPH, NEW, NOW, PACK, PLAN, names, prune, put
 
 from featune.bench.cache import contents, damaged_items, parsed_age, parsed_size, pruned, totals
 from featune.bench.cache.items import Item
@@ -20,38 +21,6 @@ from featune.engine.images import Labelled
 from featune.engine.models import ModelSpec, feature_model
 from featune.engine.runners import torch_runner
 from featune.engine.store import locked
-
-NOW = 2_000_000_000.0
-DAY = 24 * 3600.0
-GRAPH, NEW = "a" * 16 + ".onnx", "c" * 16 + ".int8-cpu-" + "d" * 16 + ".onnx"
-PLAN, PACK = "b" * 16 + ".plan", "cifar10-" + "e" * 16
-
-
-def put(path: Path, size: int, days_ago: float) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"x" * size)
-    os.utime(path, (NOW - days_ago * DAY,) * 2)
-    return path
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    """Three items of 1000, 300 and 20 bytes, used 2, 10 and 30 days ago, and a record."""
-    put(tmp_path / "graphs" / GRAPH, 300, 10)
-    put(tmp_path / "plans" / PLAN, 1000, 2)
-    put(tmp_path / "data" / PACK / "00000.tar", 12, 40)
-    put(tmp_path / "data" / PACK / "00001.tar", 8, 30)
-    put(tmp_path / "judged" / "c.json", 5, 300)
-    (tmp_path / "graphs" / f"{GRAPH}.lock").touch()
-    return tmp_path
-
-
-def names(cache: Path) -> set[str]:
-    return {item.name for item in contents(cache) if item.kind != "records"}
-
-
-def prune(cache: Path, **options: Any) -> Any:
-    return pruned(cache, clock=lambda: NOW, say=lambda text: None, **options)
 
 
 def test_files_that_live_and_die_together_are_one_item_and_locks_are_none(cache: Path) -> None:

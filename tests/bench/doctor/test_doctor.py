@@ -115,6 +115,8 @@ def test_a_gpu_that_is_asked_for_and_absent_is_a_fault_and_one_that_nobody_asked
     asked = faults(machine, "cuda")
     assert "cuda was asked for" in asked["GPU"].found
     assert "--gpus all" in asked["GPU"].remedy
+    lying = dataclasses.replace(machine, run=runs_where(CPU))
+    assert faults(lying, "cuda")["providers"].remedy == "this follows from the line on the GPU"
     assert found(examined(None, machine), "GPU").state == "note"
 
 
@@ -131,6 +133,7 @@ def test_a_provider_that_lists_but_does_not_run_is_a_fault_where_there_is_a_gpu(
     lying = with_gpu(machine, run=runs_where(CPU))
     check = faults(lying)["providers"]
     assert f"{CUDA} is listed, but does not run a session: {CPU} took its place" in check.found
+    assert "constraints.txt of Featune's repository" in check.remedy  # an installed Featune has no such file
     notes = [c.found for c in examined(None, machine) if c.subject == "providers" and c.state == "note"]
     assert [text.split()[0] for text in notes] == [TENSORRT, CUDA]  # without a GPU nobody expected more
 

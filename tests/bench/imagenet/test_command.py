@@ -16,6 +16,7 @@ from featune.bench.imagenet.class_lists import devkit_order, subset
 from featune.bench.imagenet.measured import shares_of
 from featune.bench.imagenet.predictions import Predictions, predictions_of
 from featune.engine.errors import BadInput
+from featune.engine.features.files import Part
 
 # Sees one grey level in an image, 20 levels apart, and says the class at that place of PLACES.
 FACTORY = """
@@ -100,6 +101,39 @@ def test_predictions_are_kept_and_a_second_run_computes_nothing(net: str, tmp_pa
     assert again == first
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache" / "features").glob("*.npy")} == stored
     assert json.loads((tmp_path / "out" / "measured.json").read_text()) == [first]
+
+
+class Killed(BaseException):
+    """In place of SIGKILL: nothing catches it, so what was not on the disk is lost."""
+
+
+@pytest.mark.parametrize("stop", [2, 5])
+def test_a_killed_run_goes_on_behind_what_it_had_saved_and_ends_with_the_same_numbers(
+    net: str, stop: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = images(tmp_path / "val", list(PLACES), each=4)
+    asked = (net, folder, "--backend", "torch", "--batch", "4", "--workers", "1")
+    (whole,) = records(*asked, "--out", tmp_path / "whole")
+    monkeypatch.setenv("FEATUNE_CACHE_DIR", str(tmp_path / "another cache"))
+    computed: list[int] = []
+    append = Part.append
+
+    def counted(part: Part, until: int, rows: np.ndarray, bad: list[tuple[int, str]]) -> None:
+        if len(computed) == stop:
+            raise Killed
+        computed.append(until)
+        part._due = 0.0  # every batch is on the disk at once
+        append(part, until, rows, bad)
+
+    monkeypatch.setattr(Part, "append", counted)
+    with pytest.raises(Killed):
+        run(*asked, "--out", tmp_path / "out")
+    assert not (tmp_path / "out" / "measured.json").exists()
+    had, computed[:] = list(computed), [0] * 100  # never killed again
+    (again,) = records(*asked, "--out", tmp_path / "out")
+    assert had + computed[100:] == [4, 8, 12, 16, 20, 24]
+    assert again | {"rows": ""} == whole | {"rows": ""}
+    assert Path(again["rows"]).read_text() == Path(whole["rows"]).read_text()
 
 
 def test_two_models_are_compared_image_by_image(net: str, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from report_rows import page, row, speed, speeds, study
 
 from featune.bench.report import choice_lines
 from featune.bench.report.bill import bill
-from featune.bench.results import Right, choice_of, collect, frontier
+from featune.bench.results import Right, Row, choice_of, collect, frontier
 from featune.engine.errors import BadInput
 
 
@@ -124,6 +124,40 @@ def test_the_bill_divides_minutes_and_images_per_second_by_points() -> None:
     larger = next(line for line in lines if line["what"].startswith("b, fine-tuned instead of a"))
     assert larger["points"] == pytest.approx(5)
     assert (larger["images_per_second"], larger["images_per_second_per_point"]) == (-100, pytest.approx(-20))
+
+
+def costing(one: Row, kwh: float | None, said: str = "the processors") -> Row:
+    return dataclasses.replace(one, seconds=60.0, kwh=kwh, kwh_said=said)
+
+
+def test_the_bill_has_kwh_where_the_machine_told_them(tmp_path: Path) -> None:
+    """Hand-worked: 36 images of 360 are 10 points, for 0.3 - 0.1 kWh."""
+    rows = [costing(row("a", "t", right=216), 0.1), costing(row("a", "t", "finetune", right=252), 0.3)]
+    results = collect(rows)
+    [line] = [each for each in bill(results, choice_of(results, rows)) if each["what"] == "fine-tuning a"]
+    assert (line["kwh"], line["kwh_per_point"]) == (pytest.approx(0.2), pytest.approx(0.02))
+    html = page(tmp_path, rows)
+    assert '<th scope="col">kWh a point</th>' in html
+    assert "<td>+0.2</td><td>0.02</td>" in html
+    assert "kWh of the processors." in html
+    assert "took 60 s and 0.3 kWh here" in html
+    assert "| kWh | kWh a point |" in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_machine_that_tells_no_energy_is_said_to(tmp_path: Path) -> None:
+    absent = "not told by this machine: it has no counter"
+    rows = [
+        costing(row("a", "t", right=216), None, absent),
+        costing(row("a", "t", "finetune", right=252), None, absent),
+    ]
+    html = page(tmp_path / "none", rows)
+    assert "Energy not told by this machine: it has no counter." in html
+    assert "kWh a point" not in html
+    some = [costing(row("a", "t", right=216), 0.1), rows[1]]
+    html = page(tmp_path / "some", some)
+    assert "kWh of the processors. Energy of some cells not told by this machine" in html
+    results = collect(some)
+    assert {each["kwh"] for each in bill(results, choice_of(results, some))} == {None}, "a half is no difference"
 
 
 def test_the_first_screen_names_the_model_its_accuracy_speed_and_cost(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from featune.bench.results import Estimate
 
 SECTIONS = {  # of the page, and the keys of report.json that hold its numbers
     "answer": ("title", "notes", "answer", "choice", "faster", "figures"), "every-model": ("models", "source"),
-    "bill": ("bill",), "figures": ("figures", "models"), "tables": ("tables",),
+    "bill": ("bill", "bill_energy"), "figures": ("figures", "models"), "tables": ("tables",),
     "trainings": ("trainings", "of_trainings"),
     "correlation_table": ("correlation_table", "correlations"), "closer": ("closer", "findings"),
     "estimators": ("estimators",), "throughput": ("throughput",), "failures": ("failures",),

@@ -48,6 +48,15 @@ def test_every_number_of_a_large_study_is_on_the_page_and_in_the_csv_file(html: 
     assert len(lines_of(tmp_path / "results.csv")) == 240
 
 
+def test_what_is_far_below_on_a_large_page_is_laid_out_when_it_comes_near(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = study(4, 1)
+    assert "<main>" in write_report(tmp_path, "A study", rows).read_text(encoding="utf-8")
+    monkeypatch.setattr("featune.bench.report.page.LARGE", 3)
+    assert '<main class="large">' in write_report(tmp_path, "A study", rows).read_text(encoding="utf-8")
+
+
 def test_the_terminal_shows_the_best_models_of_each_task() -> None:
     results = collect(ROWS)
     table = results_table(results)

@@ -187,7 +187,8 @@ def test_every_figure_of_the_page_is_a_png_too(usual: Path) -> None:
 def test_source_accuracies_with_their_images_are_drawn_with_horizontal_bars(tmp_path: Path) -> None:
     def strokes(html: str) -> int:
         """Straight lines; bars of a series are one path."""
-        return html.partition('id="figure-transfer"')[2].partition("</figure>")[0].count("L ")
+        figure = html.partition('id="figure-transfer"')[2].partition("</figure>")[0]
+        return sum(path.count("L") for path in re.findall(r' d="([^"]*)"', figure))
 
     rows = study(5)
     bare, known = page(tmp_path, rows), page(tmp_path, [dataclasses.replace(one, source_n=300) for one in rows])

@@ -40,6 +40,11 @@ CONTRAST = """() => {
     }).filter(([, ratio]) => ratio < 4.5);
 }"""
 
+# Tables that reach beyond the page's right edge.
+OVER = """() => [...document.querySelectorAll('table')].filter(
+    table => table.getBoundingClientRect().right > innerWidth + 1
+).map(table => table.parentElement.getAttribute('aria-label') || table.id)"""
+
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
@@ -170,6 +175,17 @@ def test_without_its_script_the_page_is_whole(chromium: Any, written: Path) -> N
         assert view.locator("#models tbody tr").count() == 8
         assert view.locator("button").count() == 0
         assert view.locator("figure .panels svg").first.is_visible()
+
+
+def test_on_paper_no_table_is_cut_off_and_no_control_is_printed(chromium: Any, written: Path) -> None:
+    for view in opened(chromium, written, color_scheme="dark"):
+        view.emulate_media(media="print", color_scheme="dark")
+        view.set_viewport_size({"width": 703, "height": 1000})  # A4 less its margins
+        assert view.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert view.evaluate(OVER) == []
+        assert not view.locator(".tools").is_visible()
+        assert view.locator("button.copy:visible").count() == 0
+        assert view.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
 
 
 def test_hostile_names_are_text_and_break_no_layout(chromium: Any, tmp_path: Path) -> None:

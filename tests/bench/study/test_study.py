@@ -1,6 +1,6 @@
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,13 @@ from featune.bench.study import (
     with_failed_cells,
 )
 from featune.bench.study.executors import Killed, in_process
-from featune.bench.study.measuring import brief, export_graph, measure
+from featune.bench.study.measuring import brief, export_graph, measure, measured
 from featune.bench.study.model_speeds import speeds
 from featune.bench.study.running import Outlook, run
+from featune.bench.throughput import EnergyMeter
 from featune.engine.errors import BadInput
 from featune.engine.finetune import Recipe
-from featune.engine.images import Augmentation
+from featune.engine.images import Augmentation, Labelled
 from featune.engine.metrics import METRICS
 from featune.engine.models import ModelSpec
 
@@ -65,6 +66,35 @@ def test_every_cell_becomes_a_row_with_n_interval_and_versions(study: Study) -> 
         assert row.low <= row.value <= row.high  # type: ignore[operator]
         assert {"torch", "timm", "python"} <= set(row.environment["versions"])
         assert row.source_top1 == study.spec(row.cell.model).source_top1
+
+
+class Constant:
+    """A scorer that knows nothing."""
+
+    details: Mapping[str, Any] = {}
+
+    def __call__(self, items: Labelled) -> Any:
+        return np.full((len(items), 3), 0.5, dtype=np.float32)
+
+
+def test_a_row_carries_the_energy_that_its_cell_took(study: Study, tmp_path: Path) -> None:
+    zone = tmp_path / "sys/class/powercap/intel-rapl:0"
+    zone.mkdir(parents=True)
+    (zone / "max_energy_range_uj").write_text("10000000000\n")
+    (zone / "energy_uj").write_text("0\n")
+
+    def regime(*given: Any) -> Constant:
+        (zone / "energy_uj").write_text("3600000000\n")
+        return Constant()
+
+    row, scores = measured(study, study.cells()[0], regime, EnergyMeter(root=tmp_path))
+    assert row.kwh is not None
+    assert 0 < row.kwh <= 0.001
+    assert "the processors" in row.kwh_said
+    assert study.runs.load(study.runs.save(row, scores).cell).kwh == row.kwh  # type: ignore[union-attr]
+    row, _ = measured(study, study.cells()[0], regime, EnergyMeter(root=tmp_path / "none"))
+    assert row.kwh is None
+    assert "not told by this machine" in row.kwh_said
 
 
 def test_a_row_tells_its_images_its_view_and_the_arithmetic_of_its_regime(study: Study) -> None:

@@ -3,18 +3,16 @@
 import math
 from collections.abc import Mapping
 
-import numpy as np
-
 from ....results import Choice, Option, Results, counted, frontier, label, printable
 from ...figures import (
     INK,
     Figure,
     Key,
-    Line,
     Mark,
     Panel,
     Series,
     ends,
+    frontier_line,
     limits_of,
     scatter_panel,
 )
@@ -90,9 +88,7 @@ def _panel(
         for regime in results.measured_regimes
     ]
     marks = [each for one in series for each in one.marks]
-    x, y = (np.array(each) for each in zip(*sorted((m.x, m.y) for m in (mark(one, "o") for one in best)), strict=True))
-    steps = Series("frontier", INK, (), Line(np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1])) if more == "seconds" else (
-        Series("frontier", INK, (), Line(np.repeat(x, 2)[:-1], np.repeat(y, 2)[1:])))  # fmt: skip
+    steps = Series("frontier", INK, (), frontier_line([mark(one, "o") for one in best], less=more == "seconds"))
     ring: tuple[Series, ...] = ()
     if getattr(choice.chosen, more):
         at = mark(choice.chosen, "o")

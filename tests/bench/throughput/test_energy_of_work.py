@@ -1,0 +1,54 @@
+"""The energy of a piece of work, by counters that a test writes."""
+
+from pathlib import Path
+
+import pytest
+
+from featune.bench.throughput import EnergyMeter, EnergyOfWork
+
+
+def counted(root: Path, joules: float) -> None:
+    zone = root / "sys/class/powercap/intel-rapl:0"
+    zone.mkdir(parents=True, exist_ok=True)
+    (zone / "energy_uj").write_text(f"{joules * 1e6:.0f}\n")
+    (zone / "max_energy_range_uj").write_text("10000000000\n")
+
+
+def worked(root: Path, own: float, busy: tuple[float | None, float | None], joules: float = 3600.0) -> EnergyOfWork:
+    """Work of `own` processor seconds, while those of all went from one to the other of `busy`."""
+    counted(root, 100.0)
+    mine, all_ = iter((0.0, own)), iter(busy)
+    energy = EnergyOfWork("cpu", EnergyMeter(root=root), lambda: next(mine), lambda: next(all_))
+    with energy:
+        counted(root, 100.0 + joules)
+    return energy
+
+
+def test_alone_on_the_machine_the_work_has_all_of_its_energy(tmp_path: Path) -> None:
+    energy = worked(tmp_path, own=20.0, busy=(5.0, 25.0))
+    assert energy.kwh == pytest.approx(0.001)
+
+
+def test_beside_other_work_it_has_its_part_of_the_processor_time(tmp_path: Path) -> None:
+    """So that the cells of a study that runs two at a time do not count the machine twice."""
+    both = [worked(tmp_path, own=own, busy=(0.0, 20.0)) for own in (5.0, 15.0)]
+    assert [each.kwh for each in both] == [pytest.approx(0.00025), pytest.approx(0.00075)]
+    assert "this process's part" in both[0].said
+
+
+def test_where_the_kernel_counts_no_processor_time_all_of_it_is_said_to_be_the_machines(tmp_path: Path) -> None:
+    energy = worked(tmp_path, own=5.0, busy=(None, None))
+    assert energy.kwh == pytest.approx(0.001)
+    assert "all work of the machine" in energy.said
+
+
+def test_a_machine_without_counters_or_that_loses_them_says_so(tmp_path: Path) -> None:
+    with EnergyOfWork("cpu", EnergyMeter(root=tmp_path / "none")) as energy:
+        pass
+    assert energy.kwh is None
+    assert energy.said.startswith("not told by this machine: this machine has no energy counter")
+    counted(tmp_path, 1.0)
+    with EnergyOfWork("cpu", EnergyMeter(root=tmp_path)) as energy:
+        (tmp_path / "sys/class/powercap/intel-rapl:0/energy_uj").unlink()
+    assert energy.kwh is None
+    assert "could not be read to the end" in energy.said
