@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from featune.bench.cache.limits import LOOKING
 from featune.bench.data import Source, prepare
 from featune.bench.progress import Silent
 from featune.bench.regimes import MeansSetting, ProbeSetting, Setting
@@ -370,6 +371,21 @@ def test_speeds_under_load_are_measured_again_and_quiet_ones_kept(
     assert [found.images_per_second for found in speeds(one)] == [134.0, 50.0]
     assert measured == ["torch", "onnxruntime", "torch", "torch"]
     assert [found.images_per_second for found in speeds(one, remeasure=True)] == [99.0, 98.0]
+
+
+def test_no_look_at_the_cache_is_taken_while_speeds_are_measured(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    paused = []
+
+    def fake(study: Study, spec: ModelSpec, backend: str, sample: object) -> Speed:
+        paused.append(LOOKING.locked())
+        return Speed(spec.name, backend, "fp32", "cpu", 32, 1, "a", 10.0, 1.0, 1.0, 5)
+
+    monkeypatch.setattr("featune.bench.study.model_speeds._speed", fake)
+    speeds(study)
+    assert paused == [True] * 4
+    assert not LOOKING.locked()
 
 
 def test_a_speed_whose_process_is_killed_is_left_out_and_said_and_the_others_are_measured(
