@@ -58,13 +58,27 @@ def _gpu(device: str) -> dict[str, Any]:
         import pynvml
 
         pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByIndex(torch.device(device).index or 0)
+        found["driver"] = pynvml.nvmlSystemGetDriverVersion()
+        handle = _nvml_handle(pynvml, device)
         found |= {
-            "driver": pynvml.nvmlSystemGetDriverVersion(),
             "gpu_megahertz": pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM),
             "gpu_watts_limit": pynvml.nvmlDeviceGetPowerManagementLimit(handle) / 1000,
         }
     return found
+
+
+def _nvml_handle(pynvml: Any, device: str) -> Any:
+    """NVML's handle of the GPU, or part of one (MIG), that is torch's `device`.
+
+    By UUID, since NVML numbers all GPUs of the machine, and torch those that CUDA_VISIBLE_DEVICES leaves, in its order.
+    """
+    uuid = torch.cuda.get_device_properties(device).uuid
+    try:
+        return pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
+    except Exception:  # NVML's errors share no base class of Python's
+        with contextlib.suppress(Exception):
+            return pynvml.nvmlDeviceGetHandleByUUID(f"MIG-{uuid}")
+        raise
 
 
 def _cpu_field(name: str, root: Path) -> str:
@@ -73,6 +87,13 @@ def _cpu_field(name: str, root: Path) -> str:
     except OSError:
         return ""
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
+
+
+def _first_line(path: Path) -> str:
+    try:
+        return path.read_text().split("\n", 1)[0]
+    except OSError:
+        return ""
 
 
 def _memory(root: Path) -> int | None:
@@ -175,24 +196,27 @@ class EnergyMeter:
     def _powercap(self, root: Path) -> Callable[[], list[tuple[float, float]]] | None:
         """Readings (joules, where the counter wraps) of each package.
 
-        Source: kernel.org/doc/html/latest/power/powercap/powercap.html
+        Zones are told by their names: a package may be there twice (intel-rapl:0, intel-rapl-mmio:0), and `psys` holds
+        the packages. Source: kernel.org/doc/html/latest/power/powercap/powercap.html
         """
-        zones = [path for path in (root / "sys/class/powercap").glob("*:*") if path.name.count(":") == 1]
-        counters = []
-        for zone in sorted(zones):
+        found = (root / "sys/class/powercap").glob("*:*")
+        zones = sorted(found, key=lambda zone: (not zone.name.startswith("intel-rapl:"), zone.name))
+        packages = [(name, zone) for zone in zones if (name := _first_line(zone / "name")).startswith("package-")]
+        counters: dict[str, Path] = {}
+        for name, zone in packages:
             with contextlib.suppress(OSError, ValueError):
                 int((zone / "energy_uj").read_text())
-                counters.append(zone)
+                counters.setdefault(name, zone)
         if not counters:
             self.absent = (
                 "its counters in /sys/class/powercap cannot be read by this user"
-                if zones and not os.access(zones[0] / "energy_uj", os.R_OK)
+                if packages and not os.access(packages[0][1] / "energy_uj", os.R_OK)
                 else "this machine has no energy counter in /sys/class/powercap"
             )
             return None
         return lambda: [
             (int((zone / "energy_uj").read_text()) / 1e6, int((zone / JOULES_WRAP).read_text()) / 1e6)
-            for zone in counters
+            for zone in counters.values()
         ]
 
     def _nvml(self, device: str) -> Callable[[], list[tuple[float, float]]] | None:
@@ -200,7 +224,7 @@ class EnergyMeter:
             import pynvml
 
             pynvml.nvmlInit()
-            handle = pynvml.nvmlDeviceGetHandleByIndex(torch.device(device).index or 0)
+            handle = _nvml_handle(pynvml, device)
             pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
         except ImportError:
             self.absent = "nvidia-ml-py is not installed; pip install nvidia-ml-py"

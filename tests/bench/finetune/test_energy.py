@@ -11,6 +11,7 @@ from featune.bench.throughput import EnergyMeter, EnergyOfRun
 def counted(root: Path, microjoules: int) -> None:
     zone = root / "sys/class/powercap/intel-rapl:0"
     zone.mkdir(parents=True, exist_ok=True)
+    (zone / "name").write_text("package-0\n")
     (zone / "energy_uj").write_text(f"{microjoules}\n")
     (zone / "max_energy_range_uj").write_text("10000000000\n")
 

@@ -80,6 +80,7 @@ class Constant:
 def test_a_row_carries_the_energy_that_its_cell_took(study: Study, tmp_path: Path) -> None:
     zone = tmp_path / "sys/class/powercap/intel-rapl:0"
     zone.mkdir(parents=True)
+    (zone / "name").write_text("package-0\n")
     (zone / "max_energy_range_uj").write_text("10000000000\n")
     (zone / "energy_uj").write_text("0\n")
 

@@ -10,6 +10,7 @@ from featune.bench.throughput import EnergyMeter, EnergyOfWork
 def counted(root: Path, joules: float) -> None:
     zone = root / "sys/class/powercap/intel-rapl:0"
     zone.mkdir(parents=True, exist_ok=True)
+    (zone / "name").write_text("package-0\n")
     (zone / "energy_uj").write_text(f"{joules * 1e6:.0f}\n")
     (zone / "max_energy_range_uj").write_text("10000000000\n")
 
