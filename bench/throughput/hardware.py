@@ -159,7 +159,8 @@ def _fastest(
 class EnergyMeter:
     """Joules that the machine's own counters show between two readings; `absent` says why there are none.
 
-    On a CPU the packages' counters of powercap (all work of the machine is in them); on a GPU NVML's.
+    On a CPU the packages' counters of powercap (all work of the machine is in them); on a GPU NVML's, of that GPU (all
+    work on it). A counter that fails costs the joules, never the work: no error of it is raised.
     """
 
     def __init__(self, device: str = "cpu", root: Path = ROOT):
@@ -172,26 +173,39 @@ class EnergyMeter:
         work()
         return since() if since else None
 
-    def running(self) -> Callable[[], float] | None:
+    def running(self) -> Callable[[], float | None] | None:
         """Gives the joules since it was last asked, or made; None without counters.
 
-        A counter wraps after minutes or hours, so it is to be asked more often than that.
+        A counter wraps after minutes or hours, so it is to be asked more often than that. It gives None for good once
+        a counter could not be read, or began again where it does not wrap (the GPU was reset): what was spent until
+        then is not known.
         """
-        if (read := self._read) is None:
+        before = self._readings()
+        if before is None:
             return None
-        before = read()
 
-        def since() -> float:
+        def since() -> float | None:
             nonlocal before
-            now = read()
-            spent = sum(
-                after - first if after >= first else after - first + wrap
-                for (first, wrap), (after, _) in zip(before, now, strict=True)
-            )
-            before = now
-            return spent
+            first, before = before, None if before is None else self._readings()
+            if first is None or before is None:
+                return None
+            spent = [
+                after - start if after >= start else after - start + wrap
+                for (start, wrap), (after, _) in zip(first, before, strict=True)
+            ]
+            if min(spent) < 0:
+                before, self.absent = None, "an energy counter began again meanwhile"
+                return None
+            return sum(spent)
 
         return since
+
+    def _readings(self) -> list[tuple[float, float]] | None:
+        try:
+            return self._read() if self._read else None
+        except Exception as error:  # NVML's errors share no base class of Python's
+            self.absent = f"its energy counters could not be read to the end ({error})"
+            return None
 
     def _powercap(self, root: Path) -> Callable[[], list[tuple[float, float]]] | None:
         """Readings (joules, where the counter wraps) of each package.

@@ -152,6 +152,20 @@ def test_a_part_of_a_gpu_has_a_uuid_of_its_own_form(nvml: Nvml) -> None:
     assert meter.joules(lambda: nvml.energy.update({"MIG-bb": 3000})) == pytest.approx(3)
 
 
+def test_a_gpu_whose_counter_fails_or_begins_again_has_no_joules_and_raises_nothing(nvml: Nvml) -> None:
+    meter = EnergyMeter("cuda:0")
+    assert meter.joules(lambda: nvml.energy.update({"GPU-bb": 0})) is None
+    assert "began again" in meter.absent
+    since = meter.running()
+    assert since is not None
+    lost = nvml.energy.pop("GPU-bb")
+    assert since() is None
+    assert "GPU is lost" in meter.absent
+    assert meter.running() is None
+    nvml.energy["GPU-bb"] = lost + 1000
+    assert since() is None, "what was spent meanwhile is not known"
+
+
 def test_the_environment_is_plain_and_the_peak_is_measured() -> None:
     found = environment()
     assert found["tf32"] == "off"
