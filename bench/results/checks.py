@@ -119,7 +119,8 @@ def _shown(value: Any) -> str:
 
 # What is computed with among a row's details; all others are only shown.
 NUMBERS = ("train_top1", "train_label_accuracy", "majority_train", "majority_test", "predicted_most", "learning_rate",
-           "test_classes", "predicted_classes", "n_train", "n_val", "threshold", "penalty")  # fmt: skip
+           "test_classes", "predicted_classes", "n_train", "n_val", "threshold", "penalty",
+           "steps_to_90_percent_of_final_odds")  # fmt: skip
 
 
 def details_fault(details: Mapping[str, Any]) -> str:
@@ -133,10 +134,11 @@ def details_fault(details: Mapping[str, Any]) -> str:
         return f"rates: {_shown(rates)} found, a list of numbers expected"
     if not isinstance(tried, Mapping) or not all(map(_is_text_of_number, tried)):
         return f"tried: {_shown(tried)} found, values by learning rate expected"
-    for name in ("recipe", "images", "view"):
+    for name in ("recipe", "images", "view", "training"):
         if not isinstance(details.get(name, {}), Mapping | None):
             return f"{name}: {_shown(details[name])} found, settings by name expected"
-    return ""
+    steps = (details.get("training") or {}).get("steps", 0)
+    return "" if _is_number(steps) else f"training: steps: {_shown(steps)} found, a finite number expected"
 
 
 def _is_number(value: Any) -> bool:

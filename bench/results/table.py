@@ -116,6 +116,13 @@ class Results:
     def fraction_tasks(self) -> tuple[str, ...]:
         return tuple(task for task in self.tasks if self.is_fraction(task))
 
+    @property
+    def curves(self) -> dict[str, dict[str, str]]:
+        """`curves_of` the tasks whose numbers are fractions, where all levels have test splits of one size."""
+        size = {task: {entry.n for (of, _, _), entry in self.entries.items() if of == task} for task in self.tasks}
+        found = curves_of(self.fraction_tasks)
+        return {whole: of for whole, of in found.items() if len(set[int]().union(*map(size.get, of.values()))) == 1}
+
 
 def is_published(regime: str) -> bool:
     return " [" in regime

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...results import Results, Row, counted, curves_of, entry_log_odds, joined, short_label, signed
+from ...results import Results, Row, counted, entry_log_odds, joined, short_label, signed
 from ...stats import ERROR
 from .finding import Finding
 
@@ -53,27 +53,30 @@ def convergence(rows: Sequence[Row]) -> Finding | None:
 
 
 def curves(results: Results) -> list[Finding]:
-    """What fine-tuning adds to frozen features and to training from scratch, by images of each class."""
-    here = curves_of(results.fraction_tasks)
-    if not here:
+    """What fine-tuning adds to frozen features and to training from scratch, by images of each class.
+
+    At the sizes that every task with sizes has, of the models that have both regimes at all of them, so that nothing
+    but the size changes.
+    """
+    here = results.curves
+    levels = [level for level in next(iter(here.values()), {}) if all(level in of for of in here.values())]
+    if len(levels) < 2:
         return []
-    levels = list(dict.fromkeys(level for of in here.values() for level in of))
+    by_level = {level: [of[level] for of in here.values()] for level in levels}
     found = []
     for other in (SCRATCH, FROZEN):
-        if TUNED not in results.regimes or other not in results.regimes:
+        models = [
+            model for model in results.models
+            if all(results.value(task, model, regime) is not None
+                   for tasks in by_level.values() for task in tasks for regime in (TUNED, other))
+        ]  # fmt: skip
+        if not models:
             continue
-        numbers: dict[str, Any] = {}
-        for level in levels:
-            tasks = [of[level] for of in here.values() if level in of]
-            if one := _difference(results, tasks, TUNED, other):
-                numbers[level] = one
-        if len(numbers) < 2:
-            continue
+        numbers = {level: _difference(results, tasks, models, TUNED, other) for level, tasks in by_level.items()}
         said = [f"{_images(level)} {_words(of)}" for level, of in numbers.items()]
-        tasks_named = joined(list(here))
         text = (
             f"Fine-tuned less {short_label(other)} by the size of the training set, in mean log odds over "
-            f"{tasks_named}: {'; '.join(said)}. Intervals are Student’s, over models."
+            f"{joined(list(here))}: {'; '.join(said)}. Intervals are Student’s, over models."
         )
         found.append(Finding("size_curve", other, text, numbers))
     return found
@@ -89,21 +92,18 @@ def _words(of: Mapping[str, Any]) -> str:
     return f"{signed(of['difference'])} ({signed(of['low'])} to {signed(of['high'])}, {counted(of['models'], 'model')})"
 
 
-def _difference(results: Results, tasks: Sequence[str], regime: str, other: str) -> dict[str, Any] | None:
-    """One regime's log odds less another's, mean over the tasks, of the models that have both on all of them."""
+def _difference(
+    results: Results, tasks: Sequence[str], models: Sequence[str], regime: str, other: str
+) -> dict[str, Any]:  # fmt: skip
+    """One regime's log odds less another's, mean over the tasks, of models that have both on all of them."""
     from scipy.stats import t as student
 
-    apart = []
-    for model in results.models:
-        pairs = [[results.entries.get((task, model, each)) for each in (regime, other)] for task in tasks]
-        done = [[each for each in pair if each is not None and each.value is not None] for pair in pairs]
-        if all(len(pair) == 2 for pair in done):
-            apart.append(float(np.mean([entry_log_odds(a)[0] - entry_log_odds(b)[0] for a, b in done])))
-    if not apart:
-        return None
-    reach = None
+    def odds(task: str, model: str, of: str) -> float:
+        return entry_log_odds(results.entries[task, model, of])[0]
+
+    apart = [np.mean([odds(task, model, regime) - odds(task, model, other) for task in tasks]) for model in models]
+    middle, low, high = float(np.mean(apart)), None, None
     if len(apart) > 1:
         reach = float(student.ppf(1 - ERROR / 2, len(apart) - 1)) * float(np.std(apart, ddof=1)) / math.sqrt(len(apart))
-    middle = float(np.mean(apart))
-    ends = (None, None) if reach is None else (middle - reach, middle + reach)
-    return {"difference": middle, "low": ends[0], "high": ends[1], "models": len(apart), "tasks": list(tasks)}
+        low, high = middle - reach, middle + reach
+    return {"difference": middle, "low": low, "high": high, "models": len(apart), "tasks": list(tasks)}

@@ -33,6 +33,12 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"source_top1": 71.0}, "source_top1: 71.0 found, a share from 0 to 1 expected"),
     ({"family": None}, "family: None found, str expected"),
     ({"details": "none"}, "details: 'none' found, Mapping expected"),
+    ({"details": {"training": [1]}}, "details: training: list found, settings by name expected"),
+    ({"details": {"training": {"steps": None}}}, "details: training: steps: None found, a finite number expected"),
+    (
+        {"details": {"steps_to_90_percent_of_final_odds": "x"}},
+        "details: steps_to_90_percent_of_final_odds: 'x' found, a finite number expected",
+    ),
     ({"details": {"test_classes": "x"}}, "details: test_classes: 'x' found, a finite number expected"),
     ({"details": {"train_top1": "x"}}, "details: train_top1: 'x' found"),
     ({"details": {"majority_test": [1]}}, "details: majority_test: list found"),

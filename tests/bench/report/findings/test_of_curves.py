@@ -44,6 +44,39 @@ def test_what_fine_tuning_adds_is_a_paired_t_interval_over_models_at_each_size()
     assert "with 5 of each class 1.50 (0.26 to 2.74, 3 models); with all images 0.25" in found.said.replace("−", "-")
 
 
+def test_a_curve_is_of_the_same_tasks_and_models_at_each_size() -> None:
+    """Two tasks of other sizes were pooled, and a model without a point counted where it had one."""
+    both = [
+        row(model, task, regime, 0.6 if regime == "finetune" else 0.5)
+        for model in ("a", "b")
+        for task in ("digits-5", "digits-20", "digits", "shapes-5", "shapes")
+        for regime in ("finetune", "scratch")
+    ]
+    (found,) = curves(collect(both))
+    assert {level: (of["models"], len(of["tasks"])) for level, of in found.numbers.items()} == {
+        "5": (2, 2),
+        "all": (2, 2),
+    }
+    lacking = [each for each in both if (each.cell.model, each.cell.task) != ("b", "shapes-5")]
+    (found,) = curves(collect(lacking))
+    assert {level: of["models"] for level, of in found.numbers.items()} == {"5": 1, "all": 1}
+    (panel,) = [
+        panel
+        for figure in report_figures(collect(lacking), [], [], "ImageNet")
+        if figure.name == "sizes"
+        for panel in figure.panels
+        if panel.description.startswith("shapes")
+    ]
+    assert "mean accuracy of 1 model" in panel.description
+
+
+def test_tasks_whose_test_images_differ_are_no_curve() -> None:
+    """flowers-102 is no task of 102 images of each class of flowers."""
+    rows = [row("a", "flowers", "finetune", 0.5), row("a", "flowers-102", "finetune", 0.5)]
+    assert list(collect(rows).curves) == ["flowers"]
+    assert not collect([rows[0], dataclasses.replace(rows[1], n=77)]).curves
+
+
 def test_convergence_compares_the_cells_that_both_trainings_have() -> None:
     rows = [
         row("a", "digits", "finetune", 0.9, 40), row("a", "digits", "scratch", 0.8, 200),
