@@ -121,7 +121,9 @@ class Results:
         """`curves_of` the tasks whose numbers are fractions, where all levels have test splits of one size."""
         size = {task: {entry.n for (of, _, _), entry in self.entries.items() if of == task} for task in self.tasks}
         found = curves_of(self.fraction_tasks)
-        return {whole: of for whole, of in found.items() if len(set[int]().union(*map(size.get, of.values()))) == 1}
+        return {
+            whole: of for whole, of in found.items() if len(set[int]().union(*[size[one] for one in of.values()])) == 1
+        }
 
 
 def is_published(regime: str) -> bool:
