@@ -134,6 +134,18 @@ def test_images_that_change_are_computed_at_each_step_while_the_head_learns_firs
     assert "frozen" not in details
 
 
+@pytest.mark.parametrize(("steps", "frozen"), [(2, "computed at each step: fewer steps than one pass"), (3, "rows")])
+def test_rows_are_made_for_a_phase_that_takes_as_many_images_as_there_are(
+    spec: ModelSpec, items: Labelled, tmp_path: Path, steps: int, frozen: str
+) -> None:
+    """Of eleven images two steps of four take eight; where a call stops within the phase does not matter."""
+    recipe = dataclasses.replace(RECIPE, steps=2 * steps, trained="all", head_first=0.5)
+    for until in (1, None):
+        found = fitted(spec, items, recipe, work=tmp_path, until=until)[1]["frozen_head_first"]
+        assert found == frozen or frozen in found
+    assert (tmp_path / prefix.FOLDER).exists() == (frozen == "rows")
+
+
 def test_random_depth_above_the_cut_is_drawn_as_in_the_plain_loop(
     vit: ModelSpec, items: Labelled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,7 +210,7 @@ def test_rows_that_do_not_fit_are_computed_at_each_step_and_it_is_said(
     spec: ModelSpec, items: Labelled, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(prefix, "KEPT_BYTES", 1000)
-    details = fitted(spec, items, dataclasses.replace(RECIPE, steps=1))[1]
+    details = fitted(spec, items, dataclasses.replace(RECIPE, steps=3))[1]
     assert "GB of rows, room for 0.0 GB" in details["frozen"]
     assert "what is frozen is computed at each step" in caplog.text
 
@@ -211,7 +223,7 @@ def test_all_rates_of_a_search_share_the_rows_and_the_features_of_their_start(
     monkeypatch.setattr(prefix, "_computed", lambda frozen, left, *rest: asked.append(len(left)) or usual(
         frozen, left, *rest))  # fmt: skip
     data = TrainVal(items, items.take([0, 1, 2]), 3)
-    recipe = dataclasses.replace(RECIPE, steps=1, start="probe", learning_rates=(1e-3, 1e-2))
+    recipe = dataclasses.replace(RECIPE, steps=4, start="probe", learning_rates=(1e-3, 1e-2))
     finetune(spec, data, lambda scores: float(np.mean(scores)), recipe, 0, Run(work=tmp_path))
     # Features of train and val, rows of train, once for two rates; then of both for the last training.
     assert asked == [11, 3, 11, 14]
