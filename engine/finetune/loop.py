@@ -164,7 +164,7 @@ def _train(
             state.spent = clock.spent()
             _save(run, state)
         with clock.stopped():
-            whole, source, said = begun(model, phase, steps, run.device, run.work)
+            whole, source, said = begun(model, phase, steps, run.device, run.work, state.parts)
         frozen |= said
         learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
         forward = processes.shared(torch.compile(whole) if recipe.compile else whole)

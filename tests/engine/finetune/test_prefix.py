@@ -188,6 +188,29 @@ def test_a_kill_while_rows_are_computed_keeps_those_that_are_there(
     assert asked == [7, 11]
 
 
+def test_rows_are_computed_by_as_many_images_at_a_time_as_the_steps_are(
+    vit: ModelSpec, items: Labelled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parts are those of the checkpoint: a GPU's memory may have asked for more than the recipe's two."""
+    taken: list[int] = []
+    usual = prefix.eval_batches
+
+    def noted(*arguments: Any) -> Any:
+        for images in usual(*arguments):
+            taken.append(len(images))
+            yield images
+
+    monkeypatch.setattr(prefix, "eval_batches", noted)
+    recipe = dataclasses.replace(RECIPE, accumulation=2, head_first=0.5)
+    fitted(vit, items, recipe, work=tmp_path, until=2)
+    assert max(taken) == 2
+    path = tmp_path / "model.pt"
+    torch.save({**torch.load(path, weights_only=True), "parts": 4}, path)
+    taken.clear()
+    fitted(vit, items, recipe, work=tmp_path)
+    assert set(taken) == {1}
+
+
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
