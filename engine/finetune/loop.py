@@ -153,7 +153,6 @@ def _train(
     health = Health(device, run, recipe, seed, classes, aim, view, look_every)
     if recipe.compile:
         require_compiler(run.device, "leave compile out")
-    frozen: dict[str, Any] = {}
     clock = Clock(state.spent)
 
     for phase in phases_of(parts, recipe, total):
@@ -165,7 +164,7 @@ def _train(
             _save(run, state)
         with clock.stopped():
             whole, source, said = begun(model, phase, steps, run.device, run.work, state.parts)
-        frozen |= said
+        state.frozen |= said
         learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
         forward = processes.shared(torch.compile(whole) if recipe.compile else whole)
         with finishing_steps() as interrupted:
@@ -227,7 +226,7 @@ def _train(
     if average:
         model.load_state_dict(average.module.state_dict())
     details = {**account_of(state.spent, size), "accumulation": state.parts, **health.account()}
-    return Trained(model.eval(), state.step, total, {**details, **frozen})
+    return Trained(model.eval(), state.step, total, {**details, **state.frozen})
 
 
 def backward(
