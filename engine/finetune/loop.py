@@ -155,13 +155,18 @@ def _train(
         require_compiler(run.device, "leave compile out")
     clock = Clock(state.spent)
 
+    def keep() -> None:
+        with clock.stopped():
+            health.look()
+            state.spent = clock.spent()
+            _save(run, state)
+        clock.saved()
+
     for phase in phases_of(parts, recipe, total):
         if state.step >= min(phase.until, last):
             continue
         if state.step:  # a stop while rows are computed must not take what was done
-            health.look()
-            state.spent = clock.spent()
-            _save(run, state)
+            keep()
         with clock.stopped():
             whole, source, said = begun(model, phase, steps, run.device, run.work, state.parts)
         state.frozen |= said
@@ -212,17 +217,11 @@ def _train(
                         set_learning(model, phase.learning, recipe)
                 stop = processes.any_of(interrupted())
                 if stop or (run.checkpoint and clock.since_save() > run.save_seconds):
-                    with clock.stopped():
-                        health.look()
-                        state.spent = clock.spent()
-                        _save(run, state)
-                    clock.saved()
+                    keep()
                 if stop:
                     raise KeyboardInterrupt
-    health.look()
     processes.same_buffers(model, average and average.module)
-    state.spent = clock.spent()
-    _save(run, state)
+    keep()
     if average:
         model.load_state_dict(average.module.state_dict())
     details = {**account_of(state.spent, size), "accumulation": state.parts, **health.account()}

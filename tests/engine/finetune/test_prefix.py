@@ -17,9 +17,11 @@ from featune.engine.finetune import (
     TrainVal,
     finetune,
     forget,
+    loop,
     prefix,
     replay,
     train,
+    watch,
     why_not,
 )
 from featune.engine.images import Augmentation, Labelled
@@ -110,6 +112,42 @@ def test_the_head_alone_moves_nothing_else_and_batch_norm_keeps_its_statistics(
     moved = {name for name, value in found.items() if not torch.equal(value, before[name])}
     assert moved == {name for name in found if name.startswith("2.")}
     assert any(name.endswith("running_mean") for name in found)
+
+
+def test_what_lies_between_two_phases_is_no_part_of_the_steps(
+    spec: ModelSpec, items: Labelled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that stands still but for the save, the rows and the first batch of the second phase."""
+    now, saved, usual, begins = [0.0], list[int](), loop.checkpoints.save, loop.begun
+    monkeypatch.setattr(watch.time, "monotonic", lambda: now[0])
+
+    def save(path: Path, state: Any) -> None:
+        saved.append(state.step)
+        now[0] += 100 * (state.step == 6)
+        usual(path, state)
+
+    def begun(model: nn.Module, phase: Any, steps: Any, *rest: Any) -> Any:
+        whole, source, said = begins(model, phase, steps, *rest)
+        images = source.images
+
+        def slow(first: int, last: int) -> Any:
+            for image in images(first, last):
+                now[0] += 1000 * (first == 6)
+                first = -1
+                yield image
+
+        source.images = slow
+        now[0] += 10000
+        return whole, source, said
+
+    monkeypatch.setattr(loop.checkpoints, "save", save)
+    monkeypatch.setattr(loop, "begun", begun)
+    recipe = dataclasses.replace(RECIPE, head_first=0.5)
+    details = fitted(spec, items, recipe, work=tmp_path, save_seconds=15000)[1]
+    spent = torch.load(tmp_path / "model.pt", weights_only=True)["spent"]
+    assert spent == {"seconds": 21100, "busy": 0, "waited": 0, "steps": 12}
+    assert details["seconds"] == 21100
+    assert saved == [6, 12]
 
 
 @pytest.mark.parametrize("trained", ["all", 1])
