@@ -220,6 +220,7 @@ def _train(
                     keep()
                 if stop:
                     raise KeyboardInterrupt
+        del source  # its rows, before those of the next phase are made
     processes.same_buffers(model, average and average.module)
     keep()
     if average:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,22 @@ def test_what_lies_between_two_phases_is_no_part_of_the_steps(
     assert spent == {"seconds": 21100, "busy": 0, "waited": 0, "steps": 12}
     assert details["seconds"] == 21100
     assert saved == [6, 12]
+
+
+def test_rows_of_the_first_phase_are_let_go_before_those_of_the_second_are_made(
+    spec: ModelSpec, items: Labelled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begins, rows = loop.begun, list[Any]()
+
+    def begun(*arguments: Any) -> Any:
+        assert all(each() is None for each in rows)
+        found = begins(*arguments)
+        rows.append(weakref.ref(found[1]))
+        return found
+
+    monkeypatch.setattr(loop, "begun", begun)
+    fitted(spec, items, dataclasses.replace(RECIPE, head_first=0.5))
+    assert len(rows) == 2
 
 
 @pytest.mark.parametrize("trained", ["all", 1])
