@@ -144,7 +144,8 @@ def _train(
     optimizer = optimizer_of(parameter_groups(model, parts, recipe), recipe, device)
     scaler = torch.amp.GradScaler(device.type, enabled=recipe.amp and recipe.amp_dtype == "float16")
     average = _average(model, recipe)
-    key = digest(plain([recipe, seed, items.paths, items.labels, view, classes]))
+    layers = [[parts.layers, parts.top]] if parts.layers else []  # they decide what learns, and how fast
+    key = digest(plain([recipe, seed, items.paths, items.labels, view, classes, *layers]))
     state = State(key, model, optimizer, scaler, average and average.module, parts=recipe.accumulation)
     torch.manual_seed(seed)  # dropout and stochastic depth
     if not (run.checkpoint and checkpoints.restore(run.checkpoint, state)) and device.type == "cuda":
