@@ -77,14 +77,14 @@ def main() -> None:
     models = candidates(given.weights, given.names, given.side, given.out.absolute())
     for folder in folders:
         if given.part in ("both", "choose"):
-            once(given.out, ["choose", folder.name, given.minutes, given.seed],
+            once(given.out, ["choose", folder.name, given.minutes, given.seed, given.side],
                  lambda folder=folder: chosen(folder, models, given))  # fmt: skip
         if given.part in ("both", "exhaustive"):
             for model in models:
                 for regime in (FROZEN, FINETUNED):
-                    once(given.out, ["exhaustive", folder.name, model, regime, given.seed],
+                    once(given.out, ["exhaustive", folder.name, model, regime, given.seed, given.side],
                          lambda *of: trained(*of, given), folder, model, regime)  # fmt: skip
-    report(given.out, [folder.name for folder in folders], given.minutes, given.seed)
+    report(given.out, [folder.name for folder in folders], given.minutes, [given.seed, given.side])
 
 
 def candidates(weights: Path, names: str, side: int, out: Path) -> list[str]:
@@ -162,15 +162,18 @@ def trained(folder: Path, model: str, regime: str, given: argparse.Namespace) ->
             "seconds": time.perf_counter() - began}  # fmt: skip
 
 
-def report(out: Path, names: list[str], minutes: float, seed: int) -> None:
-    """Regret of the pick: the best in full less the same model and regime in full; and less what choose delivered."""
+def report(out: Path, names: list[str], minutes: float, rest: list[int]) -> None:
+    """Regret of the pick: the best in full less the same pick in full; and less what choose delivered.
+
+    rest: seed and side.
+    """
     known = list(lines(out))
     print(f"{'data':24} {'picked':36} {'test':>6} {'in full':>8} {'best in full':36} {'test':>6} {'regret':>7} "
           f"{'delivered less':>14} {'s over':>7} {'%':>6}")  # fmt: skip
     for name in names:
-        picked = next((each for each in known if each["key"] == ["choose", name, minutes, seed]), None)
+        picked = next((each for each in known if each["key"] == ["choose", name, minutes, *rest]), None)
         every = [each for each in known if each["key"][0] == "exhaustive" and each["key"][1] == name]
-        every = [each for each in every if each["key"][-1] == seed and each["test"] is not None]
+        every = [each for each in every if each["key"][-2:] == rest and each["test"] is not None]
         best = max(every, key=lambda each: each["test"], default=None)
         if not picked:
             continue

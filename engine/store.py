@@ -12,6 +12,7 @@ import re
 import shutil
 import stat
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -31,6 +32,7 @@ TEMPORARY = re.compile(
     r"\..*?\.((?P<place>[0-9a-f]{8})-(?P<process>\d+)\.)?[a-z0-9_]{8}\.tmp(\.\w{1,20})?", re.ASCII | re.DOTALL
 )
 NOTED = 3600.0  # seconds, for which a noted use of a file holds
+ASKING = threading.Lock()  # a umask can only be asked for by setting another
 STALE = 24 * 3600.0  # seconds, after which no one is writing any more, wherever he was
 
 
@@ -286,6 +288,7 @@ def cache_dir() -> Path:
 
 
 def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    with ASKING:
+        mask = os.umask(0)
+        os.umask(mask)
+        return mask

@@ -76,7 +76,7 @@ bench.study.schema: engine.errors engine.paths engine.store engine.images engine
 bench.study: engine.errors engine.paths engine.store engine.machine engine.models engine.images engine.runners
     engine.metrics engine.features export.contract export.gate export.backends export.commands bench.progress
     bench.stats bench.results bench.tasks bench.data bench.features bench.regimes bench.throughput bench.estimators
-    bench.study.schema bench.study.axes bench.published bench.imagenet bench.pretrain
+    bench.study.schema bench.study.axes bench.published bench.imagenet bench.pretrain bench.cache
 bench.study.cluster: engine.errors engine.models engine.paths engine.store bench.progress bench.results bench.tasks
     bench.study
 bench.finetune: engine.errors engine.paths engine.store engine.models engine.images engine.finetune engine.search

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .items import KINDS, Item, Totals, contents, totals
-    from .limits import LIMIT, keep_limit, limit_kept, limit_of
+    from .limits import EVERY, LIMIT, keep_limit, limit_kept, limit_of, looks_paused
     from .pruning import Pruned, parsed_age, parsed_size, pruned
     from .verifying import Damage, damaged_items
 else:
@@ -13,6 +13,7 @@ else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
+    "EVERY",
     "KINDS",
     "LIMIT",
     "Damage",
@@ -24,6 +25,7 @@ __all__ = [
     "keep_limit",
     "limit_kept",
     "limit_of",
+    "looks_paused",
     "parsed_age",
     "parsed_size",
     "pruned",

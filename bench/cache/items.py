@@ -40,8 +40,8 @@ class Item:
     """name: of a key, file or folder. used: seconds since 1970 at which a file of it was last read or written.
 
     Where the disk is mounted with relatime, `used` is up to 24 hours too early; with noatime, it is when it was
-    written, or opened by Featune (`note_use`), but for packed images. uid: whose it is; of several, one that is not
-    this user.
+    written, or opened by Featune (`note_use`), HELD kinds as a command begins. uid: whose it is; of several,
+    one that is not this user.
     """
 
     kind: str

@@ -16,6 +16,9 @@ from .items import KINDS, Item, contents, used_since
 HOURS_AT_WORK = 25  # mounts with relatime, as most are, write a time of reading down once in 24 hours
 RECENT = HOURS_AT_WORK * 3600.0  # seconds
 OPEN = "open in a process of this machine"
+# Kinds whose files a process finds once, when it begins, and reads until it ends; all else it makes again.
+HELD = ("data", "tuned")
+BY_HAND = "packed images and tuned bodies, which `featune cache prune` alone removes"
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B?", re.ASCII)
 AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([hdw])", re.ASCII)
 POWERS, HOURS = {"": 0, "k": 1, "M": 2, "G": 3, "T": 4}, {"h": 1.0, "d": 24.0, "w": 168.0}
@@ -53,14 +56,14 @@ class Pruned:
 
 def pruned(
     cache: Path, *, most: int | None = None, older: float | None = None, kinds: Iterable[str] = tuple(KINDS),
-    recent_too: bool = False, dry: bool = False,
+    recent_too: bool = False, held_too: bool = True, dry: bool = False,
     clock: Callable[[], float] = time.time,
 ) -> Pruned:  # fmt: skip
     """Remove items of the kinds, those first that were not used for longest.
 
     most: bytes that the cache may have, older: seconds; at least one is expected. What was used in the last 25 hours
-    stays unless `recent_too`. What another process has locked stays, what one of this machine has open, and what other
-    users own. dry: nothing is removed.
+    stays unless `recent_too`, HELD kinds unless `held_too`. What another process has locked stays, what one of this
+    machine has open, and what other users own. dry: nothing is removed.
     Raises BadInput where the cache cannot be written, and for kinds that are none.
     """
     wanted = set(kinds)
@@ -78,7 +81,7 @@ def pruned(
         too_old = older is not None and now - item.used > older
         if not too_old and (most is None or left <= most):
             continue
-        reason = _stays(item, now, recent_too)
+        reason = _stays(item, now, recent_too, held_too)
         if not reason:
             opened = _opened_here(cache) if opened is None else opened
             reason = OPEN if opened.intersection(map(os.path.realpath, item.paths)) else ""
@@ -90,9 +93,11 @@ def pruned(
     return Pruned(removed, freed, stale[0], left, kept)
 
 
-def _stays(item: Item, now: float, recent_too: bool) -> str:
+def _stays(item: Item, now: float, recent_too: bool, held_too: bool) -> str:
     if item.uid != os.getuid():
         return "of other users"
+    if item.kind in HELD and not held_too:
+        return BY_HAND
     return f"used in the last {HOURS_AT_WORK} hours" if now - item.used < RECENT and not recent_too else ""
 
 

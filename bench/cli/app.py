@@ -2,9 +2,11 @@
 
 import os
 import sys
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from ..terminal import errors, write_in_any_encoding
 from . import (
@@ -45,15 +47,19 @@ def _print_version(asked: bool) -> None:
 
 
 UNLIMITED = ("cache", "doctor")  # commands that look at the cache; they change nothing that is not asked for
+TIMED = ("choose", "throughput")  # they time models in this process nearly all the time
 
 
 def _keep_limit(context: typer.Context) -> None:
-    """Keep the cache to FEATUNE_CACHE_LIMIT while the command runs, and when it ends."""
+    """Keep the cache to FEATUNE_CACHE_LIMIT while the command runs, and when it ends.
+
+    Its function is what runs: help, and options that are refused, come before it.
+    """
     if not os.environ.get("FEATUNE_CACHE_LIMIT"):
         return
     from featune.engine.store import cache_dir
 
-    from ..cache import LIMIT, Pruned, limit_kept, limit_of
+    from ..cache import EVERY, LIMIT, Pruned, limit_kept, limit_of
     from ..doctor import shown_size
 
     told = set[str]()
@@ -70,9 +76,21 @@ def _keep_limit(context: typer.Context) -> None:
             print(f"{LIMIT}: {said}; kept: {kept or 'records alone are left'}", file=sys.stderr)
 
     most = limit_of(os.environ)
-    if context.invoked_subcommand not in UNLIMITED:
-        timed = context.invoked_subcommand == "throughput"
-        context.with_resource(limit_kept(cache_dir(), most, tell, **({"every": None} if timed else {})))
+    asked = context.invoked_subcommand
+    if asked not in UNLIMITED:
+        every = None if asked in TIMED else EVERY
+        for command in _commands(context.command):  # made for this call alone
+            if command.callback:
+                command.callback = limit_kept(cache_dir(), most, tell, every)(command.callback)
+
+
+def _commands(command: Any) -> Iterator[Any]:
+    """The commands of a group, and of the groups in it."""
+    if isinstance(command, TyperGroup):
+        for each in command.commands.values():
+            yield from _commands(each)
+    else:
+        yield command
 
 
 @app.callback()

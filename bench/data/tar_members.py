@@ -9,7 +9,7 @@ from pathlib import Path
 
 from featune.engine.errors import BadInput
 from featune.engine.images import address
-from featune.engine.store import cache_dir, digest, locked, read_json, write_json, written_whole
+from featune.engine.store import cache_dir, digest, locked, note_use, read_json, write_json, written_whole
 
 from ..progress import Progress, Silent
 
@@ -91,6 +91,8 @@ def packed(pack: Pack, count: int, progress: Progress | None = None) -> tuple[Pa
                 if not shard.exists():
                     _write(shard, range(start, min(start + pack.each, pack.total)), pack.draw)
                 advance(start + pack.each, count)
+    for shard in shards:
+        note_use(shard)
     found = [address(shard.name, member.offset, member.size) for shard in shards for member in members(shard)]
     return folder, found[:count]
 

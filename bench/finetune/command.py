@@ -18,17 +18,16 @@ from featune.engine.store import cache_dir, digest, plain, write_json, write_tex
 from ..data import Source, prepare
 from ..progress import Progress, Silent
 from ..regimes import Goodness, Scorer, Scores
-from ..results import Row, RunStore
+from ..results import Row, RunStore, energy_text
 from ..study import Study, measured, study_of
 from ..tasks import Task
-from ..throughput import EnergyOfRun
 from ..training_log import read_log, seconds_before, steps_to_odds
 from .budget import within_minutes
 from .folder import CONFUSION, LOG, MISTAKES, PAGE, RECIPE, RESULT, ROWS, Folder, default_folder
 from .mistakes import judge
 from .page import page_html
 from .recipes import Chosen, chosen_recipes, write_recipe
-from .several import check_device, claimed, first_alone
+from .several import check_device, claimed, energy_of_run, first_alone, with_energy_of_all
 from .timm_folder import write_model
 from .training import Job, Outcome, trained
 
@@ -99,7 +98,8 @@ def _finetuned(
     train = task.load("train")
     chosen = chosen_recipes(asked.recipe, _facts(train, asked.scratch), asked.options, asked.sets)
     refit = chosen.refit if asked.refit is None else asked.refit
-    with claimed(_folder(spec, task, chosen, refit, asked)) as (folder, apart):
+    whole = _folder(spec, task, chosen, refit, asked)
+    with claimed(whole) as (folder, apart):
         if (known := folder.result) is not None:
             progress.say(f"{folder.path}: this run has ended before; its result is given")
             folder.clean()  # it may have been killed between the two
@@ -111,7 +111,8 @@ def _finetuned(
         regime_ = _Regime(asked, chosen, refit, folder, progress, apart)
         study, cell_name = _study(spec, task, chosen, asked, folder)
         cell = next(cell for cell in study.cells() if cell.regime == cell_name)
-        row, scores = measured(study, cell, regime_)
+        row, scores = measured(study, cell, regime_, energy_of_run(whole.path, asked.device))
+        row = with_energy_of_all(row)
         if apart:
             return folder.path, {}, None
         outcome, scorer = regime_.outcome, regime_.scorer
@@ -119,9 +120,7 @@ def _finetuned(
         assert scorer is not None
         RunStore(folder.path / ROWS).save(row, scores)
         spent = time.perf_counter() - began
-        result = _leave(
-            folder, task, chosen, outcome, scorer, row, scores, refit, asked, spent, regime_.energy
-        )  # fmt: skip
+        result = _leave(folder, task, chosen, outcome, scorer, row, scores, refit, asked, spent)
         return folder.path, result, outcome
 
 
@@ -144,20 +143,14 @@ class _Regime:
         self.folder, self.progress, self.apart = folder, progress, apart
         self.outcome: Outcome | None = None
         self.scorer: Trained | None = None
-        self.energy = EnergyOfRun(folder.work / "energy.json", asked.device)
 
     def __call__(self, spec: ModelSpec, task: Task, train: Labelled, val: Labelled, seed: int) -> Scorer:
         data = TrainVal(train, val, len(task.classes), task.multilabel)
         good = Goodness(task.metric, val.truth(data.classes, task.multilabel, masked=True))
         with self.progress.stage("fine-tune") as told:
-
-            def advance(done: int, total: int) -> None:
-                told(done, total)
-                self.energy.note()
-
             trackers = () if self.apart else self.asked.log
             job = Job(
-                spec, data, good, seed, self.folder.work, self.asked.device, trackers=trackers, progress=advance,
+                spec, data, good, seed, self.folder.work, self.asked.device, trackers=trackers, progress=told,
                 apart=self.apart,
             )  # fmt: skip
             recipes = list(self.chosen.candidates)
@@ -211,7 +204,7 @@ def _trial_line(trial: Trial, recipe: Recipe) -> str:
 
 def _leave(
     folder: Folder, task: Task, chosen: Chosen, outcome: Outcome, scorer: Trained, row: Row, scores: Scores,
-    refit: bool, asked: Asked, seconds: float, energy: EnergyOfRun,
+    refit: bool, asked: Asked, seconds: float,
 ) -> dict[str, Any]:  # fmt: skip
     """Write the files; result.json last, since it says that the run has ended."""
     path, recipe = folder.path, outcome.recipe
@@ -237,7 +230,7 @@ def _leave(
         "cost": {
             "seconds": seconds, "training_seconds": trained_seconds,
             "images_per_second": outcome.cost.get("images_per_second"), "headspace": outcome.cost.get("headspace"),
-            **energy.account(),
+            "kwh": row.kwh, "kwh_said": row.kwh_said,
         },
         "files": {"timm": loads},
         "data": {"source": task.source, "notes": list(task.notes), "digest": task.digest, "counts": dict(task.counts)},
@@ -286,5 +279,5 @@ def result_lines(result: Mapping[str, Any]) -> list[str]:
 
 def cost_words(cost: Mapping[str, Any]) -> str:
     rate = f", {cost['images_per_second']:.0f} images/s" if cost["images_per_second"] else ""
-    energy = f", {cost['kwh']:.3g} kWh" if cost["kwh"] is not None else "; kWh unknown"
+    energy = f", {energy_text(cost['kwh'], 3)}" if cost["kwh"] is not None else "; kWh unknown"
     return f"{cost['seconds']:.0f} s, training {cost['training_seconds']:.0f} s{rate}{energy}"

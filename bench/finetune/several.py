@@ -11,10 +11,14 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from featune.engine.errors import BadInput
-from featune.engine.finetune import place, wait
+import torch
 
-from .folder import Folder
+from featune.engine.errors import BadInput
+from featune.engine.finetune import any_of, place, summed, wait
+
+from ..results import Row
+from ..throughput import WHOLE, EnergyOfWork
+from .folder import WORK, Folder
 
 
 def check_device(device: str) -> None:
@@ -53,3 +57,20 @@ def claimed(folder: Folder) -> Iterator[tuple[Folder, bool]]:
         shutil.copytree(folder.path, copy)
         wait()
         yield dataclasses.replace(folder, path=copy), True
+
+
+def energy_of_run(folder: Path, device: str) -> EnergyOfWork:
+    """Of this process, and of those that had its place in the run before a kill. folder: that of the first process."""
+    return EnergyOfWork(device, path=folder / WORK / f"energy{place()[0] or ''}.json")
+
+
+def with_energy_of_all(row: Row) -> Row:
+    """The row with the kWh of all processes; None where those of one are not known, or are all work of its machine."""
+    if place()[1] == 1:
+        return row
+    unknown = row.kwh is None or row.kwh_said == WHOLE
+    if any_of(unknown):
+        said = row.kwh_said if row.kwh is None else "not told: one of the processes does not know its energy"
+        return dataclasses.replace(row, kwh=None, kwh_said=said)
+    kwh = float(summed(torch.tensor(row.kwh, dtype=torch.float64)))
+    return dataclasses.replace(row, kwh=kwh, kwh_said=f"{row.kwh_said}; the sum over {place()[1]} processes")

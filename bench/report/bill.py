@@ -6,7 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from ..results import FROZEN, Choice, Option, Results, Row, frontier, label, short_label, signed_points
+from ..results import (
+    FROZEN,
+    LEAST_KWH,
+    Choice,
+    Option,
+    Results,
+    Row,
+    frontier,
+    label,
+    plain_number,
+    short_label,
+    signed_points,
+)
 
 LEAST = 0.05  # points, below which nothing is bought that a price could be given for
 MOST = 8  # steps along the frontier
@@ -79,16 +91,25 @@ def _priced(
     }
 
 
+def energy_unit(lines: Sequence[Mapping[str, Any]]) -> str:
+    """Of the bill's energies: Wh where one is below 0.01 kWh, else kWh; empty where none is known."""
+    known = [line[name] for line in lines for name in ("kwh", "kwh_per_point") if line[name] is not None]
+    if not known:
+        return ""
+    return "Wh" if any(0 < abs(value) < LEAST_KWH for value in known) else "kWh"
+
+
 def energy_said(lines: Sequence[Mapping[str, Any]], rows: Sequence[Row]) -> str:
     """Whose energy the bill's kWh are, or why there are none, in words; rows: of the study."""
     if not lines:
         return ""
+    unit = energy_unit(lines)
     measured = [row for row in rows if row.source == "measured" and row.error is None]
     told = list(dict.fromkeys(row.kwh_said for row in measured if row.kwh is not None))
     absent = list(dict.fromkeys(row.kwh_said for row in measured if row.kwh is None and row.kwh_said))
     parts = []
-    if told:
-        parts.append(f"kWh of {'; of '.join(told)}.")
+    if told and unit:
+        parts.append(f"{unit} of {'; of '.join(told)}.")
     if absent:
         parts.append(f"Energy {'of some cells ' if told else ''}{'; '.join(absent)}.")
     if any(not row.kwh_said for row in measured):
@@ -96,8 +117,8 @@ def energy_said(lines: Sequence[Mapping[str, Any]], rows: Sequence[Row]) -> str:
     return " ".join(parts)
 
 
-def bill_texts(line: Mapping[str, Any]) -> dict[str, str]:
-    """The line's cells."""
+def bill_texts(line: Mapping[str, Any], unit: str = "kWh") -> dict[str, str]:
+    """The line's cells. unit: of energy."""
 
     def text(value: float | None, digits: str = "+.3g") -> str:
         if value is None:
@@ -105,14 +126,20 @@ def bill_texts(line: Mapping[str, Any]) -> dict[str, str]:
         said = f"{value:{digits}}".replace("-", "−")
         return said.lstrip("+−") if not said.strip("+−0.") else said
 
+    def energy(kwh: float | None, sign: str) -> str:
+        if kwh is None:
+            return "–"
+        said = plain_number(1000 * kwh if unit == "Wh" else kwh, 2)
+        return said if said == "0" or kwh < 0 else sign + said
+
     rate = line["images_per_second"]
     return {
         "what": line["what"],
         "points": signed_points(line["points"]),
         "minutes": text(line["minutes"], "+.2f"),
         "minutes_per_point": text(line["minutes_per_point"], ".2f"),
-        "kwh": text(line["kwh"], "+.2g"),
-        "kwh_per_point": text(line["kwh_per_point"], ".2g"),
+        "kwh": energy(line["kwh"], "+"),
+        "kwh_per_point": energy(line["kwh_per_point"], ""),
         "rate": "same" if rate is None and line["what"].startswith("fine-tuning") else text(rate, "+,.0f"),
         "rate_per_point": text(line["images_per_second_per_point"], "+,.0f"),
     }

@@ -19,7 +19,7 @@ from ..results import (
     short_label,
     source_text,
 )
-from .bill import bill, bill_texts, energy_said
+from .bill import bill, bill_texts, energy_said, energy_unit
 from .findings import Finding, printable_values, report_json
 from .first_screen import answer
 from .provenance import environments, how_made, metric_definitions, splits, version
@@ -55,14 +55,15 @@ def document_of(
     way = rates_of(speeds)[1]
     trainings, of_trainings = training_table(rows)
     billed = bill(results, choice)
+    unit = energy_unit(billed)
     document = report_json(heading.title, heading.source_name, found, looked, heading.command)
     found_here = document | {
         "notes": list(heading.notes),
         "answer": answer(results, found, heading.source_name, ahead, choice, way),
         "choice": None if choice is None else dataclasses.asdict(choice),
         "faster": _faster(choice),
-        "bill": [line | {"text": bill_texts(line)} for line in billed],
-        "bill_energy": {"told": any(line["kwh"] is not None for line in billed), "said": energy_said(billed, rows)},
+        "bill": [line | {"text": bill_texts(line, unit)} for line in billed],
+        "bill_energy": {"told": bool(unit), "unit": unit, "said": energy_said(billed, rows)},
         "models": _models(results, choice, speeds),
         "regimes": [short_label(regime) for regime in results.regimes],
         "tables": [task_table(results, task) for task in results.tasks],

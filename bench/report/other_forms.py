@@ -38,9 +38,11 @@ def markdown(document: Mapping[str, Any]) -> str:
         ]  # fmt: skip
         parts += ["## Every model", _table(heads, lines)]
     if document["bill"]:
-        shown = [name for name in BILL if document["bill_energy"]["told"] or not name.startswith("kwh")]
+        energy = document["bill_energy"]
+        shown = [name for name in BILL if energy["told"] or not name.startswith("kwh")]
+        heads = [BILL[name].replace("kWh", energy["unit"]) for name in shown]
         lines = [[line["text"][name] for name in shown] for line in document["bill"]]
-        parts += ["## The bill", _table([BILL[name] for name in shown], lines), _plain(document["bill_energy"]["said"])]
+        parts += ["## The bill", _table(heads, lines), _plain(energy["said"])]
     if document["correlation_table"]:
         names = ("regime", "task", "r", "interval", "p", "without", "slope", "models", "tasks")
         heads = ["regime", "task", "r", "95 % interval", "p", "r without one model", "slope", "models", "tasks"]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..results import Choice, Results, counted, label, metric_name, short_label, signed_points
+from ..results import Choice, Results, counted, energy_text, label, metric_name, short_label, signed_points
 
 MOST_NAMED = 5  # tasks
 
@@ -18,7 +18,7 @@ def taken(results: Results, choice: Choice, way: str) -> dict[str, Any]:
         what = {"scratch": "Its training", "finetune": "Its fine-tuning"}.get(one.regime, "Its classifier")
         each = "" if len(choice.tasks) == 1 else " a task"
         but = "; features that were kept already are not counted" if what == "Its classifier" else ""
-        energy = "" if one.kwh is None else f" and {one.kwh:.2g} kWh"
+        energy = "" if one.kwh is None else f" and {energy_text(one.kwh)}"
         sentences.append(
             f"{what} took {_time(one.seconds)}{energy}{each} here, from the images to the test score{but}."
         )

@@ -119,9 +119,11 @@ class Results:
     @property
     def curves(self) -> dict[str, dict[str, str]]:
         """`curves_of` the tasks whose numbers are fractions, where all levels have test splits of one size."""
-        size = {task: {entry.n for (of, _, _), entry in self.entries.items() if of == task} for task in self.tasks}
+        sizes: dict[str, set[int]] = {}
+        for (task, _, _), entry in self.entries.items():
+            sizes.setdefault(task, set()).add(entry.n)
         found = curves_of(self.fraction_tasks)
-        return {whole: of for whole, of in found.items() if len(set[int]().union(*map(size.get, of.values()))) == 1}
+        return {whole: of for whole, of in found.items() if len({frozenset(sizes[task]) for task in of.values()}) == 1}
 
 
 def is_published(regime: str) -> bool:

@@ -1,5 +1,6 @@
 """How the report writes things: names of regimes and metrics, numbers with their units, counts and lists."""
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -53,6 +54,9 @@ def printable(text: object) -> str:
 
 # --- Numbers
 
+LEAST_KWH = 0.01  # below which energies are in Wh
+MOST_DECIMALS = 6
+
 # `imagenet_kind` of a study file -> the fact of the model's rows that is 1 where its source accuracy was found so.
 KIND_FACTS = {"zero-shot": "source_zero_shot", "linear-probe": "source_linear_probe"}
 
@@ -92,6 +96,20 @@ def signed(value: float) -> str:
     """Two decimals, three where two would round to a perfect 1."""
     text = f"{value:.{3 if 0.995 <= abs(value) < 0.9995 else 2}f}"
     return "0.00" if text == "-0.00" else text.replace("-", "−")
+
+
+def plain_number(value: float, digits: int) -> str:
+    """So many significant digits or more, never as a power of ten: 0.042, 0.3, 150."""
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else 0
+    text = f"{value:,.{min(decimals, MOST_DECIMALS)}f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text.replace("-", "−")
+
+
+def energy_text(kwh: float, digits: int = 2) -> str:
+    """`0.3 kWh`, `4.2 Wh`."""
+    small = abs(kwh) < LEAST_KWH
+    return f"{plain_number(1000 * kwh if small else kwh, digits)} {'Wh' if small else 'kWh'}"
 
 
 def signed_points(points: float) -> str:

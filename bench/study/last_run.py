@@ -107,8 +107,7 @@ def planned_cells(path: Path, out: Path | None = None) -> dict[str, Any]:
 
     Costs are those of the rows in the output folder, by regime, None before a cell of it is done. done: of the last
     run's cells where the file is as it was then (done_is_exact), else at most, by task, model, regime and seed.
-    features: of the cache's average file, for each model and task, None where the cache has none. Runs and fetches
-    nothing.
+    features: of the cache's average file, for each model and task, None where it has none. Runs and fetches nothing.
     """
     from featune.engine.store import cache_dir
 
@@ -119,17 +118,19 @@ def planned_cells(path: Path, out: Path | None = None) -> dict[str, Any]:
     tasks = sum(given.folds or 1 for _, given in read.tasks)
     models, seeds = read.model_count, len({*read.study.seeds})
     folder = out or Path("runs", read.study.name)
-    done = [row for row in RunStore(folder / "runs").rows() if row.error is None] if (folder / "runs").is_dir() else []
-    last = _plan_of_unchanged(path, out, None) if done else None
-    own = {row.cell for row in last[0].rows(folder) if row.error is None} if last else {row.cell for row in done}
+    asked = {*last[0].cells} if (last := _plan_of_unchanged(path, out, None)) else None
+    done = {name: (list[tuple[float, int]](), set[tuple[str, str, int]]()) for name in read.regimes}
+    for row in RunStore(folder / "runs").rows():  # one after the other: a million of them take gigabytes together
+        if row.error is None and row.cell.regime in done:
+            costs, own = done[row.cell.regime]
+            costs.append((row.seconds, sum(file.stat().st_size for file in _files(folder, row))))
+            if asked is None or row.cell in asked:
+                own.add((row.cell.task, row.cell.model, row.cell.seed))
     each = models * tasks * seeds
     regimes: dict[str, Any] = {}
-    for name in read.regimes:
-        rows = [row for row in done if row.cell.regime == name]
-        sizes = [file.stat().st_size for row in rows for file in _files(folder, row)]
-        cost = (math.fsum(row.seconds for row in rows) / len(rows), sum(sizes) / len(rows)) if rows else (None, None)
-        found = min(each, len({(cell.task, cell.model, cell.seed) for cell in own if cell.regime == name}))
-        regimes[name] = {"cells": each, "done": found, "seconds_each": cost[0], "bytes_each": cost[1]}
+    for name, (costs, own) in done.items():
+        cost: list[Any] = [math.fsum(of) / len(costs) for of in zip(*costs, strict=True)] or [None, None]
+        regimes[name] = {"cells": each, "done": min(each, len(own)), "seconds_each": cost[0], "bytes_each": cost[1]}
     stored = [file.stat().st_size for file in (cache_dir() / "features").glob("*.npy")]
     known = [of for of in regimes.values() if of["seconds_each"] is not None]
     return {
@@ -138,7 +139,7 @@ def planned_cells(path: Path, out: Path | None = None) -> dict[str, Any]:
         "feature_bytes": models * tasks * sum(stored) // len(stored) if stored else None,
         "seconds_left": math.fsum((of["cells"] - of["done"]) * of["seconds_each"] for of in known) if known else None,
         "disk_bytes": math.fsum(of["cells"] * of["bytes_each"] for of in known) if known else None,
-        "done_is_exact": bool(last) or not done,
+        "done_is_exact": asked is not None or not any(costs for costs, _ in done.values()),
         "unknown": [name for name, of in regimes.items() if of["seconds_each"] is None],
     }  # fmt: skip
 

@@ -27,7 +27,7 @@ from ..regimes import REGIMES, Bench, Regime, metric_options
 from ..results import Cell, Row, class_facts
 from ..stats import interval
 from ..tasks import Task
-from ..throughput import EnergyMeter, EnergyOfWork
+from ..throughput import EnergyOfWork
 from .definition import Study
 
 
@@ -78,16 +78,16 @@ def save_failed(study: Study, cell: Cell, message: str, seconds: float = 0.0) ->
 
 
 def measured(
-    study: Study, cell: Cell, regime: Regime | None = None, meter: EnergyMeter | None = None
+    study: Study, cell: Cell, regime: Regime | None = None, energy: EnergyOfWork | None = None
 ) -> tuple[Row, Any]:
     """(row, test scores [n, classes]) of one cell, with nothing saved; errors are raised.
 
-    regime: in place of the one that the cell names, which then is what it is called. meter: of energy, by default this
-    machine's.
+    regime: in place of the one that the cell names, which then is what it is called. energy: what counts it, by
+    default by this machine's counters.
     """
     began = time.perf_counter()
     spec, task = study.spec(cell.model), study.task(cell.task)
-    with EnergyOfWork(study.device, meter) as energy:
+    with energy or EnergyOfWork(study.device) as energy:
         value, interval_, n, scores, details = _value(study, cell, spec, task, regime)
     row = Row(
         cell=cell,

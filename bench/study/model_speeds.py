@@ -14,6 +14,7 @@ from featune.engine.runners import require_device
 from featune.engine.store import digest, write_json
 from featune.export.backends import open_runner
 
+from ..cache import looks_paused
 from ..results import Speed, read_speed, speed_path
 from ..throughput import LoadWatch, speed
 from ..throughput import measure as measure_speed
@@ -49,15 +50,16 @@ def speeds(
     if not wanted:  # a study of no cell has no task
         return known_speeds(study)
     work = functools.partial(_speed_or_error, study, study.tasks[0].load("train"))
-    for done, (pair, found) in enumerate(execute(work, wanted), 1 + len(pairs) - len(wanted)):
-        known = kept[pair]
-        if isinstance(found, (Killed, str)):
-            reason = found.reason if isinstance(found, Killed) else found
-            on_failure(f"failed: throughput of {pair[0].name} on {pair[1]}: {brief(reason)}")
-        elif remeasure or not (found.loaded and known and found.images_per_second <= known.images_per_second):
-            write_json(_path(study, pair), found)
-        if on_speed:
-            on_speed(done, len(pairs))
+    with looks_paused():
+        for done, (pair, found) in enumerate(execute(work, wanted), 1 + len(pairs) - len(wanted)):
+            known = kept[pair]
+            if isinstance(found, (Killed, str)):
+                reason = found.reason if isinstance(found, Killed) else found
+                on_failure(f"failed: throughput of {pair[0].name} on {pair[1]}: {brief(reason)}")
+            elif remeasure or not (found.loaded and known and found.images_per_second <= known.images_per_second):
+                write_json(_path(study, pair), found)
+            if on_speed:
+                on_speed(done, len(pairs))
     return known_speeds(study)
 
 

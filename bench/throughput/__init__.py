@@ -3,8 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .energy_of_run import EnergyOfRun
-    from .energy_of_work import EnergyOfWork
+    from .energy_of_work import WHOLE, EnergyOfWork
     from .hardware import EnergyMeter, environment, megahertz, peak
     from .inputs import Rotation
     from .load import LoadWatch
@@ -34,11 +33,11 @@ __all__ = [
     "LEVEL",
     "MARGIN",
     "MODES",
+    "WHOLE",
     "Block",
     "Configuration",
     "Effort",
     "EnergyMeter",
-    "EnergyOfRun",
     "EnergyOfWork",
     "EventWatch",
     "HostWatch",

@@ -58,13 +58,27 @@ def _gpu(device: str) -> dict[str, Any]:
         import pynvml
 
         pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByIndex(torch.device(device).index or 0)
+        found["driver"] = pynvml.nvmlSystemGetDriverVersion()
+        handle = _nvml_handle(pynvml, device)
         found |= {
-            "driver": pynvml.nvmlSystemGetDriverVersion(),
             "gpu_megahertz": pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM),
             "gpu_watts_limit": pynvml.nvmlDeviceGetPowerManagementLimit(handle) / 1000,
         }
     return found
+
+
+def _nvml_handle(pynvml: Any, device: str) -> Any:
+    """NVML's handle of the GPU, or part of one (MIG), that is torch's `device`.
+
+    By UUID, since NVML numbers all GPUs of the machine, and torch those that CUDA_VISIBLE_DEVICES leaves, in its order.
+    """
+    uuid = torch.cuda.get_device_properties(device).uuid
+    try:
+        return pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
+    except Exception:  # NVML's errors share no base class of Python's
+        with contextlib.suppress(Exception):
+            return pynvml.nvmlDeviceGetHandleByUUID(f"MIG-{uuid}")
+        raise
 
 
 def _cpu_field(name: str, root: Path) -> str:
@@ -73,6 +87,13 @@ def _cpu_field(name: str, root: Path) -> str:
     except OSError:
         return ""
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
+
+
+def _first_line(path: Path) -> str:
+    try:
+        return path.read_text().split("\n", 1)[0]
+    except OSError:
+        return ""
 
 
 def _memory(root: Path) -> int | None:
@@ -138,7 +159,8 @@ def _fastest(
 class EnergyMeter:
     """Joules that the machine's own counters show between two readings; `absent` says why there are none.
 
-    On a CPU the packages' counters of powercap (all work of the machine is in them); on a GPU NVML's.
+    On a CPU the packages' counters of powercap (all work of the machine is in them); on a GPU NVML's, of that GPU (all
+    work on it). A counter that fails costs the joules, never the work: no error of it is raised.
     """
 
     def __init__(self, device: str = "cpu", root: Path = ROOT):
@@ -151,48 +173,64 @@ class EnergyMeter:
         work()
         return since() if since else None
 
-    def running(self) -> Callable[[], float] | None:
+    def running(self) -> Callable[[], float | None] | None:
         """Gives the joules since it was last asked, or made; None without counters.
 
-        A counter wraps after minutes or hours, so it is to be asked more often than that.
+        A counter wraps after minutes or hours, so it is to be asked more often than that. It gives None for good once
+        a counter could not be read, or began again where it does not wrap (the GPU was reset): what was spent until
+        then is not known.
         """
-        if (read := self._read) is None:
+        before = self._readings()
+        if before is None:
             return None
-        before = read()
 
-        def since() -> float:
+        def since() -> float | None:
             nonlocal before
-            now = read()
-            spent = sum(
-                after - first if after >= first else after - first + wrap
-                for (first, wrap), (after, _) in zip(before, now, strict=True)
-            )
-            before = now
-            return spent
+            first, before = before, None if before is None else self._readings()
+            if first is None or before is None:
+                return None
+            spent = [
+                after - start if after >= start else after - start + wrap
+                for (start, wrap), (after, _) in zip(first, before, strict=True)
+            ]
+            if min(spent) < 0:
+                before, self.absent = None, "an energy counter began again meanwhile"
+                return None
+            return sum(spent)
 
         return since
+
+    def _readings(self) -> list[tuple[float, float]] | None:
+        try:
+            return self._read() if self._read else None
+        except Exception as error:  # NVML's errors share no base class of Python's
+            self.absent = f"its energy counters could not be read to the end ({error})"
+            return None
 
     def _powercap(self, root: Path) -> Callable[[], list[tuple[float, float]]] | None:
         """Readings (joules, where the counter wraps) of each package.
 
-        Source: kernel.org/doc/html/latest/power/powercap/powercap.html
+        Zones are told by their names: a package may be there twice (intel-rapl:0, intel-rapl-mmio:0), and `psys` holds
+        the packages. Source: kernel.org/doc/html/latest/power/powercap/powercap.html
         """
-        zones = [path for path in (root / "sys/class/powercap").glob("*:*") if path.name.count(":") == 1]
-        counters = []
-        for zone in sorted(zones):
+        found = (root / "sys/class/powercap").glob("*:*")
+        zones = sorted(found, key=lambda zone: (not zone.name.startswith("intel-rapl:"), zone.name))
+        packages = [(name, zone) for zone in zones if (name := _first_line(zone / "name")).startswith("package-")]
+        counters: dict[str, Path] = {}
+        for name, zone in packages:
             with contextlib.suppress(OSError, ValueError):
                 int((zone / "energy_uj").read_text())
-                counters.append(zone)
+                counters.setdefault(name, zone)
         if not counters:
             self.absent = (
                 "its counters in /sys/class/powercap cannot be read by this user"
-                if zones and not os.access(zones[0] / "energy_uj", os.R_OK)
+                if packages and not os.access(packages[0][1] / "energy_uj", os.R_OK)
                 else "this machine has no energy counter in /sys/class/powercap"
             )
             return None
         return lambda: [
             (int((zone / "energy_uj").read_text()) / 1e6, int((zone / JOULES_WRAP).read_text()) / 1e6)
-            for zone in counters
+            for zone in counters.values()
         ]
 
     def _nvml(self, device: str) -> Callable[[], list[tuple[float, float]]] | None:
@@ -200,7 +238,7 @@ class EnergyMeter:
             import pynvml
 
             pynvml.nvmlInit()
-            handle = pynvml.nvmlDeviceGetHandleByIndex(torch.device(device).index or 0)
+            handle = _nvml_handle(pynvml, device)
             pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
         except ImportError:
             self.absent = "nvidia-ml-py is not installed; pip install nvidia-ml-py"

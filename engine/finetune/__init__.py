@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from .health import Diverged
     from .loop import Log, Progress, Run, Trained, predict, train
     from .prefix import forget, why_not
-    from .processes import agreed, joined, place, wait
+    from .processes import agreed, any_of, joined, place, summed, wait
     from .rate_search import Finetuned, TrainVal, Validation, finetune, fit_once
     from .replaying import Replayed, replay
     from .starts import sized
@@ -32,6 +32,7 @@ __all__ = [
     "Trained",
     "Validation",
     "agreed",
+    "any_of",
     "finetune",
     "fit_once",
     "forget",
@@ -42,6 +43,7 @@ __all__ = [
     "recipe_of",
     "replay",
     "sized",
+    "summed",
     "train",
     "wait",
     "why_not",

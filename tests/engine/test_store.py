@@ -1,15 +1,18 @@
+import contextlib
 import dataclasses
 import errno
 import multiprocessing
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from featune.engine.errors import BadImages, BadInput, nearest
 from featune.engine.store import (
+    _umask,
     cache_dir,
     check_writable,
     digest,
@@ -62,6 +65,26 @@ def test_a_file_is_readable_by_others_as_the_umask_says(tmp_path: Path) -> None:
     umask = os.umask(0)
     os.umask(umask)
     assert (tmp_path / "value.json").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_two_threads_that_ask_for_the_umask_leave_it_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    mask, both = [0o22], threading.Barrier(2)
+
+    def umask(new: int) -> int:
+        old, mask[0] = mask[0], new
+        if new == 0:
+            with contextlib.suppress(threading.BrokenBarrierError):
+                both.wait(0.2)  # until the other one has set it to 0 too, if it can
+        return old
+
+    monkeypatch.setattr("os.umask", umask)
+    found: list[int] = []
+    threads = [threading.Thread(target=lambda: found.append(_umask())) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (found, mask) == ([0o22, 0o22], [0o22])
 
 
 def test_a_folder_that_cannot_be_written_is_bad_input(tmp_path: Path) -> None:

@@ -226,8 +226,9 @@
       line.classList.toggle('off', hidden);
     });
     document.querySelectorAll('tr[data-m]').forEach(function (line) {  /* what that table has no line for */
+      if (known.has(line.dataset.m)) return;
       var out = leaves(line);
-      if (!known.has(line.dataset.m)) of(line.dataset.m).forEach(function (e) { e.classList.toggle('gone', out); });
+      of(line.dataset.m).forEach(function (e) { e.classList.toggle('gone', out); });
     });
     said.textContent = shown + ' of ' + models.tBodies[0].rows.length + ' ' + noun + ' shown; ' + kept;
     show(null, null);

@@ -80,6 +80,17 @@ def test_a_pack_writes_each_image_once_and_only_the_shards_that_are_asked_for() 
     assert sorted(path.name for path in folder.glob("*.tar")) == ["00000.tar", "00001.tar", "00002.tar"]
 
 
+def test_packed_images_that_are_asked_for_again_are_noted_as_used() -> None:
+    """A disk that is mounted with noatime does not write down that they are read."""
+    pack = Pack("numbers", 25, counting(25, []), each=10)
+    folder, _ = packed(pack, 25)
+    for shard in folder.iterdir():
+        os.utime(shard, ns=(10**12, shard.stat().st_mtime_ns))  # and the list of its members is not made again
+    packed(pack, 15)
+    used = {shard.name: shard.stat().st_atime > 1000.0 for shard in folder.glob("*.tar")}
+    assert used == {"00000.tar": True, "00001.tar": True, "00002.tar": False}
+
+
 def test_a_killed_packing_leaves_no_partial_shard_and_goes_on_after_the_whole_ones() -> None:
     drawn: list[int] = []
     draw = counting(25, drawn)

@@ -1,6 +1,7 @@
 """Which model to take, by how much another may be better, and what a point of accuracy costs."""
 
 import dataclasses
+import json
 import math
 from pathlib import Path
 
@@ -144,6 +145,29 @@ def test_the_bill_has_kwh_where_the_machine_told_them(tmp_path: Path) -> None:
     assert "| kWh | kWh a point |" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
+def test_energies_are_written_out_and_small_ones_are_wh(tmp_path: Path) -> None:
+    """Hand-worked: 10 points for 0.062 - 0.02 Wh, a cell of some seconds at 30 W; and for 250 - 100 kWh."""
+
+    def words(frozen: float, tuned: float) -> tuple[str, str, str]:
+        rows = [costing(row("a", "t", right=216), frozen), costing(row("a", "t", "finetune", right=252), tuned)]
+        html = page(tmp_path, rows)
+        [line] = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["bill"]
+        assert line["kwh"] == pytest.approx(tuned - frozen), "a file keeps one unit"
+        return line["text"]["kwh"], line["text"]["kwh_per_point"], html
+
+    *small, html = words(2e-5, 6.2e-5)
+    assert small == ["+0.042", "0.0042"]
+    assert '<th scope="col">Wh</th><th scope="col">Wh a point</th>' in html
+    assert "Wh of the processors." in html
+    assert "took 60 s and 0.062 Wh here" in html
+    assert "| Wh | Wh a point |" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    *large, html = words(100.0, 250.0)
+    assert large == ["+150", "15"]
+    assert "took 60 s and 250 kWh here" in html
+    less, per_point, _ = words(0.3, 0.1)
+    assert (less, per_point) == ("−0.2", "−0.02")
+
+
 def test_a_machine_that_tells_no_energy_is_said_to(tmp_path: Path) -> None:
     absent = "not told by this machine: it has no counter"
     rows = [
@@ -155,6 +179,10 @@ def test_a_machine_that_tells_no_energy_is_said_to(tmp_path: Path) -> None:
     assert "kWh a point" not in html
     some = [costing(row("a", "t", right=216), 0.1), rows[1]]
     html = page(tmp_path / "some", some)
+    assert "Energy of some cells not told by this machine" in html
+    assert "kWh of" not in html, "no column has any"
+    others = [costing(row("b", "t", right=200), 0.1), costing(row("b", "t", "finetune", right=250), 0.3)]
+    html = page(tmp_path / "most", [*some, *others])
     assert "kWh of the processors. Energy of some cells not told by this machine" in html
     results = collect(some)
     assert {each["kwh"] for each in bill(results, choice_of(results, some))} == {None}, "a half is no difference"

@@ -81,7 +81,7 @@ def test_noise_is_seldom_called_better_than_chance() -> None:
 
 def test_nothing_is_settled_of_fewer_than_six_models_on_the_page_and_in_the_terminal(tmp_path: Path) -> None:
     for models in (3, 4, 5):
-        rows = study(models)
+        rows = study(models, 1, ("probe", "finetune"))
         said = terminal_lines(rows, estimated(rows))
         assert all("With fewer than 6 models nothing is settled" in line for line in said)
         assert not any("beats chance" in line or "settled to rank" in line for line in said)
@@ -94,7 +94,7 @@ def test_two_models_are_too_few_to_rank() -> None:
 
 
 def test_why_an_estimate_has_no_value_is_said_once_with_how_often(tmp_path: Path) -> None:
-    rows = study(6)
+    rows = study(6, 3, ("probe",))
     lost = [dataclasses.replace(one, name="leep", value=None, error="Traceback\nno head") for one in estimated(rows)]
     html = page(tmp_path, rows, (), [*estimated(rows), *lost])
     assert html.count("LEEP on 6 models and 3 tasks: no head") == 1
@@ -121,7 +121,7 @@ def test_the_terminal_says_what_the_page_says(tmp_path: Path) -> None:
 
 
 def test_the_same_estimates_in_any_order_give_the_same_report(tmp_path: Path) -> None:
-    rows = study(6)
+    rows = study(6, 2, ("probe", "finetune"))
     estimates = estimated(rows, noise=0.05)
     assert page(tmp_path / "a", rows, (), estimates) == page(tmp_path / "b", rows, (), estimates[::-1])
     assert (tmp_path / "a/estimates.csv").read_bytes() == (tmp_path / "b/estimates.csv").read_bytes()

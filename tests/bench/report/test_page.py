@@ -47,8 +47,9 @@ def test_few_models_are_told_what_they_can_show_and_five_have_no_verdict(tmp_pat
     assert "With 6 models only a correlation of about 0.81 or more" in page(tmp_path / "few", study(6, 1, ("probe",)))
     assert "only a correlation of about" not in page(tmp_path / "many", study(20, 1, ("probe",)))
     for models in (3, 4, 5):
-        assert all("too few models" in line for line in correlation_lines(study(models)))
-        html = page(tmp_path / str(models), study(models))
+        rows = study(models, 1)
+        assert all("too few models" in line for line in correlation_lines(rows))
+        html = page(tmp_path / str(models), rows)
         assert "a verdict needs 6" in html
         assert "Models with higher ImageNet accuracy" not in html
 

@@ -16,7 +16,7 @@ from featune.engine.errors import BadInput
 
 
 def test_the_same_rows_in_any_order_give_the_same_bytes(tmp_path: Path) -> None:
-    rows, rates = [*study(4, 2), failed(row("late", "task-0"))], speeds(4)
+    rows, rates = [*study(4, 2, ("probe", "scratch")), failed(row("late", "task-0"))], speeds(4)
     write_report(tmp_path / "a", "A study", rows, rates)
     random.Random(3).shuffle(rows)
     random.Random(3).shuffle(rates)
@@ -28,7 +28,7 @@ def test_the_same_rows_in_any_order_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_the_csv_keeps_every_row_and_every_digit(tmp_path: Path) -> None:
-    rows = [*study(3, 2), failed(row("x", "task-0"), 'two\nlines, and a "quote"')]
+    rows = [*study(3, 2, ("probe",)), failed(row("x", "task-0"), 'two\nlines, and a "quote"')]
     write_report(tmp_path, "A study", rows)
     lines = lines_of(tmp_path / "results.csv")
     assert len(lines) == len(rows)
@@ -38,9 +38,10 @@ def test_the_csv_keeps_every_row_and_every_digit(tmp_path: Path) -> None:
 
 
 def test_a_study_without_speeds_leaves_no_old_throughput_behind(tmp_path: Path) -> None:
-    write_report(tmp_path, "A study", study(2, 1), speeds(2))
+    rows = study(2, 1, ("probe",))
+    write_report(tmp_path, "A study", rows, speeds(2))
     assert (tmp_path / "figures" / "throughput.png").exists()
-    write_report(tmp_path, "A study", study(2, 1))
+    write_report(tmp_path, "A study", rows)
     assert not (tmp_path / "throughput.csv").exists()
     assert not (tmp_path / "figures" / "throughput.png").exists()
 

@@ -152,6 +152,23 @@ def test_filtering_and_hiding_take_models_out_of_figures_and_tables(view: Any) -
     assert "7 of 8 models" in view.locator(".tools span").inner_text()
 
 
+def test_a_key_reads_the_name_of_each_model_once_and_not_of_each_line(view: Any) -> None:
+    """A study of thousands of cells has as many lines; all but a few are of models that the first table names."""
+    lines, read = view.evaluate("""() => {
+        const field = document.querySelector('.tools input[type=search]'), first = document.querySelector('#models');
+        const known = new Set([...first.tBodies[0].rows].map(line => line.dataset.m));
+        const others = [...document.querySelectorAll('tr[data-m]')].filter(line => !known.has(line.dataset.m));
+        const was = String.prototype.toLowerCase;
+        let read = -1;  // for what is typed
+        String.prototype.toLowerCase = function () { read += 1; return was.call(this); };
+        field.value = 'model_03';
+        field.dispatchEvent(new Event('input'));
+        String.prototype.toLowerCase = was;
+        return [known.size + others.length, read];
+    }""")
+    assert read == lines
+
+
 def test_a_table_is_copied_as_it_is_shown(chromium: Any, written: Path) -> None:
     for view in opened(chromium, written, permissions=["clipboard-read", "clipboard-write"]):
         view.locator(".tools input[type=search]").fill("model_07")

@@ -14,6 +14,7 @@ import typer.testing
 
 from featune.bench.cli.app import app
 from featune.bench.results import Row, RunStore
+from featune.bench.results.rows import row_from_json
 from featune.bench.study import (
     known_plan,
     outlook_lines,
@@ -184,6 +185,25 @@ def test_a_plan_does_not_count_rows_of_other_settings_as_done(folder: Path) -> N
     found = planned_cells(path, folder / "out")
     assert (found["regimes"]["probe"]["done"], found["done_is_exact"]) == (2, False)
     assert "probe: 2 cells, at most 2 done; 2.0 s" in "\n".join(outlook_lines(found))
+
+
+def test_a_plan_reads_each_row_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = study_file(folder)
+    path.write_text(path.read_text() + "seeds: [0, 1, 2]\n")
+    study, sources = read_study(path, folder / "out")
+    save_plan_of(study := prepared(study, sources), path)
+    for cell in study.cells():
+        RunStore(folder / "out" / "runs").save(Row(cell, "top1", 0.5, 10, seconds=2.0))
+    read: list[Path] = []
+
+    def counted(path: Path) -> Row:
+        read.append(path)
+        return row_from_json(path)
+
+    monkeypatch.setattr("featune.bench.results.rows.row_from_json", counted)
+    found = planned_cells(path, folder / "out")["regimes"]["probe"]
+    assert (found["done"], found["seconds_each"]) == (3, 2.0)
+    assert len(read) == 3
 
 
 def test_the_plan_of_an_unchanged_file_is_read_without_torch(folder: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from featune.bench.cache.limits import LOOKING
 from featune.bench.data import Source, prepare
 from featune.bench.progress import Silent
 from featune.bench.regimes import MeansSetting, ProbeSetting, Setting
@@ -26,7 +27,7 @@ from featune.bench.study.executors import Killed, in_process
 from featune.bench.study.measuring import brief, export_graph, measure, measured
 from featune.bench.study.model_speeds import speeds
 from featune.bench.study.running import Outlook, run
-from featune.bench.throughput import EnergyMeter
+from featune.bench.throughput import EnergyMeter, EnergyOfWork
 from featune.engine.errors import BadInput
 from featune.engine.finetune import Recipe
 from featune.engine.images import Augmentation, Labelled
@@ -80,6 +81,7 @@ class Constant:
 def test_a_row_carries_the_energy_that_its_cell_took(study: Study, tmp_path: Path) -> None:
     zone = tmp_path / "sys/class/powercap/intel-rapl:0"
     zone.mkdir(parents=True)
+    (zone / "name").write_text("package-0\n")
     (zone / "max_energy_range_uj").write_text("10000000000\n")
     (zone / "energy_uj").write_text("0\n")
 
@@ -87,12 +89,12 @@ def test_a_row_carries_the_energy_that_its_cell_took(study: Study, tmp_path: Pat
         (zone / "energy_uj").write_text("3600000000\n")
         return Constant()
 
-    row, scores = measured(study, study.cells()[0], regime, EnergyMeter(root=tmp_path))
+    row, scores = measured(study, study.cells()[0], regime, EnergyOfWork("cpu", EnergyMeter(root=tmp_path)))
     assert row.kwh is not None
     assert 0 < row.kwh <= 0.001
     assert "the processors" in row.kwh_said
     assert study.runs.load(study.runs.save(row, scores).cell).kwh == row.kwh  # type: ignore[union-attr]
-    row, _ = measured(study, study.cells()[0], regime, EnergyMeter(root=tmp_path / "none"))
+    row, _ = measured(study, study.cells()[0], regime, EnergyOfWork("cpu", EnergyMeter(root=tmp_path / "none")))
     assert row.kwh is None
     assert "not told by this machine" in row.kwh_said
 
@@ -370,6 +372,21 @@ def test_speeds_under_load_are_measured_again_and_quiet_ones_kept(
     assert [found.images_per_second for found in speeds(one)] == [134.0, 50.0]
     assert measured == ["torch", "onnxruntime", "torch", "torch"]
     assert [found.images_per_second for found in speeds(one, remeasure=True)] == [99.0, 98.0]
+
+
+def test_no_look_at_the_cache_is_taken_while_speeds_are_measured(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    paused = []
+
+    def fake(study: Study, spec: ModelSpec, backend: str, sample: object) -> Speed:
+        paused.append(LOOKING.locked())
+        return Speed(spec.name, backend, "fp32", "cpu", 32, 1, "a", 10.0, 1.0, 1.0, 5)
+
+    monkeypatch.setattr("featune.bench.study.model_speeds._speed", fake)
+    speeds(study)
+    assert paused == [True] * 4
+    assert not LOOKING.locked()
 
 
 def test_a_speed_whose_process_is_killed_is_left_out_and_said_and_the_others_are_measured(
