@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from featune.engine.metrics import METRICS
 from featune.engine.store import unwritable, write_text
 
 NAMES = {"rate": "lr", "norm": "grad_norm"}  # of what the loop tells, as timm's summary and others call it
@@ -79,15 +80,21 @@ def seconds_before(work: Path) -> float:
     return float(sum(max((line["seconds"] for line in lines), default=0.0) for lines in logs))
 
 
-def steps_to_odds(lines: Sequence[Mapping[str, Any]], n: int, share: float = 0.9) -> int | None:
-    """Steps until val first has this share of the odds that it has at the last look; None without two looks.
+def has_odds(metric: str) -> bool:
+    """Whether its value is a share of images that are right, of all or, as in Kornblith et al. 2019, within classes."""
+    return metric == "mean_per_class" or METRICS[metric].is_proportion
 
-    n: images of val; half an image is added on each side, so that 0 and 1 have odds. A look between epochs is not
-    there, so the answer is a multiple of an epoch's steps. Kornblith et al. 2019 take the largest odds for the final
-    ones.
+
+def steps_to_odds(lines: Sequence[Mapping[str, Any]], n: int, metric: str, share: float = 0.9) -> int | None:
+    """Steps until val first has this share of the odds that it has at the last look; None where they are not known.
+
+    They are known for a metric that has odds, with two looks or more, the first of them before training: of a training
+    that an earlier version began, looks may be missing. n: images of val; half an image is added on each side, so that
+    0 and 1 have odds. A look between epochs is not there, so the answer is a multiple of an epoch's steps. Kornblith
+    et al. 2019 take the largest odds for the final ones.
     """
     looks = [(int(line["step"]), float(line["val"])) for line in lines if line.get("val") is not None]
-    if len(looks) < 2 or not all(0 <= value <= 1 for _, value in looks):
+    if not has_odds(metric) or len(looks) < 2 or looks[0][0] != 0:
         return None
     odds = [(step, (value * n + 0.5) / ((1 - value) * n + 0.5)) for step, value in looks]
     wanted = share * odds[-1][1]

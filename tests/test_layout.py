@@ -42,7 +42,7 @@ export.commands: engine.accuracies engine.errors engine.store engine.models engi
     engine.tensorrt export.contract export.graph export.precision export.gate export.backends
 
 bench.progress:
-bench.training_log: engine.errors engine.store
+bench.training_log: engine.errors engine.metrics engine.store
 bench.terminal: engine.errors engine.store export.commands bench.progress
 bench.stats: engine.errors engine.metrics
 bench.stats.slopes: engine.errors engine.metrics bench.stats

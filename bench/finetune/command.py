@@ -220,7 +220,7 @@ def _leave(
         "recipe": chosen.name, "scratch": asked.scratch, "seed": asked.seed,
         "test": {"value": row.value, "low": row.low, "high": row.high, "n": row.n},
         "val": {"value": outcome.val, "n": task.counts["val"], "start": looked[0]["val"] if looked else None},
-        "steps_to_90_percent_of_final_odds": steps_to_odds(lines, task.counts["val"]),
+        "steps_to_90_percent_of_final_odds": steps_to_odds(lines, task.counts["val"], task.metric),
         "kept": {"step": outcome.step, "of": outcome.total, "trained_on": "train + val" if refit else "train"},
         "learning_rate": recipe.learning_rates[0],
         "search": {

@@ -6,7 +6,6 @@ from typing import Any
 
 from featune.engine.finetune import Recipe, Run, TrainVal, finetune
 from featune.engine.images import Labelled
-from featune.engine.metrics import METRICS
 from featune.engine.models import ModelSpec
 
 from ..tasks import Task
@@ -23,8 +22,8 @@ def finetune_regime(bench: Bench, recipe: Recipe) -> Regime:
             spec, data, good, recipe, seed, Run(bench.device, bench.work), try_all=good.has_threshold,
             found_by=lambda: good.details(len(good.thresholds) - 1),
         )  # fmt: skip
-        if METRICS[task.metric].is_proportion and (looks := tuned.details.get("looks")):
-            converged = steps_to_odds([{"step": step, "val": value} for step, value in looks], len(val))
+        looks = [{"step": step, "val": value} for step, value in tuned.details.get("looks", ())]
+        if (converged := steps_to_odds(looks, len(val), task.metric)) is not None:
             tuned = dataclasses.replace(
                 tuned, details={**tuned.details, "steps_to_90_percent_of_final_odds": converged}
             )  # fmt: skip

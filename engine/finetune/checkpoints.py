@@ -19,7 +19,8 @@ class State:
     """All that a step changes. key: names the training, so that no other one goes on from it.
 
     step: how many were made. average: of the weights, where there is one. parts: in which a step is computed.
-    spent: what all processes of the training spent on them, by `Clock.spent`.
+    spent: what all processes of the training spent on them, by `Clock.spent`. frozen: the account of what was frozen,
+    of all phases begun.
     """
 
     key: str
@@ -30,13 +31,14 @@ class State:
     parts: int = 1
     step: int = 0
     spent: dict[str, float] = dataclasses.field(default_factory=dict)
+    frozen: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def values(self) -> dict[str, Any]:
         return {
             "key": self.key, "step": self.step, "parts": self.parts, "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(),
             "average": self.average.state_dict() if self.average else None, "spent": self.spent,
-            **random_state(),
+            "frozen": self.frozen, **random_state(),
         }  # fmt: skip
 
     def load(self, values: Mapping[str, Any]) -> None:
@@ -46,7 +48,7 @@ class State:
         if self.average:
             self.average.load_state_dict(values["average"])
         self.step, self.parts = int(values["step"]), int(values["parts"])
-        self.spent = dict(values.get("spent", {}))
+        self.spent, self.frozen = dict(values.get("spent", {})), dict(values.get("frozen", {}))
         set_random_state(values)
 
 

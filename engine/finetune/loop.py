@@ -144,7 +144,8 @@ def _train(
     optimizer = optimizer_of(parameter_groups(model, parts, recipe), recipe, device)
     scaler = torch.amp.GradScaler(device.type, enabled=recipe.amp and recipe.amp_dtype == "float16")
     average = _average(model, recipe)
-    key = digest(plain([recipe, seed, items.paths, items.labels, view, classes]))
+    layers = [[parts.layers, parts.top]] if parts.layers else []  # they decide what learns, and how fast
+    key = digest(plain([recipe, seed, items.paths, items.labels, view, classes, *layers]))
     state = State(key, model, optimizer, scaler, average and average.module, parts=recipe.accumulation)
     torch.manual_seed(seed)  # dropout and stochastic depth
     if not (run.checkpoint and checkpoints.restore(run.checkpoint, state)) and device.type == "cuda":
@@ -153,19 +154,23 @@ def _train(
     health = Health(device, run, recipe, seed, classes, aim, view, look_every)
     if recipe.compile:
         require_compiler(run.device, "leave compile out")
-    frozen: dict[str, Any] = {}
     clock = Clock(state.spent)
+
+    def keep() -> None:
+        with clock.stopped():
+            health.look()
+            state.spent = clock.spent()
+            _save(run, state)
+        clock.saved()
 
     for phase in phases_of(parts, recipe, total):
         if state.step >= min(phase.until, last):
             continue
         if state.step:  # a stop while rows are computed must not take what was done
-            health.look()
-            state.spent = clock.spent()
-            _save(run, state)
+            keep()
         with clock.stopped():
-            whole, source, said = begun(model, phase, steps, run.device, run.work)
-        frozen |= said
+            whole, source, said = begun(model, phase, steps, run.device, run.work, state.parts)
+        state.frozen |= said
         learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
         forward = processes.shared(torch.compile(whole) if recipe.compile else whole)
         with finishing_steps() as interrupted:
@@ -213,21 +218,16 @@ def _train(
                         set_learning(model, phase.learning, recipe)
                 stop = processes.any_of(interrupted())
                 if stop or (run.checkpoint and clock.since_save() > run.save_seconds):
-                    with clock.stopped():
-                        health.look()
-                        state.spent = clock.spent()
-                        _save(run, state)
-                    clock.saved()
+                    keep()
                 if stop:
                     raise KeyboardInterrupt
-    health.look()
+        del source  # its rows, before those of the next phase are made
     processes.same_buffers(model, average and average.module)
-    state.spent = clock.spent()
-    _save(run, state)
+    keep()
     if average:
         model.load_state_dict(average.module.state_dict())
     details = {**account_of(state.spent, size), "accumulation": state.parts, **health.account()}
-    return Trained(model.eval(), state.step, total, {**details, **frozen})
+    return Trained(model.eval(), state.step, total, {**details, **state.frozen})
 
 
 def backward(

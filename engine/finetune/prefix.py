@@ -63,39 +63,46 @@ class Kept:
 
 
 def begun(
-    model: nn.Module, phase: Phase, steps: Steps, device: str, work: Path | None
+    model: nn.Module, phase: Phase, steps: Steps, device: str, work: Path | None, parts: int
 ) -> tuple[nn.Module, Steps, dict[str, Any]]:
     """(what takes the phase's batches, what gives them, the account of what is frozen); the model is set to learn so.
 
-    Where the frozen part gives an image the same at every step, batches are its rows; else they are images, and the
-    account says why. What is frozen in front of the head while it learns alone is cut off for that time.
+    Where the frozen part gives an image the same at every step, and the phase's steps take as many images as there
+    are, batches are its rows; else they are images, and the account says why. What is frozen in front of the head while
+    it learns alone is cut off for that time.
     """
     recipe = steps.recipe
     set_learning(model, phase.learning, recipe)
     if recipe.trained == "all" and not phase.head_alone:
         return model, steps, {}
-    name, kept = "frozen_head_first" if phase.head_alone else "frozen", kept_rows(model, steps, device, work)
+    name = "frozen_head_first" if phase.head_alone else "frozen"
+    kept = kept_rows(model, phase, steps, device, work, parts)
     if isinstance(kept, str):
         return model, steps, {name: f"computed at each step: {kept}"}
     rows = kept.steps.rows
     return kept.learning, kept.steps, {name: {"rows": len(rows), "width": rows.shape[1], "bytes": rows.nbytes}}
 
 
-def kept_rows(model: nn.Module, steps: Steps, device: str, work: Path | None) -> Kept | str:
-    """The frozen part's rows of all images of the steps, or why each step computes it anew.
+def kept_rows(model: nn.Module, phase: Phase, steps: Steps, device: str, work: Path | None, parts: int) -> Kept | str:
+    """The frozen part's rows of all images of the phase's steps, or why each step computes it anew.
 
-    model: as `set_learning` left it, the batch norms below what learns with their own statistics. The rows are those
-    of the plain loop up to the rounding of batches of another composition. They are of this model and these images:
-    a training that is killed finds them again in its `work` folder, and so do trainings of other rates beside it.
+    model: as `set_learning` left it, the batch norms below what learns with their own statistics. parts: in which each
+    process computes its share of a step; the rows are computed by as many images at a time, and are those of the plain
+    loop up to the rounding of batches of another composition. They are of this model and these images: a training
+    that is killed finds them again in its `work` folder, and so do trainings of other rates beside it.
     """
     recipe, view, items = steps.recipe, steps.view, steps.items
     if reason := why_not(recipe):
         return reason
+    # By the whole phase, so that a resumed training has rows where the killed one had them.
+    if (phase.until - phase.first) * steps.size < len(items):
+        return "fewer steps than one pass"
     images = _laid(torch.zeros(1, view.channels, view.side, view.side, dtype=torch.uint8).to(device), recipe)
     try:
         with _arithmetic(recipe, device):
             frozen, learning = cut_in_two(model, images)
-        key = _rows_key(frozen, items, view, device, steps.size, recipe)
+        batch = -(-steps.size // (steps.part[1] * parts))
+        key = _rows_key(frozen, items, view, device, batch, recipe)
         needed, room = len(items) * frozen.width * 4, processes.agreed(_room(work, key))
         if needed > room:
             raise Uncut(f"{needed / 1e9:.1f} GB of rows, room for {room / 1e9:.1f} GB")
@@ -103,7 +110,7 @@ def kept_rows(model: nn.Module, steps: Steps, device: str, work: Path | None) ->
         log.warning("what is frozen is computed at each step: %s", error)
         return str(error)
     found = Rows(items, view, recipe, steps.seed, steps.decoded, steps.size, steps.part, steps.pinned)
-    found.rows = rows_of(frozen, items, view, device, work, steps.decoded, batch=steps.size, recipe=recipe, key=key)
+    found.rows = rows_of(frozen, items, view, device, work, steps.decoded, batch=batch, recipe=recipe, key=key)
     return Kept(found, learning)
 
 

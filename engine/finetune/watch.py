@@ -42,6 +42,8 @@ class Clock:
         self.steps = 0
 
     def watching(self, images: Iterator[Tensor]) -> Iterator[Tensor]:
+        """The images. What is waited for the first of them, before any is made ahead, is no part of the steps."""
+        is_first = True
         while True:
             asked = time.monotonic()
             batch = next(images, None)
@@ -50,8 +52,11 @@ class Clock:
                 return
             if self.steps == 0:
                 self.first = time.monotonic() - self.start
+            elif is_first:
+                self.aside += spent
             else:
                 self.waited += spent
+            is_first = False
             self.steps += 1
             yield batch
 

@@ -28,8 +28,12 @@ class Parts:
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
-    """The steps before `until` in which the same parameters learn, by their names. head_alone: it is `head_first`."""
+    """The steps from `first` up to `until` in which the same parameters learn, by their names.
 
+    head_alone: it is `head_first`.
+    """
+
+    first: int
     until: int
     learning: frozenset[str]
     head_alone: bool = False
@@ -38,8 +42,8 @@ class Phase:
 def phases_of(parts: Parts, recipe: Recipe, total: int) -> list[Phase]:
     """One after the other, each of one step at least: the head alone if the recipe says so, then all that learns."""
     switch = round(recipe.head_first * total) if parts.first != parts.learning else 0
-    first = [Phase(switch, parts.first, head_alone=True)] if switch else []
-    return first + ([Phase(total, parts.learning)] if switch < total else [])
+    first = [Phase(0, switch, parts.first, head_alone=True)] if switch else []
+    return first + ([Phase(switch, total, parts.learning)] if switch < total else [])
 
 
 def parts_of(model: nn.Module, recipe: Recipe, images: Tensor) -> Parts:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from featune.bench.training_log import LogFile, read_log, steps_to_odds
 
 
@@ -51,8 +53,18 @@ def test_steps_to_a_share_of_the_final_odds_are_worked_out_by_hand() -> None:
     """Odds of 0.5, 0.8, 0.9, 0.89 of 1,000 images are about 1, 4, 9 and 8.1: 90 % of the last is 7.3."""
     looks = [{"step": step, "val": value} for step, value in ((0, 0.5), (10, 0.8), (20, 0.9), (30, 0.89))]
     lines = [{"step": 1, "loss": 0.3}, *looks]
-    assert steps_to_odds(lines, 1000) == 20
-    assert steps_to_odds(lines, 1000, share=0.4) == 10
-    assert steps_to_odds([*looks, {"step": 40, "val": 1.0}], 1000) == 40
-    assert steps_to_odds(looks[:1], 1000) is None
-    assert steps_to_odds([{"step": 0, "val": -0.1}, {"step": 9, "val": 0.5}], 1000) is None  # a kappa has no odds
+    for metric in ("top1", "mean_per_class"):
+        assert steps_to_odds(lines, 1000, metric) == 20
+    assert steps_to_odds(lines, 1000, "top1", share=0.4) == 10
+    assert steps_to_odds([*looks, {"step": 40, "val": 1.0}], 1000, "top1") == 40
+    assert steps_to_odds(looks[:1], 1000, "top1") is None
+
+
+@pytest.mark.parametrize("metric", ["quadratic_kappa", "f1_macro", "roc_auc", "log_loss", "map"])
+def test_a_metric_that_is_no_share_of_images_has_no_odds(metric: str) -> None:
+    assert steps_to_odds([{"step": 0, "val": 0.5}, {"step": 10, "val": 0.8}], 1000, metric) is None
+
+
+def test_looks_that_do_not_begin_before_training_do_not_say_how_soon_it_learned() -> None:
+    """As of a training that an earlier version began, which kept no looks."""
+    assert steps_to_odds([{"step": 20, "val": 0.9}, {"step": 30, "val": 0.89}], 1000, "top1") is None

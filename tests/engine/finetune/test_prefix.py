@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from featune.engine.finetune import (
     TrainVal,
     finetune,
     forget,
+    loop,
     prefix,
     replay,
     train,
+    watch,
     why_not,
 )
 from featune.engine.images import Augmentation, Labelled
@@ -112,17 +115,70 @@ def test_the_head_alone_moves_nothing_else_and_batch_norm_keeps_its_statistics(
     assert any(name.endswith("running_mean") for name in found)
 
 
+def test_what_lies_between_two_phases_is_no_part_of_the_steps(
+    spec: ModelSpec, items: Labelled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that stands still but for the save, the rows and the first batch of the second phase."""
+    now, saved, usual, begins = [0.0], list[int](), loop.checkpoints.save, loop.begun
+    monkeypatch.setattr(watch.time, "monotonic", lambda: now[0])
+
+    def save(path: Path, state: Any) -> None:
+        saved.append(state.step)
+        now[0] += 100 * (state.step == 6)
+        usual(path, state)
+
+    def begun(model: nn.Module, phase: Any, steps: Any, *rest: Any) -> Any:
+        whole, source, said = begins(model, phase, steps, *rest)
+        images = source.images
+
+        def slow(first: int, last: int) -> Any:
+            for image in images(first, last):
+                now[0] += 1000 * (first == 6)
+                first = -1
+                yield image
+
+        source.images = slow
+        now[0] += 10000
+        return whole, source, said
+
+    monkeypatch.setattr(loop.checkpoints, "save", save)
+    monkeypatch.setattr(loop, "begun", begun)
+    recipe = dataclasses.replace(RECIPE, head_first=0.5)
+    details = fitted(spec, items, recipe, work=tmp_path, save_seconds=15000)[1]
+    spent = torch.load(tmp_path / "model.pt", weights_only=True)["spent"]
+    assert spent == {"seconds": 21100, "busy": 0, "waited": 0, "steps": 12}
+    assert details["seconds"] == 21100
+    assert saved == [6, 12]
+
+
+def test_rows_of_the_first_phase_are_let_go_before_those_of_the_second_are_made(
+    spec: ModelSpec, items: Labelled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begins, rows = loop.begun, list[Any]()
+
+    def begun(*arguments: Any) -> Any:
+        assert all(each() is None for each in rows)
+        found = begins(*arguments)
+        rows.append(weakref.ref(found[1]))
+        return found
+
+    monkeypatch.setattr(loop, "begun", begun)
+    fitted(spec, items, dataclasses.replace(RECIPE, head_first=0.5))
+    assert len(rows) == 2
+
+
 @pytest.mark.parametrize("trained", ["all", 1])
 def test_a_training_killed_in_either_phase_ends_at_the_same_bits(
     spec: ModelSpec, items: Labelled, tmp_path: Path, trained: Any
 ) -> None:
     recipe = dataclasses.replace(RECIPE, epochs=3, trained=trained, head_first=0.5)
-    whole = state_digest(fitted(spec, items, recipe)[0])
-    for killed in (2, 3, 4):
+    model, uninterrupted, _ = fitted(spec, items, recipe)
+    whole, accounts = state_digest(model), {"frozen", "frozen_head_first"}
+    for killed in (2, 3, 4, 6):
         fitted(spec, items, recipe, work=tmp_path / str(killed), until=killed)
         resumed, details, _ = fitted(spec, items, recipe, work=tmp_path / str(killed))
         assert state_digest(resumed) == whole
-        assert ("frozen_head_first" in details) == (killed < 3)
+        assert [details.get(name) for name in accounts] == [uninterrupted.get(name) for name in accounts]
 
 
 def test_images_that_change_are_computed_at_each_step_while_the_head_learns_first(
@@ -132,6 +188,18 @@ def test_images_that_change_are_computed_at_each_step_while_the_head_learns_firs
     details = fitted(spec, items, recipe)[1]
     assert "at random" in details["frozen_head_first"]
     assert "frozen" not in details
+
+
+@pytest.mark.parametrize(("steps", "frozen"), [(2, "computed at each step: fewer steps than one pass"), (3, "rows")])
+def test_rows_are_made_for_a_phase_that_takes_as_many_images_as_there_are(
+    spec: ModelSpec, items: Labelled, tmp_path: Path, steps: int, frozen: str
+) -> None:
+    """Of eleven images two steps of four take eight; where a call stops within the phase does not matter."""
+    recipe = dataclasses.replace(RECIPE, steps=2 * steps, trained="all", head_first=0.5)
+    for until in (1, None):
+        found = fitted(spec, items, recipe, work=tmp_path, until=until)[1]["frozen_head_first"]
+        assert found == frozen or frozen in found
+    assert (tmp_path / prefix.FOLDER).exists() == (frozen == "rows")
 
 
 def test_random_depth_above_the_cut_is_drawn_as_in_the_plain_loop(
@@ -176,6 +244,29 @@ def test_a_kill_while_rows_are_computed_keeps_those_that_are_there(
     assert asked == [7, 11]
 
 
+def test_rows_are_computed_by_as_many_images_at_a_time_as_the_steps_are(
+    vit: ModelSpec, items: Labelled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parts are those of the checkpoint: a GPU's memory may have asked for more than the recipe's two."""
+    taken: list[int] = []
+    usual = prefix.eval_batches
+
+    def noted(*arguments: Any) -> Any:
+        for images in usual(*arguments):
+            taken.append(len(images))
+            yield images
+
+    monkeypatch.setattr(prefix, "eval_batches", noted)
+    recipe = dataclasses.replace(RECIPE, accumulation=2, head_first=0.5)
+    fitted(vit, items, recipe, work=tmp_path, until=2)
+    assert max(taken) == 2
+    path = tmp_path / "model.pt"
+    torch.save({**torch.load(path, weights_only=True), "parts": 4}, path)
+    taken.clear()
+    fitted(vit, items, recipe, work=tmp_path)
+    assert set(taken) == {1}
+
+
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
@@ -198,7 +289,7 @@ def test_rows_that_do_not_fit_are_computed_at_each_step_and_it_is_said(
     spec: ModelSpec, items: Labelled, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(prefix, "KEPT_BYTES", 1000)
-    details = fitted(spec, items, dataclasses.replace(RECIPE, steps=1))[1]
+    details = fitted(spec, items, dataclasses.replace(RECIPE, steps=3))[1]
     assert "GB of rows, room for 0.0 GB" in details["frozen"]
     assert "what is frozen is computed at each step" in caplog.text
 
@@ -211,7 +302,7 @@ def test_all_rates_of_a_search_share_the_rows_and_the_features_of_their_start(
     monkeypatch.setattr(prefix, "_computed", lambda frozen, left, *rest: asked.append(len(left)) or usual(
         frozen, left, *rest))  # fmt: skip
     data = TrainVal(items, items.take([0, 1, 2]), 3)
-    recipe = dataclasses.replace(RECIPE, steps=1, start="probe", learning_rates=(1e-3, 1e-2))
+    recipe = dataclasses.replace(RECIPE, steps=4, start="probe", learning_rates=(1e-3, 1e-2))
     finetune(spec, data, lambda scores: float(np.mean(scores)), recipe, 0, Run(work=tmp_path))
     # Features of train and val, rows of train, once for two rates; then of both for the last training.
     assert asked == [11, 3, 11, 14]

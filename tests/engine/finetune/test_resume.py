@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from featune.engine.errors import BadInput
 from featune.engine.finetune import Diverged, Recipe, Run, TrainVal, finetune, replay, train
 from featune.engine.finetune import checkpoints as module
 from featune.engine.images import Augmentation, Labelled
 from featune.engine.models import ModelSpec, fresh_classifier, spec_from_entry, state_digest
+from featune.engine.recipe import parts as recipe_parts
 
 FULL = Recipe(
     epochs=5, batch=4, learning_rates=(0.02,), augmentation=Augmentation(scale=(0.6, 1.0), auto_augment="randaugment"),
@@ -113,6 +115,27 @@ def test_a_resumed_training_reports_the_seconds_and_the_rate_of_all_its_steps(
         assert found.details["seconds"] == spent["seconds"]
     seconds = [each["seconds"] for each in details]
     assert seconds == sorted(seconds)
+
+
+def test_a_checkpoint_of_other_layers_is_refused(
+    vit: ModelSpec, items: Labelled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a version whose rule for layers was another one; its optimizer has other groups, or other rates."""
+    usual = recipe_parts.layers_of
+
+    def one_higher(body: nn.Module, images: torch.Tensor) -> tuple[dict[str, int], int]:
+        layers, top = usual(body, images)
+        return layers, top + 1
+
+    def plainly(body: nn.Module, images: torch.Tensor) -> tuple[dict[str, int], int]:
+        return dict.fromkeys(usual(body, images)[0], 0), 1
+
+    for number, rule in enumerate((one_higher, plainly)):
+        with monkeypatch.context() as patch:
+            patch.setattr(recipe_parts, "layers_of", rule)
+            fitted(vit, items, work=tmp_path / str(number), until=1)
+        with pytest.raises(BadInput, match="it is of another training"):
+            fitted(vit, items, work=tmp_path / str(number))
 
 
 @pytest.mark.parametrize("change", ["recipe", "seed", "data"])

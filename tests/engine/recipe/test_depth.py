@@ -82,6 +82,7 @@ def test_a_last_block_that_timm_puts_above_later_ones_has_its_turn() -> None:
         ("qwen3_vit_88m", "encoder.blocks.11.mlp", 12),  # timm's groups give the head and the last block one rate
         ("iformer_t", "stages.3.blocks.5.mixer", 24),
         ("mobilenetv5_base", "msfa.ffn", 40),
+        ("vit_pe_core_tiny_patch16_384", "attn_pool", 12),
     ],
 )
 def test_the_head_alone_has_the_full_rate_where_timm_gives_it_to_kernels_below(
