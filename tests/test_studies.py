@@ -8,13 +8,16 @@ from featune.bench.catalogue import TASKS
 from featune.bench.data import Request, Source
 from featune.bench.data.torchvision_names import torch_splits
 from featune.bench.progress import Silent
+from featune.bench.results import curves_of
 from featune.bench.study import read_study, study_file
 from featune.bench.study.schema import parsed
 from featune.engine.accuracies import timm_accuracies
 
 STUDIES = {path.stem: path for path in sorted((Path(__file__).parent.parent / "studies").glob("*.yaml"))}
 NEEDS_FILES = ("local-weights", "kornblith2019", "fang2023", "huh2016")
-OFFLINE = ("huh2016-mini", "kornblith2019-choices-mini")  # their images are drawn, their models pre-trained here
+CURVES = "kornblith2019-curves-mini"
+# Their images are drawn, their models pre-trained here.
+OFFLINE = ("huh2016-mini", "kornblith2019-choices-mini", "kornblith2019-smoothing-mini", CURVES)
 PUBLIC = [name for name in STUDIES if name not in (*NEEDS_FILES, *OFFLINE)]
 
 
@@ -31,14 +34,19 @@ def test_what_ships_is_tested_and_holds_the_study_that_the_help_cites() -> None:
 
 
 @pytest.mark.parametrize("name", OFFLINE)
-def test_an_offline_study_pre_trains_several_variants_from_three_seeds_or_more(name: str) -> None:
+def test_an_offline_study_pre_trains_its_models_from_three_seeds_or_more(name: str) -> None:
     study, sources = read_study(STUDIES[name])
     assert study.name == name
     assert not study.models
     assert {source.images.text.partition("/")[0] for source in sources if source.images} == {"generated"}
     variants = {asked.name.partition("@")[0] for asked in study.pretraining}
-    assert len(variants) > 2
+    assert len(variants) > 2 or name == CURVES
     assert len(study.pretraining) >= 3 * len(variants)
+
+
+def test_the_study_of_curves_has_two_tasks_of_three_sizes() -> None:
+    tasks = [task.name or "" for _, task in parsed(STUDIES[CURVES]).tasks]
+    assert [len(of) for of in curves_of(tasks).values()] == [3, 3]
 
 
 def test_huh2016_asks_for_the_subsets_of_the_paper() -> None:

@@ -80,7 +80,7 @@ def test_a_cache_with_a_limit_is_looked_after(
 ) -> None:
     monkeypatch.setenv("FEATUNE_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("FEATUNE_CACHE_LIMIT", "1")
-    old = tmp_path / "cache" / "tuned" / f"{'a' * 16}.safetensors"
+    old = tmp_path / "cache" / "graphs" / f"{'a' * 16}.onnx"
     old.parent.mkdir(parents=True)
     old.write_bytes(b"x" * 10)
     os.utime(old, (1.0, 1.0))
