@@ -62,26 +62,24 @@ def _keep_limit(context: typer.Context) -> None:
     from ..cache import EVERY, LIMIT, Pruned, limit_kept, limit_of
     from ..doctor import shown_size
 
-    told = set[str]()
+    most, asked, told = limit_of(os.environ), context.invoked_subcommand, set[str]()
+    if most is None or asked in UNLIMITED:
+        return
 
     def tell(found: Pruned) -> None:
         if found.removed:
             said = f"removed {found.removed} items, {shown_size(found.freed)}, that were not used for longest"
             print(f"{LIMIT}: {said}; {shown_size(found.left)} left", file=sys.stderr)
-        most = limit_of(os.environ) or 0
         if found.left > most and not told:
             told.add(LIMIT)
             kept = "; ".join(f"{shown_size(size)} {reason}" for reason, size in found.kept.items())
             said = f"the cache has {shown_size(found.left)}, {shown_size(most)} are allowed"
             print(f"{LIMIT}: {said}; kept: {kept or 'records alone are left'}", file=sys.stderr)
 
-    most = limit_of(os.environ)
-    asked = context.invoked_subcommand
-    if asked not in UNLIMITED:
-        every = None if asked in TIMED else EVERY
-        for command in _commands(context.command):  # made for this call alone
-            if command.callback:
-                command.callback = limit_kept(cache_dir(), most, tell, every)(command.callback)
+    every = None if asked in TIMED else EVERY
+    for command in _commands(context.command):  # made for this call alone
+        if command.callback:
+            command.callback = limit_kept(cache_dir(), most, tell, every)(command.callback)
 
 
 def _commands(command: Any) -> Iterator[Any]:

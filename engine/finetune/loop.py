@@ -166,7 +166,7 @@ def _train(
     for phase in phases_of(parts, recipe, total):
         if state.step >= min(phase.until, last):
             continue
-        if state.step:  # a stop while rows are computed must not take what was done
+        if 0 < state.step == phase.first:  # a stop while rows are computed must not take the phase before
             keep()
         with clock.stopped():
             whole, source, said = begun(model, phase, steps, run.device, run.work, state.parts)

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...results import capital, counted, joined
+from ...results import counted, joined
 from .. import Row
 from .beyond_speed import REFERENCE, Recommendation
 
@@ -71,10 +71,10 @@ def _expect(found: Sequence[Recommendation], rows: Sequence[Row]) -> str:
         interval = f"95\u00a0% interval {one.low:,.4g} to {one.high:,.4g}"
         words.append(f"Expect {one.rate:,.4g} images per second ({one.where}; {interval}).")
     faster = [one.against for one in passed if one.against and one.against[0] == "faster"]
-    if len(faster) == 1 < len(passed) or len(faster) > 1:
+    if faster and len(passed) > 1:
         ratios = sorted(each[1] for each in faster)
         many = f"{ratios[0]:.2f}" + (f" to {ratios[-1]:.2f}" if len(faster) > 1 else "")
-        words.append(f"{capital(many)} times as fast as {REFERENCE} in {len(faster)} of {len(passed)} comparisons.")
+        words.append(f"{many} times as fast as {REFERENCE} in {len(faster)} of {len(passed)} comparisons.")
     elif not faster and passed and REFERENCE in _setups(rows) and len(_setups(rows)) > 1:
         words.append(f"Nothing is settled to be faster than {REFERENCE}.")
     return " ".join(words)
