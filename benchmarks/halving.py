@@ -1,45 +1,50 @@
-"""Successive halving against the whole grid: its steps, and the points of val that it loses.
+"""Successive halving against the whole grid of Kornblith et al. 2019: its steps, and the points of val that it loses.
 
-    python benchmarks/halving.py DATASETS WEIGHTS WORK --steps 240
+    python benchmarks/halving.py IMAGES WEIGHTS WORK [--steps 240] [--tasks clothing digits] [--models ...] [--table]
 
-DATASETS: a folder of data sets in folders, such as `finetune_recipes.py prepare` makes. WEIGHTS: a folder with
-`mobilenetv1_025_128.pth` and `mobilenetv1_050_160.pth`. Every trial is a file; to resume is to run again.
+IMAGES: a folder of data sets in folders, such as `real_study.py` makes (`WORK/images`). WEIGHTS: a folder with
+`mobilenetv1_025_128.pth` and `mobilenetv1_050_160.pth`. Each cell is a model on a task: the 56 trainings of the grid (7
+rates x 8 weight decays, those of the source for pre-trained or for random weights), each stopped where a round of
+halving ends and taken on. Then the search is made twice, as a grid and by halving, from the trials that lie there:
+a training that goes on is the same to the bit as one that was not stopped, so halving would have found these very
+numbers. Nothing is tested, so val and test of a task are val here, which halves the noise of a value. Every trial is a
+file; to resume is to run again, and several processes may have a cell each.
 """
 
 import argparse
 import dataclasses
+import json
+import statistics
 import time
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 
 from featune.bench.data import Source, prepare
-from featune.bench.finetune.training import Candidate, Job
+from featune.bench.finetune import Candidate, Job
 from featune.bench.regimes import Goodness
 from featune.engine.finetune import Decoded, Recipe, TrainVal
 from featune.engine.images import Augmentation
 from featune.engine.models import ModelSpec, spec_from_entry
-from featune.engine.search import grid, halving, search, total_steps
+from featune.engine.search import Facts, Round, grid, halving, recipe_named, search, total_steps
 
 SIDE, BATCH = 32, 16
-RATES = tuple(float(f"{rate:.3g}") for rate in np.logspace(-3.5, -0.5, 9))
-RECIPE = Recipe(batch=BATCH, warmup=0.1, augmentation=Augmentation(scale=(0.35, 1.0)))
+TASKS = ("clothing", "produce", "digits")
+FILES = {"mobilenetv1-0.25": (0.25, "mobilenetv1_025_128.pth"), "mobilenetv1-0.5": (0.5, "mobilenetv1_050_160.pth")}
+RANDOM = "test_resnet, random"
 
 
-def models(weights: Path) -> dict[str, ModelSpec]:
+def spec_of(name: str, weights: Path) -> ModelSpec:
     """Two pre-trained networks, and one from random weights."""
     view = {"side": SIDE, "mean": 0.5, "std": 0.5, "interpolation": "bilinear"}
-    file = Path(__file__).resolve()
-    found = {
-        f"mobilenetv1 {width}": spec_from_entry({"factory": f"{file}:network", "kwargs": {"width": width}, **view}
-                                                | {"checkpoint": str(weights / name)})
-        for width, name in ((0.25, "mobilenetv1_025_128.pth"), (0.5, "mobilenetv1_050_160.pth"))
-    }  # fmt: skip
-    return {
-        **found,
-        "test_resnet, random": spec_from_entry({"architecture": "test_resnet", "pretrained": False, **view}),
-    }
+    if name == RANDOM:
+        return spec_from_entry({"architecture": "test_resnet", "pretrained": False, **view})
+    width, file = FILES[name]
+    factory = f"{Path(__file__).resolve()}:network"
+    return spec_from_entry(
+        {"factory": factory, "kwargs": {"width": width}, "checkpoint": str(weights / file), **view}
+    )  # fmt: skip
 
 
 def network(width: float) -> torch.nn.Module:
@@ -52,42 +57,73 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs=3)
     parser.add_argument("--steps", type=int, default=240, help="of one training")
-    parser.add_argument("--tasks", nargs="+", help="of DATASETS; all by default")
+    parser.add_argument("--tasks", nargs="+", default=TASKS)
+    parser.add_argument("--models", nargs="+", default=[*FILES, RANDOM])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--table", action="store_true", help="print what is there, train nothing")
     given = parser.parse_args()
-    (datasets, weights, work), steps = given.folders, given.steps
     torch.set_num_threads(1)
-    recipes = [dataclasses.replace(RECIPE, steps=steps, learning_rates=(rate,)) for rate in RATES]
-    plans = {"grid": grid(len(recipes), steps), "halving": halving(len(recipes), steps)}
-    share = total_steps(plans["halving"]) / total_steps(plans["grid"])
-    print(f"{len(recipes)} rates, {steps} steps of {BATCH} at {SIDE} px; halving: {plans['halving']}, {share:.1%}")
-    print(
-        "| task | model | grid: rate, val | halving: rate, its val in the grid | regret, points | CPU s |\n|---" * 1
-        + "|---" * 5
-        + "|"
+    images, weights, work = given.folders
+    if not given.table:
+        for name in given.models:
+            for task in given.tasks:
+                measure(images / task, spec_of(name, weights), name, given.steps, given.seed, work)
+    table(work, given.steps)
+
+
+def measure(images: Path, spec: ModelSpec, name: str, steps: int, seed: int, work: Path) -> None:
+    """Train the whole grid of a cell, round by round, and write what both searches find into a file of WORK."""
+    task = prepare(Source(images.name, folder=images), work / "tasks")
+    train, val, classes = task.load("train"), task.load("val") + task.load("test"), len(task.classes)
+    grids = recipe_named("kornblith2019").candidates(Facts(len(train), scratch=name == RANDOM))
+    augmentation = Augmentation(scale=(0.35, 1.0))
+    recipes = [dataclasses.replace(each, steps=steps, batch=BATCH, augmentation=augmentation) for each in grids]
+    folder = work / f"{images.name} {name} {steps} {seed}".replace(" ", "_").replace(",", "")
+    job = Job(
+        spec, TrainVal(train, val, classes), Goodness("top1", val.truth(classes)), seed, folder / "work",
+        save_seconds=1e9, decoded=Decoded(),
+    )  # fmt: skip
+
+    def train_on(recipe: Recipe, until: int) -> float:
+        return Candidate(job, recipe).train(until)
+
+    def unasked(recipe: Recipe, until: int) -> float:
+        raise AssertionError("a trial that halving wants is missing")
+
+    began = time.process_time()
+    rounds = halving(len(recipes), steps)
+    every = [Round(len(recipes), each.steps) for each in rounds]
+    whole = search(
+        recipes, every, train_on, folder / "trials", told=lambda trial: print(folder.name, trial, flush=True)
     )
-    for data in [datasets / name for name in given.tasks or sorted(each.name for each in datasets.iterdir())]:
-        task = prepare(Source(data.name, folder=data), work / "tasks")
-        train, val = task.load("train"), task.load("val")
-        decoded = Decoded()
-        for name, spec in models(weights).items():
-            seconds, found = {}, {}
-            for plan, rounds in plans.items():
-                job = Job(
-                    spec, TrainVal(train, val, len(task.classes)), Goodness("top1", val.truth(len(task.classes))), 0,
-                    work / plan / data.name / name.replace(" ", "_"), save_seconds=1e9, decoded=decoded,
-                )  # fmt: skip
-                began = time.process_time()
-                train_on = lambda recipe, until, job=job: Candidate(job, recipe).train(until)  # noqa: E731
-                found[plan] = search(recipes, rounds, train_on, job.work / "trials")
-                seconds[plan] = time.process_time() - began
-            values = {recipes[trial.candidate]: trial.value for trial in found["grid"].trials}
-            best, chosen = found["grid"].best, found["halving"].best
-            assert best is not None
-            assert chosen is not None
-            regret = 100 * (values[best] - values[chosen])
-            of_grid, of_halving = (f"{one.learning_rates[0]:g}, {values[one]:.4f}" for one in (best, chosen))
-            spent = f"{seconds['grid']:.0f} and {seconds['halving']:.0f}"
-            print(f"| {data.name} | {name} | {of_grid} | {of_halving} | {regret:.2f} | {spent} |", flush=True)
+    for recipe in recipes:
+        Candidate(job, recipe).forget()
+    halved = search(recipes, rounds, unasked, folder / "trials")
+    assert whole.best is not None
+    assert halved.best is not None
+    values = {recipes[one.candidate]: one.value for one in whole.trials if one.steps == steps and one.value is not None}
+    found = {
+        "task": images.name, "model": name, "steps": steps, "seed": seed, "val": len(val), "rounds": rounds,
+        "share": total_steps(rounds) / total_steps(grid(len(recipes), steps)), "diverged": len(recipes) - len(values),
+        "best": [whole.best.learning_rates[0], whole.best.weight_decay, values[whole.best]],
+        "halving": [halved.best.learning_rates[0], halved.best.weight_decay, values[halved.best]],
+        "median": statistics.median(values.values()), "cpu_seconds": time.process_time() - began,
+    }  # fmt: skip
+    (work / f"{folder.name}.json").write_text(json.dumps(found, default=dataclasses.asdict))
+
+
+def table(work: Path, steps: int) -> None:
+    cells: list[dict[str, Any]] = [json.loads(file.read_text()) for file in sorted(work.glob(f"*_{steps}_*.json"))]
+    print(
+        "| task, images of val | model | seed | grid: rate, decay, val | halving: rate, decay, val | steps | regret |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for one in cells:
+        best, chosen = (f"{rate:.3g}, {decay:.3g}, {100 * value:.2f}" for rate, decay, value in
+                        (one["best"], one["halving"]))  # fmt: skip
+        regret = 100 * (one["best"][2] - one["halving"][2])
+        print(f"| {one['task']}, {one['val']} | {one['model']} | {one['seed']} | {best} | {chosen} | "
+              f"{one['share']:.1%} | {regret:.2f} |")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from featune.engine.finetune import Recipe
 from featune.engine.search import Trial, search, total_steps
 from featune.engine.store import digest
 
+from ..finetune import said_of
 from ..results import counted
 from .journal import Journal
 from .rules import MOST_TUNED, Cost, halving_rounds, least_steps, seconds_of, steps_within, survivors
@@ -43,7 +44,7 @@ class Tuned:
 class Work:
     """How fine-tuning is done, so that a test may do it otherwise.
 
-    cost: seconds of a model's parts, measured. train: takes a model on to a step, and gives its best value on val.
+    cost: seconds of a model's parts, measured. train: takes a model on to a step, and gives what it is worth on val.
     """
 
     cost: Callable[[str], Cost]
@@ -120,8 +121,8 @@ def tune(
             one = of[trial.candidate]
             seconds = journal.add(_piece(one, trial.steps), trial.seconds)  # those of killed processes too
             trials.append((one, dataclasses.replace(trial, seconds=seconds)))
-            value = f"val {trial.value:.4f}" if trial.value is not None else f"failed ({trial.error})"
-            told(f"{one.model}, rate {one.recipe.learning_rates[0]:g}: {value} after {trial.steps:,} steps")
+            found = said_of(trial, one.recipe.steps or 0)
+            told(f"{one.model}, rate {one.recipe.learning_rates[0]:g}: {found} after {trial.steps:,} steps")
 
         return hear
 

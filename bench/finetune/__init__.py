@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from .recipes import chosen_recipes, read_recipe, write_recipe
     from .timm_folder import MODEL, write_model
     from .trackers import tracker_names
-    from .training import Candidate, Job
+    from .training import Candidate, Job, said_of
 else:
     from featune.engine.doors import lazy_exports
 
@@ -27,6 +27,7 @@ __all__ = [
     "finetuned_model",
     "read_recipe",
     "result_lines",
+    "said_of",
     "timed",
     "tracker_names",
     "write_model",

@@ -29,7 +29,7 @@ from .page import page_html
 from .recipes import Chosen, chosen_recipes, write_recipe
 from .several import check_device, claimed, energy_of_run, first_alone, with_energy_of_all
 from .timm_folder import write_model
-from .training import Job, Outcome, trained
+from .training import Job, Outcome, said_of, trained
 
 log = logging.getLogger("featune")
 SAMPLED = 50  # images whose size is looked at
@@ -163,7 +163,8 @@ class _Regime:
             several = len(recipes) > 1
             self.outcome = trained(
                 job, recipes, self.asked.search, self.refit, self.progress.say,
-                (lambda trial: self.progress.say(_trial_line(trial, recipes[trial.candidate]))) if several else None,
+                (lambda trial: self.progress.say(_trial_line(trial, recipes[trial.candidate], len(data.train))))
+                if several else None,
             )  # fmt: skip
         found = Finetuned(self.outcome.model, self.outcome.spec.view, {}, self.asked.device)
         self.scorer = Trained(self.outcome, found)
@@ -196,10 +197,9 @@ def _study(spec: ModelSpec, task: Task, chosen: Chosen, asked: Asked, folder: Fo
     return dataclasses.replace(study, models=(spec,), tasks=(task,), regimes=regimes, out=str(folder.path)), chosen.name
 
 
-def _trial_line(trial: Trial, recipe: Recipe) -> str:
+def _trial_line(trial: Trial, recipe: Recipe, images: int) -> str:
     what = f"{recipe.optimizer} {recipe.learning_rates[0]:g}, weight decay {recipe.weight_decay:g}"
-    found = f"val {trial.value:.4f}" if trial.value is not None else f"diverged ({trial.error})"
-    return f"{what}: {found} after {trial.steps:,} steps, {trial.seconds:.0f} s"
+    return f"{what}: {said_of(trial, recipe.total_steps(images))} after {trial.steps:,} steps, {trial.seconds:.0f} s"
 
 
 def _leave(

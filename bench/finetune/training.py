@@ -22,6 +22,7 @@ from featune.engine.finetune import (
     predict,
     sized,
 )
+from featune.engine.metrics import METRICS
 from featune.engine.models import ModelSpec, fresh_classifier, with_channels
 from featune.engine.search import (
     Round,
@@ -101,7 +102,12 @@ class Candidate:
         self.scores = job.work / f"{self.name}.best.npy"  # [n_val, classes] of that state
 
     def train(self, until: int) -> float:
-        """Goes on to a step, and gives the best value on val so far. Raises TrialFailed where it diverges."""
+        """Goes on to a step, and gives what it is worth on val. Raises TrialFailed where it diverges.
+
+        At its end that is the best value so far. Before, weights whose rate is still high say little of what comes
+        out, so there an average of the last ones is judged: by its log loss, negative, since accuracy is high early on
+        for a network that knows no more than the largest class; of several labels by the metric.
+        """
         told = self.job.log_file(self.log, self.recipe)
         step = [0]
 
@@ -121,17 +127,22 @@ class Candidate:
             if not self.state.known:
                 start = self._fit(dataclasses.replace(run, until=0))
                 told({"step": 0, "epoch": 0, "val": self._looked_at(start.model, 0)})
-            trained = self._fit(dataclasses.replace(run, until=until))
-            if trained.steps < trained.total and trained.steps not in {
-                step for step, _ in self.best().get("looks", ())
-            }:
-                self._looked_at(trained.model, trained.steps)  # the end of a round, within an epoch
+            ends = until >= self.recipe.total_steps(len(self.job.data.train))
+            trained = self._fit(dataclasses.replace(run, until=until, tail=not ends))
+            value = self.best()["value"] if trained.tail is None else self._ahead(trained.tail)
         except Diverged as error:
             raise TrialFailed(str(error)) from error
         finally:
             told.close()
         write_json(self.spent, _cost(trained))
-        return float(self.best()["value"])
+        return float(value)
+
+    def _ahead(self, tail: nn.Module) -> float:
+        job = self.job
+        scores = predict(tail, job.data.val, self.spec.view, job.device, decoded=job.decoded)
+        if job.data.multilabel:
+            return job.goodness(scores)
+        return -METRICS["log_loss"](job.goodness.truth, scores, kind="logits")
 
     def _fit(self, run: Run) -> Any:
         job = self.job
@@ -219,6 +230,15 @@ def trained(
         done.model, candidate.spec, found.best, done.steps, done.total, None, log_path, found, best["details"],
         _cost(done),
     )  # fmt: skip
+
+
+def said_of(trial: Trial, total: int) -> str:
+    """What a trial found, in words. total: steps of a whole training."""
+    if trial.value is None:
+        return f"failed ({trial.error})"
+    if trial.steps < total:
+        return f"val {trial.value:.4f} by the average of its last weights"
+    return f"val {trial.value:.4f}"
 
 
 def _cost(trained: Trained) -> dict[str, Any]:

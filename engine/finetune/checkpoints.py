@@ -18,9 +18,9 @@ from ..store import read_json, unwritable, write_json, written_whole
 class State:
     """All that a step changes. key: names the training, so that no other one goes on from it.
 
-    step: how many were made. average: of the weights, where there is one. parts: in which a step is computed.
-    spent: what all processes of the training spent on them, by `Clock.spent`. frozen: the account of what was frozen,
-    of all phases begun.
+    step: how many were made. average: the recipe's, of the weights; tail: of the last ones, where the caller wants it.
+    parts: in which a step is computed. spent: what all processes of the training spent on them, by `Clock.spent`.
+    frozen: the account of what was frozen, of all phases begun.
     """
 
     key: str
@@ -28,6 +28,7 @@ class State:
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     average: nn.Module | None
+    tail: nn.Module | None = None
     parts: int = 1
     step: int = 0
     spent: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -38,7 +39,7 @@ class State:
             "key": self.key, "step": self.step, "parts": self.parts, "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(),
             "average": self.average.state_dict() if self.average else None, "spent": self.spent,
-            "frozen": self.frozen, **random_state(),
+            "frozen": self.frozen, "tail": self.tail.state_dict() if self.tail else None, **random_state(),
         }  # fmt: skip
 
     def load(self, values: Mapping[str, Any]) -> None:
@@ -47,6 +48,8 @@ class State:
         self.scaler.load_state_dict(values["scaler"])
         if self.average:
             self.average.load_state_dict(values["average"])
+        if self.tail:  # a training that was begun without one has none to go on with
+            self.tail.load_state_dict(values.get("tail") or values["model"])
         self.step, self.parts = int(values["step"]), int(values["parts"])
         self.spent, self.frozen = dict(values.get("spent", {})), dict(values.get("frozen", {}))
         set_random_state(values)

@@ -19,6 +19,7 @@ from ..models import View
 from ..recipe import Recipe
 
 DECODED_BYTES = 2 << 30
+SAMPLES = 256
 AHEAD = 2  # batches that are made before they are asked for
 
 
@@ -114,6 +115,13 @@ class Steps:
                 raise
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
+
+    def samples(self, device: torch.device) -> Iterator[Tensor]:
+        """Eval views of SAMPLES of the images at most, drawn evenly: of which batch norm can learn its statistics."""
+        count = min(SAMPLES, len(self.items))
+        chosen = np.linspace(0, len(self.items) - 1, count).astype(np.int64)[: None if count % 64 != 1 else -1]
+        for images in eval_batches(self.items.take(chosen.tolist()), self.view, 64, self.decoded):
+            yield images.to(device)
 
     def _begun(self, pool: ThreadPoolExecutor, step: int) -> tuple[Tensor, list[Future[None]]]:
         epoch, chosen = step // self.per_epoch, self.indices(step)

@@ -17,6 +17,7 @@ from ..models import ModelSpec, View, feature_width
 from ..recipe import (
     Objective,
     Recipe,
+    average_of,
     loss_of,
     mixed,
     mixes,
@@ -26,8 +27,10 @@ from ..recipe import (
     parts_of,
     phases_of,
     rate_share,
+    renew_statistics,
     set_learning,
     set_norm_momentum,
+    tail_of,
 )
 from ..runners import require_compiler, true_fp32
 from ..store import digest, plain
@@ -52,7 +55,7 @@ class Run:
     evaluate: called after each epoch with the model, or the average of its weights. log: called with each step's
     step, epoch, rate, loss and norm (of the gradient), and with each evaluation's step, epoch and values.
     spec: of the model, for `replay` of a step that went wrong. apart: of several processes, whether `work` is this
-    one's own, so that it saves too; else the first one saves for all.
+    one's own, so that it saves too; else the first one saves for all. tail: keep an average of the last weights too.
     """
 
     device: str = "cpu"
@@ -66,6 +69,7 @@ class Run:
     log: Log | None = None
     spec: ModelSpec | None = None
     apart: bool = False
+    tail: bool = False
 
     @property
     def checkpoint(self) -> Path | None:
@@ -74,12 +78,13 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """The model, in eval mode. steps: made so far, of `total`. details: seconds, images_per_second, headspace, ..."""
+    """The model, in eval mode, and the tail, if asked for. steps: made so far, of `total`. details: its account."""
 
     model: nn.Module
     steps: int
     total: int
     details: Mapping[str, Any]
+    tail: nn.Module | None = None
 
 
 HERE = Run()
@@ -143,10 +148,11 @@ def _train(
     set_learning(model, parts.learning, recipe)
     optimizer = optimizer_of(parameter_groups(model, parts, recipe), recipe, device)
     scaler = torch.amp.GradScaler(device.type, enabled=recipe.amp and recipe.amp_dtype == "float16")
-    average = _average(model, recipe)
+    average, tail = average_of(model, recipe), tail_of(model) if run.tail else None
     layers = [[parts.layers, parts.top]] if parts.layers else []  # they decide what learns, and how fast
     key = digest(plain([recipe, seed, items.paths, items.labels, view, classes, *layers]))
-    state = State(key, model, optimizer, scaler, average and average.module, parts=recipe.accumulation)
+    shadows = average and average.module, tail and tail.module
+    state = State(key, model, optimizer, scaler, shadows[0], shadows[1], parts=recipe.accumulation)
     torch.manual_seed(seed)  # dropout and stochastic depth
     if not (run.checkpoint and checkpoints.restore(run.checkpoint, state)) and device.type == "cuda":
         state.parts = fitting_parts(model, view, size // world, recipe, device)
@@ -203,8 +209,8 @@ def _train(
                 scaler.update()
                 optimizer.zero_grad(set_to_none=True)
                 state.step = step + 1
-                if average:
-                    average.update(model, step=state.step)
+                for each in filter(None, (average, tail)):
+                    each.update(model, step=state.step)
 
                 # What others want to know, and what a kill must not take.
                 if run.progress:
@@ -224,10 +230,13 @@ def _train(
         del source  # its rows, before those of the next phase are made
     processes.same_buffers(model, average and average.module)
     keep()
+    if tail:
+        phase = next(each for each in phases_of(parts, recipe, total) if state.step <= each.until)
+        renew_statistics(tail.module, phase.learning, recipe, steps.samples(device))
     if average:
         model.load_state_dict(average.module.state_dict())
     details = {**account_of(state.spent, size), "accumulation": state.parts, **health.account()}
-    return Trained(model.eval(), state.step, total, {**details, **state.frozen})
+    return Trained(model.eval(), state.step, total, {**details, **state.frozen}, tail and tail.module)
 
 
 def backward(
@@ -274,14 +283,6 @@ def _scores(
         rows = [model(images.to(device)).float().cpu() for images in eval_batches(own, view, batch, decoded)]
     scores: NDArray[np.float32] = processes.gathered(torch.cat(rows), len(items)).numpy()
     return scores
-
-
-def _average(model: nn.Module, recipe: Recipe) -> Any:
-    if recipe.ema is None:
-        return None
-    from timm.utils import ModelEmaV3
-
-    return ModelEmaV3(model, decay=recipe.ema, use_warmup=recipe.ema_warmup)
 
 
 def _evaluate(run: Run, model: nn.Module, step: int, epoch: int) -> None:

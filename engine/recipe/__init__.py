@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .auxiliary import Outputs, WithAuxiliaryHead, loss_of
+    from .averages import average_of, renew_statistics, tail_of
     from .cutting import Frozen, Learning, Uncut, cut_in_two
     from .depth import first_uses, layers_of
     from .losses import BLOWN_UP, Objective, objective
@@ -36,6 +37,7 @@ __all__ = [
     "Recipe",
     "Uncut",
     "WithAuxiliaryHead",
+    "average_of",
     "cut_in_two",
     "first_uses",
     "layers_of",
@@ -49,7 +51,9 @@ __all__ = [
     "phases_of",
     "rate_share",
     "recipe_of",
+    "renew_statistics",
     "schedule",
     "set_learning",
     "set_norm_momentum",
+    "tail_of",
 ]

@@ -16,7 +16,7 @@ from ..store import digest, read_json, write_json
 
 C = TypeVar("C")
 SHARE = 0.25  # of the full grid's steps that halving takes at most
-KEEP = 1 / 3  # of the candidates of a round that go on to the next
+FIRST = 5  # steps of the first round at least; of fewer nothing can be told
 STEEPEST = 64  # times as many steps in a round as in the one before, at most
 
 
@@ -62,25 +62,28 @@ def grid(candidates: int, steps: int) -> tuple[Round, ...]:
 
 
 def halving(candidates: int, steps: int, share: float = SHARE) -> tuple[Round, ...]:
-    """A third goes on from each round to the next, and the last one alone to the end, within a share of the grid.
+    """All for a sixteenth of the steps, the best quarter for a quarter, and of those as many to the end as fit.
 
-    From one round to the next the steps are multiplied by one number, the smallest (3 or more) with which all rounds
-    take at most `share` of the grid's steps. The winner's own steps are among them, so that fewer than six candidates
-    take more than a quarter: 1.5 times the winner's steps.
+    All rounds together take at most `share` of the grid's steps. Early rounds part what differs much, such as learning
+    rates a factor apart; what differs little is parted by whole trainings alone, so all that is left goes to the last
+    round. Of a short training the first rounds are shorter still. A whole training is among the steps, so that fewer
+    than six candidates take more than a quarter: 1.5 trainings at most. Raises BadInput where the first round would
+    have fewer than FIRST steps.
     """
-    alive = [candidates]
-    while alive[-1] > 1:
-        alive.append(math.ceil(alive[-1] * KEEP) if alive[-1] > 2 else 1)
+    if candidates == 1:
+        return grid(1, steps)
+    second = math.ceil(candidates / 4)
     most = max(share * candidates, 1.5) * steps
-    for factor in (3 + 0.25 * at for at in range(4 * STEEPEST)):
-        ends = [max(1, math.floor(steps / factor**back)) for back in reversed(range(len(alive)))]
-        rounds = tuple(
-            Round(count, end)
-            for at, (count, end) in enumerate(zip(alive, ends, strict=True))
-            if at == 0 or end > ends[at - 1]
+    for factor in (4 + 0.25 * at for at in range(4 * STEEPEST)):
+        ends = (
+            [math.floor(steps / factor**2), math.floor(steps / factor)] if second > 1 else [math.floor(steps / factor)]
         )
-        if total_steps(rounds) <= most and rounds[-1].candidates == 1:
-            return rounds
+        if ends[0] < FIRST:
+            break
+        rounds = [Round(candidates, ends[0]), *(Round(second, end) for end in ends[1:])]
+        last = min(second, math.floor((most - total_steps(rounds)) / (steps - ends[-1])))
+        if last >= 1:
+            return (*rounds, Round(last, steps))
     raise BadInput(
         f"{candidates} candidates of {steps} steps found, too short for halving; give more steps or search a grid"
     )

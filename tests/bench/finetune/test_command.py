@@ -20,7 +20,7 @@ from featune.bench.results import RunStore
 from featune.bench.tasks import Task, save_task
 from featune.bench.training_log import read_log
 from featune.engine.errors import BadInput
-from featune.engine.finetune import Recipe, TrainVal
+from featune.engine.finetune import Recipe, Run, TrainVal, fit_once, predict
 from featune.engine.images import Labelled
 from featune.engine.models import spec_from_entry
 from featune.export.contract import contract_of
@@ -183,7 +183,7 @@ def test_a_recipe_file_of_a_run_repeats_it(left: tuple[Path, dict[str, Any]], co
 def test_a_search_that_is_interrupted_goes_on_to_the_same_weights(
     colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rates = ("--set", "learning_rates=[0.0001,0.001,0.003,0.01,0.03,0.1]", "--steps", "12", "--search", "halving")
+    rates = ("--set", "learning_rates=[0.0001,0.001,0.003,0.01,0.03,0.1]", "--steps", "80", "--search", "halving")
     whole = finetuned(colours, tmp_path / "whole", *rates)
     original, asked = training.fit_once, []
 
@@ -202,7 +202,30 @@ def test_a_search_that_is_interrupted_goes_on_to_the_same_weights(
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     trials = [{**trial, "seconds": 0} for trial in whole["search"]["trials"]]
     assert [{**trial, "seconds": 0} for trial in resumed["search"]["trials"]] == trials
-    assert whole["search"]["steps"] <= 0.25 * 6 * 12
+    assert whole["search"]["steps"] <= 0.25 * 6 * 80
+
+
+def test_a_round_is_judged_ahead_and_leaves_the_training_as_it_would_have_been(colours: Path, tmp_path: Path) -> None:
+    task = prepare(Source("colours", folder=colours), tmp_path / "task")
+    train, val = task.load("train"), task.load("val")
+    spec = spec_from_entry({"architecture": "test_resnet", "pretrained": False, "side": 32})
+    truth, recipe = val.truth(3), Recipe(batch=8, steps=9, learning_rates=(0.01,))
+
+    def candidate(name: str) -> training.Candidate:
+        return training.Candidate(
+            training.Job(spec, TrainVal(train, val, 3), Goodness("top1", truth), 0, tmp_path / name), recipe
+        )
+
+    halved, whole = candidate("halved"), candidate("whole")
+    ahead = halved.train(4)
+    tail = fit_once(spec, halved.job.data, train, Goodness("top1", truth), recipe, 0, Run(until=4, tail=True)).tail
+    assert tail is not None
+    scores = torch.from_numpy(predict(tail, val, spec.view))
+    loss = torch.nn.functional.cross_entropy(scores.double(), torch.from_numpy(truth))
+    assert ahead == pytest.approx(-loss.item(), rel=1e-6)
+    assert halved.train(9) == whole.train(9)
+    assert halved.best() == whole.best()
+    assert [step for step, _ in whole.best()["looks"]] == [0, 3, 6, 9]
 
 
 def test_a_refit_trains_on_train_and_val(colours: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from featune.engine.errors import BadInput
-from featune.engine.finetune import Diverged, Recipe, Run, TrainVal, finetune, replay, train
+from featune.engine.finetune import Diverged, Recipe, Run, Trained, TrainVal, finetune, replay, train
 from featune.engine.finetune import checkpoints as module
 from featune.engine.images import Augmentation, Labelled
 from featune.engine.models import ModelSpec, fresh_classifier, spec_from_entry, state_digest
@@ -51,6 +51,25 @@ def test_a_kill_at_a_step_leaves_the_same_bits(vit: ModelSpec, items: Labelled, 
         fitted(vit, items, work=tmp_path, save_seconds=0, progress=kill)
     torch.rand(5)
     assert fitted(vit, items, work=tmp_path) == fitted(vit, items)
+
+
+def test_the_tail_of_a_killed_training_has_the_same_bits_and_takes_no_part_in_it(
+    spec: ModelSpec, items: Labelled, tmp_path: Path
+) -> None:
+    def trained(until: int, *, tail: bool = True, work: Path | None = None) -> Trained:
+        recipe = Recipe(epochs=5, batch=4, learning_rates=(0.02,))
+        truth, run = torch.from_numpy(items.truth(3)), Run(work=work, until=until, tail=tail)
+        return train(fresh_classifier(spec, 3, 0), items, truth, spec.view, recipe, 0, run)
+
+    whole = trained(8)
+    assert whole.tail is not None
+    trained(5, work=tmp_path)
+    resumed = trained(8, work=tmp_path)
+    assert resumed.tail is not None
+    assert state_digest(resumed.tail) == state_digest(whole.tail) != state_digest(whole.model)
+    assert state_digest(trained(8, tail=False).model) == state_digest(whole.model)
+    assert trained(8, tail=False).tail is None
+    assert state_digest(trained(9, tail=False, work=tmp_path).model) == state_digest(trained(9, tail=False).model)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "lamb", "nadamw", "lion"])

@@ -29,20 +29,28 @@ def test_halving_takes_at_most_a_quarter_of_the_grid(count: int, steps: int) -> 
     rounds = halving(count, steps)
     assert total_steps(rounds) <= 0.25 * total_steps(grid(count, steps))
     assert rounds[0].candidates == count
-    assert rounds[-1] == Round(1, steps)
+    assert rounds[-1].steps == steps
+
+
+def test_what_the_first_rounds_leave_goes_to_whole_trainings() -> None:
+    rounds = halving(56, 20_000)  # 56 / 16 + 14 * 3 / 16 + 10 * 3 / 4 = 13.6 of 14 trainings; 11 would be 14.4
+    assert rounds == (Round(56, 1250), Round(14, 5000), Round(10, 20_000))
+    assert halving(9, 1600) == (Round(9, 100), Round(3, 400), Round(1, 1600))
+    assert halving(3, 1600) == (Round(3, 400), Round(1, 1600))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 6, 9, 56])
-@pytest.mark.parametrize("steps", range(1, 40))
+@pytest.mark.parametrize("steps", [*range(1, 40), 79, 80])
 def test_every_candidate_is_in_the_first_round_however_short_the_training(count: int, steps: int) -> None:
     try:
         rounds = halving(count, steps)
     except BadInput as error:
         assert "too short for halving" in str(error)  # noqa: PT017
-        assert steps < 2 * count
+        assert steps < 80
         return
     assert rounds[0].candidates == count
-    assert rounds[-1] == Round(1, steps)
+    assert rounds[0].steps >= 5 or count == 1
+    assert rounds[-1].steps == steps
     assert total_steps(rounds) <= max(0.25 * count, 1.5) * steps
     assert [each.steps for each in rounds] == sorted({each.steps for each in rounds})
 
@@ -112,7 +120,7 @@ def test_candidates_that_go_out_are_told_once(tmp_path: Path) -> None:
     assert sorted([*out, found.best]) == sorted(CANDIDATES)
 
 
-@pytest.mark.parametrize("steps", [100, 1000, 12_345])
+@pytest.mark.parametrize("steps", [200, 1000, 12_345])
 def test_a_budget_of_steps_gives_the_longest_training_that_fits(steps: int) -> None:
     longest = longest_within(7, steps, halving)
     assert total_steps(halving(7, longest)) <= steps < total_steps(halving(7, longest + 1))
