@@ -17,7 +17,6 @@ from ..store import digest, read_json, write_json
 C = TypeVar("C")
 SHARE = 0.25  # of the full grid's steps that halving takes at most
 FIRST = 5  # steps of the first round at least; of fewer nothing can be told
-STEEPEST = 64  # times as many steps in a round as in the one before, at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,28 +61,30 @@ def grid(candidates: int, steps: int) -> tuple[Round, ...]:
 
 
 def halving(candidates: int, steps: int, share: float = SHARE) -> tuple[Round, ...]:
-    """All for a sixteenth of the steps, the best quarter for a quarter, and of those as many to the end as fit.
+    """Rounds that end at a sixteenth, a quarter, a half and all of the steps, within a share of the grid's steps.
 
-    All rounds together take at most `share` of the grid's steps. Early rounds part what differs much, such as learning
-    rates a factor apart; what differs little is parted by whole trainings alone, so all that is left goes to the last
-    round. Of a short training the first rounds are shorter still. A whole training is among the steps, so that fewer
-    than six candidates take more than a quarter: 1.5 trainings at most. Raises BadInput where the first round would
-    have fewer than FIRST steps.
+    A quarter of the candidates gets to the half, 1.4 times as many to the quarter, and of the last round as many as
+    the share leaves; fewer get so far where not even one would be left for it. Early rounds part what differs much,
+    such as learning rates a factor apart, and what differs little is parted from the half on. Two and three
+    candidates have rounds at a quarter and at all. A whole training is among the steps, so that fewer than six
+    candidates take more than a quarter: 1.5 trainings at most. Raises BadInput where the first round would have fewer
+    than FIRST steps.
     """
+    most = max(share * candidates, 1.5) * steps
     if candidates == 1:
         return grid(1, steps)
-    second = math.ceil(candidates / 4)
-    most = max(share * candidates, 1.5) * steps
-    for factor in (4 + 0.25 * at for at in range(4 * STEEPEST)):
-        ends = (
-            [math.floor(steps / factor**2), math.floor(steps / factor)] if second > 1 else [math.floor(steps / factor)]
-        )
-        if ends[0] < FIRST:
-            break
-        rounds = [Round(candidates, ends[0]), *(Round(second, end) for end in ends[1:])]
-        last = min(second, math.floor((most - total_steps(rounds)) / (steps - ends[-1])))
-        if last >= 1:
-            return (*rounds, Round(last, steps))
+    if candidates <= 3:
+        rounds = [Round(candidates, steps // 4), Round(1, steps)]
+        if rounds[0].steps >= FIRST and total_steps(rounds) <= most:
+            return tuple(rounds)
+    elif steps // 16 >= FIRST:
+        for halfway in range(math.ceil(candidates / 4), 0, -1):
+            counts = (candidates, math.ceil(1.4 * halfway), halfway)
+            ends = (steps // 16, steps // 4, steps // 2)
+            rounds = [Round(count, end) for count, end in zip(counts, ends, strict=True)]
+            last = min(halfway, math.floor((most - total_steps(rounds)) / (steps - steps // 2)))
+            if last >= 1:
+                return (*rounds[: 3 if last < halfway else 2], Round(last, steps))
     raise BadInput(
         f"{candidates} candidates of {steps} steps found, too short for halving; give more steps or search a grid"
     )

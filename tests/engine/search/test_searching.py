@@ -33,9 +33,10 @@ def test_halving_takes_at_most_a_quarter_of_the_grid(count: int, steps: int) -> 
 
 
 def test_what_the_first_rounds_leave_goes_to_whole_trainings() -> None:
-    rounds = halving(56, 20_000)  # 56 / 16 + 14 * 3 / 16 + 10 * 3 / 4 = 13.6 of 14 trainings; 11 would be 14.4
-    assert rounds == (Round(56, 1250), Round(14, 5000), Round(10, 20_000))
-    assert halving(9, 1600) == (Round(9, 100), Round(3, 400), Round(1, 1600))
+    # 56 / 16 + 20 * 3 / 16 + 14 / 4 + 6 / 2 = 13.75 of 14 trainings; with seven to the end it would be 14.25.
+    assert halving(56, 1600) == (Round(56, 100), Round(20, 400), Round(14, 800), Round(6, 1600))
+    assert halving(9, 1600) == (Round(9, 100), Round(3, 400), Round(2, 800), Round(1, 1600))
+    assert halving(6, 1600) == (Round(6, 100), Round(2, 400), Round(1, 1600))
     assert halving(3, 1600) == (Round(3, 400), Round(1, 1600))
 
 
