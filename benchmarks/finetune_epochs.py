@@ -15,6 +15,7 @@ steps are faster. `--different`: files that are different, the others are copies
 import argparse
 import contextlib
 import dataclasses
+import os
 import statistics
 import sys
 import tempfile
@@ -77,17 +78,22 @@ def compared(name: str, items: Labelled, given: argparse.Namespace) -> None:
         ways[f"spdl, {threads} threads"] = of_spdl(name, items, recipe, threads, given)
     first: dict[str, list[float]] = {way: [] for way in ways}
     later: dict[str, list[float]] = {way: [] for way in ways}
+    others: dict[str, float] = {}
     for turn in range(given.turns):
         for way in reversed(ways) if turn % 2 else ways:
+            began, busy = time.perf_counter(), of_others()
             seconds = ways[way]()
+            others[way] = max(others.get(way, 0), (of_others() - busy) / (time.perf_counter() - began))
             first[way].append(seconds[0])
             later[way] += seconds[1:]
     middle = {way: statistics.median(values) for way, values in later.items()}
-    print(
-        f"{name}, {'channels last' if last else 'contiguous'}: seconds of the first epoch; of later ones, their median"
-    )
+    order = "channels last" if last else "contiguous"
+    print(f"{name}, {order}: seconds of the first epoch; of later ones, their median; processors that others used")
     for way in ways:
-        print(f"  {way:28} {said(first[way])}; {said(later[way])}, {middle[way]:.3f}", flush=True)
+        print(
+            f"  {way:28} {said(first[way])}; {said(later[way])}, {middle[way]:.3f}; others {others[way]:.2f}",
+            flush=True,
+        )
     for rival in ("timm", "spdl"):
         if theirs := [way for way in ways if way.startswith(rival)]:
             best = min(theirs, key=middle.__getitem__)
@@ -96,6 +102,12 @@ def compared(name: str, items: Labelled, given: argparse.Namespace) -> None:
                 print(f"  {best} / {own}: {middle[best] / middle[own]:.2f}, first epoch {start:.2f}", flush=True)
     if "ours, ready" in ways and "ours, shrunk" in ways:
         print(f"  headspace {middle['ours, shrunk'] / middle['ours, ready']:.3f}", flush=True)
+
+
+def of_others() -> float:
+    """Seconds that processors worked for others (Linux); of children those that have ended are known."""
+    busy = [int(each) for each in Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
+    return (sum(busy) - busy[3] - busy[4]) / os.sysconf("SC_CLK_TCK") - sum(os.times()[:4])
 
 
 def said(seconds: list[float]) -> str:
