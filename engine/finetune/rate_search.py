@@ -16,7 +16,7 @@ from ..models import ModelSpec, View, with_channels
 from ..recipe import Recipe
 from ..store import plain
 from .checkpoints import BestState
-from .decoded import Decoded
+from .decoded import Decoded, shrinking_of
 from .health import Diverged
 from .loop import HERE, Run, Trained, predict, train
 from .prefix import forget
@@ -176,7 +176,7 @@ def fit_once(
     """
     model = fresh(spec, data.classes, seed, recipe)
     if recipe.start == "probe" and not (run.checkpoint and run.checkpoint.exists()):
-        start_head(model, data, items, validation, spec.view, run)
+        start_head(model, data, items, validation, spec.view, run, shrinking_of(recipe, spec.view))
     return train(model, items, data.truth(items), spec.view, recipe, seed, run)
 
 
