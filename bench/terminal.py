@@ -6,10 +6,11 @@ import functools
 import inspect
 import io
 import json
+import os
 import shlex
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,14 +46,18 @@ Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N images.
 
 
 @contextlib.contextmanager
-def errors() -> Iterator[None]:
-    """Our own errors, and a disk that is full, as one message and an exit code; all else keeps its traceback."""
-    from featune.engine.errors import FeatuneError
+def errors(alike: bool = False) -> Iterator[None]:
+    """Our own errors, and a disk that is full, as one message and an exit code; all else keeps its traceback.
+
+    alike: they follow from the command line alone, so that of several processes (torchrun) the first one says them.
+    """
+    from featune.engine.errors import FeatuneError, SaidElsewhere
 
     try:
         yield
     except FeatuneError as error:
-        print(f"featune: {error}", file=sys.stderr)
+        if not isinstance(error, SaidElsewhere) and not (alike and os.environ.get("RANK", "0") != "0"):
+            print(f"featune: {error}", file=sys.stderr)
         raise typer.Exit(error.exit_code) from None
     except OSError as error:
         from featune.engine.store import NO_WRITING, unwritable
@@ -84,22 +89,31 @@ VIEW_OPTIONS: dict[str, tuple[Any, str]] = {
 def with_view(command: Callable[..., None]) -> Callable[..., None]:
     """The command with the options of VIEW_OPTIONS, which it gets as `view`, the parts of a model's entry."""
 
-    @functools.wraps(command)
-    def run(**given: Any) -> None:
-        with errors():
-            from featune.export.commands import entry_of, parsed_kwargs, parsed_numbers
+    def view_of(options: dict[str, Any]) -> Any:
+        from featune.export.commands import entry_of, parsed_kwargs, parsed_numbers
 
-            options = {name: given.pop(name) for name in VIEW_OPTIONS}
-            options |= {name: parsed_numbers(f"--{name}", options[name]) for name in ("mean", "std")}
-            options["model_kwargs"] = parsed_kwargs(options["model_kwargs"])
-            view = entry_of(options)
-        command(**given, view=view)
+        options |= {name: parsed_numbers(f"--{name}", options[name]) for name in ("mean", "std")}
+        return entry_of(options | {"model_kwargs": parsed_kwargs(options["model_kwargs"])})
 
-    own = [each for each in inspect.signature(command).parameters.values() if each.name != "view"]
     shown = {
         name: Annotated[kind | None, typer.Option(f"--{name.replace('_', '-')}", help=help, rich_help_panel=VIEW_PANEL)]
         for name, (kind, help) in VIEW_OPTIONS.items()
     }
+    return with_options(command, "view", shown, view_of)
+
+
+def with_options(
+    command: Callable[..., None], name: str, shown: Mapping[str, Any], made: Callable[[dict[str, Any]], Any]
+) -> Callable[..., None]:
+    """The command with more options, which it gets as one keyword. shown: their annotations; made: what they become."""
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        with errors(alike=True):
+            found = made({each: given.pop(each) for each in shown})
+        command(**given, **{name: found})
+
+    own = [each for each in inspect.signature(command).parameters.values() if each.name != name]
     kinds = inspect.Parameter.KEYWORD_ONLY
     more = [inspect.Parameter(name, kinds, default=None, annotation=each) for name, each in shown.items()]
     run.__signature__ = inspect.Signature([*(each.replace(kind=kinds) for each in own), *more])  # type: ignore[attr-defined]

@@ -1,12 +1,13 @@
 """Kill a fine-tuning with SIGKILL at random steps, resume it, and compare its weights with an uninterrupted one's.
 
-    python benchmarks/finetune_kills.py [--kills 20] [--steps 120] [--seed 0]
+    python benchmarks/finetune_kills.py [--kills 20] [--steps 120] [--seed 0] [--model vit | resnet]
 
 A vision transformer with stochastic depth and a residual network with batch norm, both of timm's test models, at 32
 pixels, on 97 generated images; with mixup, cutmix, accumulation, an average of the weights, clipping, RandAugment and
 AdamW. A checkpoint is written after every step. A kill falls at a random moment within the step that follows a random
-one, so that it meets forward, backward, the update and the writing of the checkpoint. Nothing of a killed process but
-its files is left: each is forked from one that has trained nothing. Exit code 0 where all weights are the same bits.
+one; every fourth kill falls as soon as the half-written file of a checkpoint is seen. How many left such a file is
+printed. Nothing of a killed process but its files is left: each is forked from one that has trained nothing. Exit
+code 0 where all weights are the same bits.
 """
 
 import argparse
@@ -35,25 +36,30 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--model", choices=("vit", "resnet"), help="one of the two (default: both)")
     given = parser.parse_args()
     torch.set_num_threads(1)
     draws, same = random.Random(given.seed), True
     with tempfile.TemporaryDirectory() as folder:
         items = images(Path(folder, "images"))
-        for entry in (VIT, RESNET):
+        for entry in {"vit": (VIT,), "resnet": (RESNET,)}.get(given.model, (VIT, RESNET)):
             spec = spec_from_entry(entry)
             began = time.monotonic()
             expected = in_a_child(spec, items, given.steps, None, None)
             step_seconds = (time.monotonic() - began) / given.steps
             work = Path(folder, spec.name)
-            killed = []
-            for at in sorted(draws.sample(range(1, given.steps), given.kills)):
-                in_a_child(spec, items, given.steps, work, (at, draws.uniform(0, 2 * step_seconds)))
+            killed, seen, half_written = [], set[str](), 0
+            for number, at in enumerate(sorted(draws.sample(range(1, given.steps), given.kills))):
+                delay = None if number % 4 == 3 else draws.uniform(0, 2 * step_seconds)
+                in_a_child(spec, items, given.steps, work, (at, delay))
                 held = torch.load(work / "model.pt", weights_only=True)["step"] if (work / "model.pt").exists() else 0
                 killed.append((at, held))
+                half_written += bool(half(work) - seen)
+                seen |= half(work)
             found = in_a_child(spec, items, given.steps, work, None)
             same &= found == expected
             print(f"{spec.name}: uninterrupted {expected[:16]}, killed {len(killed)} times {found[:16]}")
+            print(f"  {half_written} kills left a half-written checkpoint")
             print("  after the report of step: " + ", ".join(f"{at} (checkpoint {held})" for at, held in killed))
     print("the same bits" if same else "DIFFERENT")
     return 0 if same else 1
@@ -68,8 +74,18 @@ def images(folder: Path) -> Labelled:
     return Labelled(str(folder), tuple(f"{i:02}.png" for i in range(97)), tuple((i % 3,) for i in range(97)))
 
 
-def in_a_child(spec: ModelSpec, items: Labelled, steps: int, work: Path | None, kill: tuple[int, float] | None) -> str:
-    """The digest of the weights that a forked process trains; empty where it is killed so long after that step."""
+def half(work: Path) -> set[str]:
+    """Names of files that are not yet whole, or never were."""
+    return {path.name for path in work.iterdir() if path.name.startswith(".")} if work.exists() else set()
+
+
+def in_a_child(
+    spec: ModelSpec, items: Labelled, steps: int, work: Path | None, kill: tuple[int, float | None] | None
+) -> str:
+    """The digest of the weights that a forked process trains; empty where it is killed so many seconds after that step.
+
+    None for seconds: as soon as a half-written file is there.
+    """
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -83,8 +99,13 @@ def in_a_child(spec: ModelSpec, items: Labelled, steps: int, work: Path | None, 
             if line.startswith("weights"):
                 os.waitpid(child, 0)
                 return line.split()[1]
-            if kill and int(line) >= kill[0]:
-                time.sleep(kill[1])
+            if kill and work and int(line) >= kill[0]:
+                if kill[1] is None:
+                    before, until = half(work), time.monotonic() + 30
+                    while not half(work) - before and time.monotonic() < until:
+                        time.sleep(0.0002)
+                else:
+                    time.sleep(kill[1])
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
                 return ""

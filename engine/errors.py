@@ -5,7 +5,8 @@ FeatuneError            exit code 1
 │   └── BadImages       2   files that could not be read as images, all of them
 ├── ParityFailed        3   an exported model is not the model
 ├── Missing             4   a GPU, a library, a token or a file that this machine lacks
-└── CellFailed          1   one or more cells of a study failed; the report says which
+├── CellFailed          1   one or more cells of a study failed; the report says which
+└── SaidElsewhere           another process of the run says why it ended; its exit code
 """
 
 import difflib
@@ -50,6 +51,14 @@ class Missing(FeatuneError):
 
 class CellFailed(FeatuneError):
     exit_code = 1
+
+
+class SaidElsewhere(FeatuneError):
+    """Another process of the same run says why it ended. This one has its exit code, and nothing to say."""
+
+    def __init__(self, exit_code: int):
+        self.exit_code = exit_code
+        super().__init__("another process of this run has ended; it says why")
 
 
 def nearest(word: str, known: Iterable[str], count: int = 3) -> str:

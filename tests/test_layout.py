@@ -108,11 +108,12 @@ bench.doctor: engine.errors engine.store engine.models engine.images engine.runn
     engine.logistic_regression export.backends
 bench.cli.studies: engine.errors engine.runners engine.store bench.comparison bench.demo bench.progress bench.published
     bench.report bench.report.several bench.results bench.study bench.study.cluster bench.terminal
+bench.cli.finetuning: engine.finetune bench.terminal
 bench.cli: engine.errors engine.store engine.models engine.images engine.runners engine.features engine.finetune
-    export.commands bench.cli.studies bench.terminal bench.estimators bench.published bench.results bench.catalogue
-    bench.data bench.datasets bench.features bench.imagenet bench.regimes bench.study bench.study.cluster bench.finetune
-    bench.throughput bench.throughput.session bench.throughput.report bench.report bench.demo bench.choose bench.doctor
-    bench.cache bench.pretrain engine.search
+    export.commands bench.cli.studies bench.cli.finetuning bench.terminal bench.estimators bench.published bench.results
+    bench.catalogue bench.data bench.datasets bench.features bench.imagenet bench.regimes bench.study
+    bench.study.cluster bench.finetune bench.throughput bench.throughput.session bench.throughput.report bench.report
+    bench.demo bench.choose bench.doctor bench.cache bench.pretrain engine.search
 """
 MAY_USE = {
     room.strip(): set(used.split())

@@ -1,6 +1,8 @@
 """`featune finetune` and `featune pretrain`: parse, call one function, print."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,9 +25,9 @@ from ..terminal import (
     progress_of,
     with_view,
 )
+from .finetuning import RECIPE, print_replayed, with_recipe
 
 app = typer.Typer()
-RECIPE = "Recipe: timm's names; by default what --recipe says"
 SEARCH = "Search and budget"
 
 
@@ -39,6 +41,7 @@ def _of_search(*names: str, help: str, **more: Any) -> Any:
 
 @app.command("finetune", rich_help_panel="Features")
 @with_view
+@with_recipe
 def finetune_command(
     model: Annotated[
         str | None, typer.Argument(help="A timm name, hf-hub:owner/name, file.py:function, or a run's folder.")
@@ -61,35 +64,6 @@ def finetune_command(
     refit: Annotated[
         bool | None, _of_search("--refit/--no-refit", help="Train the chosen on train + val. (default: the recipe's)")
     ] = None,
-    opt: Annotated[str | None, _of_recipe("--opt", help="sgd, adamw, or another of timm's.")] = None,
-    lr: Annotated[float | None, _of_recipe("--lr", help="One learning rate, in place of those searched.")] = None,
-    batch_size: Annotated[int | None, _of_recipe("--batch-size", "-b", min=1, help="Of one backward pass.")] = None,
-    grad_accum_steps: Annotated[
-        int | None, _of_recipe("--grad-accum-steps", min=1, help="Backward passes of one step.")
-    ] = None,
-    weight_decay: Annotated[float | None, _of_recipe("--weight-decay", help="Of matrices and kernels.")] = None,
-    momentum: Annotated[float | None, _of_recipe("--momentum", help="Of SGD.")] = None,
-    sched: Annotated[str | None, _of_recipe("--sched", help="cosine, step or constant.")] = None,
-    warmup_epochs: Annotated[float | None, _of_recipe("--warmup-epochs", help="With a rising rate.")] = None,
-    layer_decay: Annotated[float | None, _of_recipe("--layer-decay", help="Of the rate, from layer to layer.")] = None,
-    clip_grad: Annotated[float | None, _of_recipe("--clip-grad", help="The gradient's largest norm.")] = None,
-    model_ema: Annotated[bool | None, _of_recipe("--model-ema", help="Average the weights.")] = None,
-    model_ema_decay: Annotated[float | None, _of_recipe("--model-ema-decay", help="(default: 0.9998)")] = None,
-    mixup: Annotated[float | None, _of_recipe("--mixup", help="Alpha; 0 for none.")] = None,
-    cutmix: Annotated[float | None, _of_recipe("--cutmix", help="Alpha; 0 for none.")] = None,
-    smoothing: Annotated[float | None, _of_recipe("--smoothing", help="Of labels.")] = None,
-    drop_path: Annotated[float | None, _of_recipe("--drop-path", help="Of the last block.")] = None,
-    reprob: Annotated[float | None, _of_recipe("--reprob", help="Probability of random erasing.")] = None,
-    color_jitter: Annotated[float | None, _of_recipe("--color-jitter", help="Of brightness, contrast, colour.")] = None,
-    hflip: Annotated[float | None, _of_recipe("--hflip", help="Probability.")] = None,
-    vflip: Annotated[float | None, _of_recipe("--vflip", help="Probability.")] = None,
-    amp: Annotated[bool | None, _of_recipe("--amp", help="Autocast.")] = None,
-    amp_dtype: Annotated[str | None, _of_recipe("--amp-dtype", help="bfloat16 or float16.")] = None,
-    channels_last: Annotated[bool | None, _of_recipe("--channels-last", help="Memory order.")] = None,
-    sync_bn: Annotated[
-        bool | None, _of_recipe("--sync-bn", help="Under torchrun: batch norm over the images of all GPUs.")
-    ] = None,
-    torchcompile: Annotated[bool | None, _of_recipe("--torchcompile", help="torch.compile.")] = None,
     sets: Annotated[list[str] | None, _of_recipe("--set", help="FIELD=VALUE of any other field; repeat it.")] = None,
     splits: Splits = "",
     input_key: InputKey = None,
@@ -97,7 +71,9 @@ def finetune_command(
     root: DataRoot = None,
     download: Download = False,
     in_chans: InChans = None,
-    device: Device = "cpu",
+    device: Annotated[
+        str | None, typer.Option("--device", help="cpu, cuda or cuda:N. (default: cpu; of --replay, the step's own)")
+    ] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Local weights, or a fine-tuned run's.")] = None,
     untrained: Annotated[
         bool, typer.Option("--scratch", "--untrained", help="Start from random weights; nothing is fetched.")
@@ -110,6 +86,7 @@ def finetune_command(
     quiet: Quiet = False,
     as_json: Json = False,
     *,
+    changes: dict[str, Any],
     view: dict[str, Any],
 ) -> None:
     """Train all weights of a model on your images; leave a folder that timm loads and featune export takes.
@@ -118,7 +95,8 @@ def finetune_command(
 
     Example: featune finetune resnet50 images/flowers --minutes 10
     """
-    with errors():
+    on = device or "cpu"
+    with errors(), _with_others(on):
         from featune.engine.errors import BadInput
         from featune.engine.runners import require_device
         from featune.export.commands import spec_of_model
@@ -128,36 +106,26 @@ def finetune_command(
         from ..study import check_model, source_of
 
         if replay is not None:
-            print("\n".join(_replayed(replay)))
+            print_replayed(replay, device, as_json)
             return
         if model is None or data is None:
             raise BadInput("MODEL and DATA expected; give both, such as: featune finetune resnet50 images/flowers")
         given = sum(each is not None for each in (steps, epochs, minutes))
         if given > 1:
             raise BadInput("--steps, --epochs and --minutes say how long; give one of them")
-        if minutes is not None and warmup_epochs is not None:
+        if minutes is not None and changes["warmup_epochs"] is not None:
             raise BadInput("--warmup-epochs with --minutes: the epochs are not known; give --set warmup=SHARE")
         if search not in ("halving", "grid"):
             raise BadInput(f"--search {search!r} found, halving or grid expected")
-        require_device(device)
+        require_device(on)
         trackers = tracker_names(f"{log},tensorboard" if tensorboard else log)
-        options = {
-            "opt": opt, "lr": lr, "batch_size": batch_size, "grad_accum_steps": grad_accum_steps,
-            "weight_decay": weight_decay, "momentum": momentum, "sched": sched, "warmup_epochs": warmup_epochs,
-            "layer_decay": layer_decay, "clip_grad": clip_grad, "model_ema": model_ema,
-            "model_ema_decay": model_ema_decay, "mixup": mixup, "cutmix": cutmix, "smoothing": smoothing,
-            "drop_path": drop_path, "reprob": reprob, "color_jitter": color_jitter, "hflip": hflip, "vflip": vflip,
-            "amp": amp, "amp_dtype": amp_dtype, "channels_last": channels_last, "torchcompile": torchcompile,
-            "sync_bn": sync_bn, "steps": steps, "epochs": epochs, "img_size": view.get("side"),
-        }  # fmt: skip
+        options = {**changes, "steps": steps, "epochs": epochs, "img_size": view.get("side")}
         said = progress_of(quiet or os.environ.get("RANK", "0") != "0")
         request = Request(data, None, input_key, target_key, root=root, download=download, channels=in_chans)
         source = source_of(request, metric, seed, parsed_splits(splits))
         spec = spec_of_model(model, checkpoint, untrained, view, said.say)
         check_model(spec)
-        asked = Asked(
-            recipe, options, tuple(sets or ()), search, minutes, refit, untrained, seed, device, out, trackers
-        )
+        asked = Asked(recipe, options, tuple(sets or ()), search, minutes, refit, untrained, seed, on, out, trackers)
         folder, result, _ = finetune_model(spec, source, asked, said)
         if not result:  # of several processes, the first one tells
             return
@@ -169,17 +137,16 @@ def finetune_command(
         print(f"folder: {folder}")
 
 
-def _replayed(folder: Path) -> list[str]:
-    from featune.engine.finetune import replay
+@contextlib.contextmanager
+def _with_others(device: str) -> Iterator[None]:
+    """With the processes that torchrun started, if it did: an error of the command is said once, not by each."""
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        yield
+        return
+    from featune.engine.finetune import joined
 
-    found = replay(folder)
-    wrong = f"{found.layer} is the first layer whose output is not finite" if found.layer else "every output is finite"
-    return [
-        f"step {found.step}: loss {found.loss:g}, norm of the gradient {found.norm:g}",
-        f"{wrong}; {len(found.gradients)} gradients are not finite",
-        "images:",
-        *(f"  {file}" for file in found.files),
-    ]
+    with joined(device):
+        yield
 
 
 SUBSET = "Subset of the source: by default all of it"

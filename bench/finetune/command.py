@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from featune.engine.errors import BadInput
-from featune.engine.finetune import Finetuned, Recipe, TrainVal, joined, place, why_not
+from featune.engine.finetune import Diverged, Finetuned, Recipe, TrainVal, joined, place, why_not
 from featune.engine.images import Labelled, read_image
 from featune.engine.models import LOCAL, ModelSpec, is_model_folder, source_model, spec_from_string
-from featune.engine.search import Facts, Trial
+from featune.engine.search import Facts, Searched, Trial
 from featune.engine.store import cache_dir, digest, plain, write_json, write_text
 
 from ..data import Source, prepare
 from ..progress import Progress, Silent
 from ..regimes import Goodness, Scorer, Scores
 from ..results import Row, RunStore, energy_text
-from ..study import Study, measured, study_of
+from ..study import Study, measured, save_failed, study_of
 from ..tasks import Task
 from ..training_log import read_log, seconds_before, steps_to_odds
 from .budget import within_minutes
@@ -29,7 +29,7 @@ from .page import page_html
 from .recipes import Chosen, chosen_recipes, write_recipe
 from .several import check_device, claimed, energy_of_run, first_alone, with_energy_of_all
 from .timm_folder import write_model
-from .training import Job, Outcome, said_of, trained
+from .training import Job, NoneTrained, Outcome, said_of, trained
 
 log = logging.getLogger("featune")
 SAMPLED = 50  # images whose size is looked at
@@ -103,15 +103,23 @@ def _finetuned(
         if (known := folder.result) is not None:
             progress.say(f"{folder.path}: this run has ended before; its result is given")
             folder.clean()  # it may have been killed between the two
+            if "error" in known:
+                raise Diverged(known["error"])
             return folder.path, {} if apart else known, None
-        for note in (task.source, *task.notes):
-            if note:
-                progress.say(f"{task.name}: {note}")
+        for note in filter(None, (task.source, *task.notes)):
+            progress.say(f"{task.name}: {note}")
         began = time.perf_counter() - seconds_before(folder.work)
         regime_ = _Regime(asked, chosen, refit, folder, progress, apart)
         study, cell_name = _study(spec, task, chosen, asked, folder)
         cell = next(cell for cell in study.cells() if cell.regime == cell_name)
-        row, scores = measured(study, cell, regime_, energy_of_run(whole.path, asked.device))
+        try:
+            row, scores = measured(study, cell, regime_, energy_of_run(whole.path, asked.device))
+        except Diverged as error:
+            if not apart:
+                failed = save_failed(study, cell, str(error), time.perf_counter() - began)
+                write_json(folder.path / RESULT, _result_of_none(failed, chosen, error))
+                folder.clean()
+            raise
         row = with_energy_of_all(row)
         if apart:
             return folder.path, {}, None
@@ -148,10 +156,9 @@ class _Regime:
         data = TrainVal(train, val, len(task.classes), task.multilabel)
         good = Goodness(task.metric, val.truth(data.classes, task.multilabel, masked=True))
         with self.progress.stage("fine-tune") as told:
-            trackers = () if self.apart else self.asked.log
             job = Job(
-                spec, data, good, seed, self.folder.work, self.asked.device, trackers=trackers, progress=told,
-                apart=self.apart,
+                spec, data, good, seed, self.folder.work, self.asked.device, progress=told, apart=self.apart,
+                trackers=() if self.apart else self.asked.log,
             )  # fmt: skip
             recipes = list(self.chosen.candidates)
             if self.asked.minutes is not None:
@@ -211,7 +218,7 @@ def _leave(
     lines = read_log(outcome.log)
     write_text(path / LOG, outcome.log.read_text(encoding="utf-8"))
     chose = f"chosen on val among {len(chosen.candidates)}" if len(chosen.candidates) > 1 else "the only candidate"
-    write_recipe(path / RECIPE, recipe, f"recipe {chosen.name}, {chose}")
+    write_recipe(path / RECIPE, recipe, f"recipe {chosen.name}, {chose}{'; --refit' * refit}", outcome.spec.view.side)
     loads = write_model(outcome.spec, outcome.model, task.classes, path)
     trained_seconds = max((line["seconds"] for line in lines), default=0.0)
     looked = [line for line in lines if line.get("val") is not None]
@@ -223,10 +230,7 @@ def _leave(
         "steps_to_90_percent_of_final_odds": steps_to_odds(lines, task.counts["val"], task.metric),
         "kept": {"step": outcome.step, "of": outcome.total, "trained_on": "train + val" if refit else "train"},
         "learning_rate": recipe.learning_rates[0],
-        "search": {
-            "candidates": len(chosen.candidates), "steps": outcome.searched.steps,
-            "trials": plain(outcome.searched.trials),
-        },
+        "search": _search_of(chosen, outcome.searched),
         "cost": {
             "seconds": seconds, "training_seconds": trained_seconds,
             "images_per_second": outcome.cost.get("images_per_second"), "headspace": outcome.cost.get("headspace"),
@@ -246,6 +250,19 @@ def _leave(
     write_json(path / RESULT, result)
     folder.clean()
     return result
+
+
+def _result_of_none(row: Row, chosen: Chosen, error: Diverged) -> dict[str, Any]:
+    """result.json of a run whose trainings all diverged; `error` says so. The steps that went wrong are in `work`."""
+    searched = error.searched if isinstance(error, NoneTrained) else Searched[Recipe](None, 0, ())
+    return {
+        "model": row.cell.model, "task": row.cell.task, "metric": row.metric, "recipe": chosen.name, "error": row.error,
+        "search": _search_of(chosen, searched), "cost": {"seconds": row.seconds}, "row": row.cell.name,
+    }  # fmt: skip
+
+
+def _search_of(chosen: Chosen, searched: Searched[Recipe]) -> dict[str, Any]:
+    return {"candidates": len(chosen.candidates), "steps": searched.steps, "trials": plain(searched.trials)}
 
 
 def _facts_of_page(result: Mapping[str, Any]) -> dict[str, str]:

@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from featune.engine.errors import BadInput, nearest
 from featune.engine.finetune import Recipe
-from featune.engine.images import Augmentation
+from featune.engine.images import AUTO_AUGMENTS, Augmentation
 from featune.engine.search import RECIPES, Facts, recipe_named
 from featune.engine.store import write_text
 
@@ -23,7 +24,8 @@ OPTIONS = {
     "clip_grad": "clip_norm", "epochs": "epochs", "steps": "steps", "sched": "schedule", "amp": "amp",
     "amp_dtype": "amp_dtype", "channels_last": "channels_last", "torchcompile": "compile", "sync_bn": "sync_bn",
     "reprob": "augmentation.erasing", "color_jitter": "augmentation.color_jitter", "hflip": "augmentation.hflip",
-    "vflip": "augmentation.vflip",
+    "vflip": "augmentation.vflip", "scale": "augmentation.scale", "ratio": "augmentation.ratio",
+    "mixup_prob": "mixup_prob", "mixup_switch_prob": "mixup_switch_prob",
 }  # fmt: skip
 EMA_DECAY = 0.9998  # of timm's --model-ema
 
@@ -53,7 +55,11 @@ def chosen_recipes(text: str | Recipe, facts: Facts, options: Mapping[str, Any],
         named = recipe_named(text)
         base, name, refit = named.candidates(facts), text, named.refit
     given = {name: value for name, value in options.items() if value is not None}
-    changes = {OPTIONS[name]: value for name, value in given.items() if name in OPTIONS}
+    changes = {
+        OPTIONS[name]: list(value) if isinstance(value, tuple) else value
+        for name, value in given.items()
+        if name in OPTIONS
+    }
     for each in sets:
         field, value = _parsed(each)
         if field in changes or any(field in OWNED.get(option, ()) for option in given):
@@ -72,6 +78,7 @@ def chosen_recipes(text: str | Recipe, facts: Facts, options: Mapping[str, Any],
 OWNED = {
     "lr": ("learning_rates",), "batch_size": ("batch", "accumulation"), "grad_accum_steps": ("batch", "accumulation"),
     "warmup_epochs": ("warmup",), "model_ema": ("ema",), "model_ema_decay": ("ema",), "img_size": ("image_size",),
+    "bce_loss": ("loss",), "aa": tuple(f"augmentation.{each}" for each in ("auto_augment", "operations", "magnitude")),
 }  # fmt: skip
 
 
@@ -85,7 +92,7 @@ def by_option(recipe: Recipe, changes: Mapping[str, Any], given: Mapping[str, An
 
     lr: one rate. batch_size: of one backward pass, and grad_accum_steps of them make a step, as in timm; the recipe's
     batch is that of a step. warmup_epochs: the recipe's is a share of the steps. model_ema, model_ema_decay: timm's.
-    img_size is of the model, so that the recipe's own side goes.
+    img_size is of the model, so that the recipe's own side goes. bce_loss: a loss by its name. aa: see `auto_augment`.
     """
     found: dict[str, Any] = {}
     if "lr" in given:
@@ -105,7 +112,48 @@ def by_option(recipe: Recipe, changes: Mapping[str, Any], given: Mapping[str, An
         found["ema"] = given.get("model_ema_decay", EMA_DECAY)
     if "img_size" in given:
         found["image_size"] = None
+    if given.get("bce_loss"):
+        found["loss"] = "bce"
+    if "aa" in given:
+        found |= auto_augment(given["aa"])
     return found
+
+
+# Sections of timm's --aa that are fields here, at timm's defaults, and those that have one value here.
+OF_AA: dict[str, dict[str, int]] = {"rand": {"m": 10, "n": 2}, "augmix": {}}
+FIXED_OF_AA = {"rand": {"inc": 1, "mstd": 0, "p": 1}, "augmix": {"m": 3, "w": 3, "a": 1, "b": 0}}
+
+
+def auto_augment(text: str) -> dict[str, Any]:
+    """Fields of the augmentation that timm's --aa means, or one of our names. Raises BadInput for what they lack.
+
+    Magnitudes of timm's RandAugment go to 10, which is as strong as 30 of torchvision's, and each operation of
+    torchvision's acts always and grows stronger with it (timm's `inc1` and `p1`).
+    """
+    if text in AUTO_AUGMENTS:
+        return {"augmentation.auto_augment": text}
+    kind, *sections = text.split("-")
+    if kind not in OF_AA:
+        raise BadInput(
+            f"--aa {text} found, which is not here; expected rand-m9-n2-inc1 (timm's RandAugment), or one of "
+            f"{', '.join(AUTO_AUGMENTS)}"
+        )
+    values, fixed = dict(OF_AA[kind]), FIXED_OF_AA[kind]
+    for section in sections:
+        name, number = re.findall(r"^([a-z]*)(.*)$", section)[0]
+        if name in values and number.isdecimal():
+            values[name] = int(number)
+        elif name not in fixed or not re.fullmatch(r"\d+(\.\d+)?", number) or float(number) != fixed[name]:
+            can = [*(f"{each}NUMBER" for each in values), *(f"{each}{one}" for each, one in fixed.items())]
+            raise BadInput(f"--aa {text}: {section} found, of {kind} only {', '.join(can)} are here; leave it out")
+    if kind == "augmix":
+        return {"augmentation.auto_augment": "augmix"}
+    if values["m"] > 10:
+        raise BadInput(f"--aa {text}: m{values['m']} found, m0 to m10 expected, as in timm; change it")
+    return {
+        "augmentation.auto_augment": "randaugment", "augmentation.operations": values["n"],
+        "augmentation.magnitude": 3 * values["m"],
+    }  # fmt: skip
 
 
 def with_fields(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
@@ -153,11 +201,15 @@ def checked_recipe(fields: Mapping[str, Any], source: str) -> Recipe:
     return recipe
 
 
-def write_recipe(path: Path, recipe: Recipe, said: str) -> None:
-    """Every field, so that a later default changes nothing. said: where it is from, for people."""
+def write_recipe(path: Path, recipe: Recipe, said: str, side: int | None = None) -> None:
+    """Every field, so that a later default changes nothing. said: where it is from, for people.
+
+    side: of the square that was trained at, which may be that of --img-size and not of the recipe.
+    """
     import yaml
 
     fields = json.loads(json.dumps(dataclasses.asdict(recipe)))
+    fields["image_size"] = side or recipe.image_size
     write_text(path, f"# {said}\n{yaml.safe_dump(fields, sort_keys=False)}")
 
 

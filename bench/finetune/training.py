@@ -131,7 +131,7 @@ class Candidate:
             trained = self._fit(dataclasses.replace(run, until=until, tail=not ends))
             value = self.best()["value"] if trained.tail is None else self._ahead(trained.tail)
         except Diverged as error:
-            raise TrialFailed(str(error)) from error
+            raise TrialFailed(str(error), step[0] if error.steps is None else error.steps) from error
         finally:
             told.close()
         write_json(self.spent, _cost(trained))
@@ -177,6 +177,14 @@ class Candidate:
         return model.eval().to(self.job.device)
 
 
+class NoneTrained(Diverged):
+    """No training came to its end. searched: with every trial and its reason."""
+
+    def __init__(self, said: str, searched: Searched[Recipe], kept: Path | None = None):
+        self.searched = searched
+        super().__init__(said, kept)
+
+
 def trained(
     job: Job,
     recipes: Sequence[Recipe],
@@ -187,8 +195,8 @@ def trained(
 ) -> Outcome:
     """The candidate that val chooses, trained. plan: of SEARCHES, for more than one candidate.
 
-    refit: it is trained anew on train + val, to its last step; else its best state on val is kept. Raises Diverged
-    where every candidate does.
+    refit: it is trained anew on train + val, to its last step; else its best state on val is kept. Raises NoneTrained
+    where every candidate diverges, or that last training.
     """
     images = len(job.data.train)
     totals = {recipe.total_steps(images) for recipe in recipes}
@@ -209,7 +217,7 @@ def trained(
     if found.best is None:
         reasons = list(dict.fromkeys(trial.error for trial in found.trials))
         every = "the training" if len(recipes) == 1 else f"every one of {len(recipes)} recipes"
-        raise Diverged(f"{every} diverged: {reasons[0]}")
+        raise NoneTrained(f"{every} diverged: {reasons[0]}", found)
     candidate = Candidate(job, found.best)
     best = candidate.best()
     if not refit:
@@ -225,7 +233,10 @@ def trained(
             job.device, job.work, "refit", job.save_seconds, job.progress, job.decoded, log=told_to,
             spec=candidate.spec, apart=job.apart,
         )  # fmt: skip
-        done = fit_once(candidate.spec, job.data, both, job.goodness, found.best, job.seed, run)
+        try:
+            done = fit_once(candidate.spec, job.data, both, job.goodness, found.best, job.seed, run)
+        except Diverged as error:
+            raise NoneTrained(f"the training on train + val diverged: {error}", found, error.kept) from error
     return Outcome(
         done.model, candidate.spec, found.best, done.steps, done.total, None, log_path, found, best["details"],
         _cost(done),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         rows_at,
         seconds_left,
     )
-    from .measuring import brief, measured
+    from .measuring import brief, measured, save_failed
     from .model_speeds import known_speeds
     from .probe_command import (
         BACKEND_OF,
@@ -93,6 +93,7 @@ __all__ = [
     "run",
     "run_estimates",
     "run_whole",
+    "save_failed",
     "save_plan_of",
     "seconds_left",
     "source_of",

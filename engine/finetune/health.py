@@ -1,6 +1,7 @@
 """Whether a training can start, whether it still makes sense, and what is kept of a step that does not."""
 
 import math
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,12 @@ from torch import Tensor, nn
 
 from ..errors import BadInput, FeatuneError
 from ..images import Labelled
-from ..models import View
+from ..models import View, is_in_memory
 from ..recipe import BLOWN_UP, Objective, Recipe
 from ..store import plain, write_json
 from . import checkpoints
 from .checkpoints import State
+from .processes import place
 
 if TYPE_CHECKING:
     from .loop import Run
@@ -26,10 +28,13 @@ LISTED = 8  # files that a message names
 
 
 class Diverged(FeatuneError):
-    """The loss, the gradient or the scores left the finite numbers. kept: the folder that holds the step, if any."""
+    """The loss, the gradient or the scores left the finite numbers.
 
-    def __init__(self, said: str, kept: Path | None = None):
-        self.kept = kept
+    kept: the folder that holds the step, if any. steps: how many were computed, that one among them, where it is known.
+    """
+
+    def __init__(self, said: str, kept: Path | None = None, steps: int | None = None):
+        self.kept, self.steps = kept, steps
         super().__init__(said)
 
 
@@ -81,8 +86,8 @@ class Health:
             files = [str(items.file(int(index))) for index in chosen]
             kept = self._keep(step, files, rate, loss, norm, state)
             listed = ", ".join(files[:LISTED]) + (f" and {len(files) - LISTED} more" if len(files) > LISTED else "")
-            where = f"; kept in {kept}, replay(folder) repeats the step" if kept else ""
-            raise Diverged(f"{wrong.said}; its images: {listed}{where}", kept) from None
+            where = f"; kept in {kept}, {self._repeating(kept)} repeats the step" if kept else ""
+            raise Diverged(f"{wrong.said}; its images: {listed}{where}", kept, step + 1) from None
 
     def look(self) -> None:
         if not self.unseen:
@@ -101,6 +106,12 @@ class Health:
             if math.isfinite(norm):
                 self.largest_norm = max(self.largest_norm, norm)
 
+    def _repeating(self, kept: Path) -> str:
+        """The command; for a model that only this process could build, the function."""
+        if self.run.spec is None or is_in_memory(self.run.spec):
+            return "replay(folder, model) of featune.engine.finetune"
+        return f"`{shlex.join(['featune', 'finetune', '--replay', str(kept)])}`"
+
     def account(self) -> dict[str, float]:
         return {"last_loss": self.last_loss, "largest_norm": self.largest_norm}
 
@@ -116,6 +127,7 @@ class Health:
         said = {
             "step": step, "loss": repr(loss.item()), "norm": repr(norm.item()), "rate": rate, "files": files,
             "parts": state.parts, "seed": self.seed, "classes": self.classes, "device": str(loss.device),
+            "processes": place()[1],
             "image": [self.view.channels, self.view.side, self.view.side],
             "recipe": plain(self.recipe), "spec": plain(self.run.spec) if self.run.spec else None,
         }  # fmt: skip

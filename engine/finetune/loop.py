@@ -160,7 +160,7 @@ def _train(
     health = Health(device, run, recipe, seed, classes, aim, view, look_every)
     if recipe.compile:
         require_compiler(run.device, "leave compile out")
-    clock = Clock(state.spent)
+    clock = Clock(state.spent, recipe.compile)
 
     def keep() -> None:
         with clock.stopped():

@@ -1,7 +1,10 @@
 """Training in several processes, as torchrun starts them: who does which images, and sums over all of them."""
 
 import contextlib
+import itertools
 import os
+import re
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -10,9 +13,15 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ..errors import BadInput
+from ..errors import BadInput, FeatuneError, SaidElsewhere
+from ..runners import require_device
+from ..store import NO_WRITING, unwritable
 
 PREPARATION = timedelta(hours=12)  # for which the others wait while the first process fetches, packs and looks
+PATIENCE, PAUSE = timedelta(seconds=5), 1.0  # when processes end: for what another says, and for it to be printed
+JOINED = itertools.count()
+NOT_OWN = "-"
+GONE = re.compile("gloo|[Cc]onnection|nccl|NCCL")
 
 
 def place() -> tuple[int, int]:
@@ -26,20 +35,102 @@ def place() -> tuple[int, int]:
 def joined(device: str) -> Iterator[str]:
     """Joins the processes that torchrun started, if it did, and leaves them; the device that this one computes on.
 
-    gloo for what lies on CPUs, NCCL on GPUs, one GPU for each process of a machine.
+    gloo for what lies on CPUs, NCCL on GPUs, one GPU for each process of a machine. They end together: an error of
+    one, and one that all meet, is raised by one process, the first one where it can; the others raise SaidElsewhere
+    with its exit code. Raises Missing without the device.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
         yield device
         return
-    on_gpu = device.partition(":")[0] == "cuda"
-    own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if on_gpu else device
-    if on_gpu:
-        torch.cuda.set_device(own)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=PREPARATION)
+    store, rank, world = next(dist.rendezvous("env://", timeout=PREPARATION))
+    store = dist.PrefixStore(f"featune{next(JOINED)}", store)  # of a process that joins again, without old keys
+    ending = Ending(store, rank, world)
     try:
+        require_device(device)
+        on_gpu = device.partition(":")[0] == "cuda"
+        own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if on_gpu else device
+        if on_gpu:
+            torch.cuda.set_device(own)
+        backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=PREPARATION)
         yield own
-    finally:
+        wait()  # for the first process, which writes alone at the end
+    except BaseException as error:
+        ending.publish(error)  # before the others feel that this one has gone
+        _leave()
+        if (other := ending.instead_of(error)) is not None:
+            raise other from None
+        raise
+    _leave()
+
+
+def _leave() -> None:
+    if dist.is_initialized():
         dist.destroy_process_group()
+
+
+class Ending:
+    """Who of several processes says why they end, by keys in the store that all of them reach.
+
+    `error<rank>` is the exit code of a process's own error, or NOT_OWN where it only feels that another has gone;
+    `heard<rank>` is there once a process knows what to say.
+    """
+
+    def __init__(self, store: Any, rank: int, world: int, patience: timedelta = PATIENCE, pause: float = PAUSE):
+        self.store, self.rank, self.world, self.patience, self.pause = store, rank, world, patience, pause
+
+    def publish(self, error: BaseException) -> None:
+        """A RuntimeError may be what torch says of a process that has gone: it is not this one's where one has."""
+        follows = isinstance(error, RuntimeError) and self._of_others()
+        with contextlib.suppress(RuntimeError):
+            self.store.set(f"error{self.rank}", NOT_OWN if follows else str(code_of(error)))
+
+    def instead_of(self, error: BaseException) -> FeatuneError | None:
+        """What this process raises; None for its own error. Returns when the others have heard, 5 seconds at most."""
+        own = self._code(self.rank) not in (None, NOT_OWN)
+        if self.rank and own:  # the first process may have met the same
+            self._await(["error0"])
+        codes = self._of_others(below=self.rank) if own else self._of_others()
+        with contextlib.suppress(RuntimeError):
+            self.store.set(f"heard{self.rank}", "")
+        if not self.rank:  # whose process may hold the store
+            self._await([f"heard{other}" for other in range(1, self.world)])
+        if codes:
+            time.sleep(self.pause)  # torchrun stops all when the first of them ends
+            return SaidElsewhere(codes[0])
+        if isinstance(error, RuntimeError) and GONE.search(str(error)):
+            return FeatuneError(
+                f"another of {self.world} processes has ended and left no word, such as one that was killed where "
+                "memory was short; look at its output, and start the same command again to go on"
+            )
+        return None
+
+    def _of_others(self, below: int | None = None) -> list[int]:
+        ranks = [rank for rank in range(self.world if below is None else below) if rank != self.rank]
+        return [int(code) for rank in ranks if (code := self._code(rank)) not in (None, NOT_OWN)]
+
+    def _await(self, keys: list[str]) -> None:
+        """Until they are there, or patience ends; asked for, since torch warns of a wait that ends in vain."""
+        until = time.monotonic() + self.patience.total_seconds()
+        with contextlib.suppress(RuntimeError):
+            while not self.store.check(keys) and time.monotonic() < until:
+                time.sleep(0.02)
+
+    def _code(self, rank: int) -> str | None:
+        try:
+            key = f"error{rank}"
+            return self.store.get(key).decode() if self.store.check([key]) else None
+        except RuntimeError:  # the store has gone with its process
+            return None
+
+
+def code_of(error: BaseException) -> int:
+    """The exit code of a command that ends with the error."""
+    if isinstance(error, KeyboardInterrupt):
+        return 130
+    if isinstance(error, OSError) and error.errno in NO_WRITING:
+        return unwritable(error.filename or "a file", error).exit_code
+    return int(getattr(error, "exit_code", 1))
 
 
 def shared(model: Any) -> nn.Module:

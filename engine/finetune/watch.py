@@ -33,17 +33,21 @@ def finishing_steps() -> Iterator[Callable[[], bool]]:
 
 
 class Clock:
-    """Where a training's time goes: all of it, and what it waited for images. before: what earlier processes spent."""
+    """Where a training's time goes: all of it, and what it waited for images. before: what earlier processes spent.
 
-    def __init__(self, before: Mapping[str, float] = MappingProxyType({})) -> None:
-        self.before = before
+    compiles: the first step of a phase, and the first at each new size of images, is no part of the rate: the time
+    of torch.compile is in it.
+    """
+
+    def __init__(self, before: Mapping[str, float] = MappingProxyType({}), compiles: bool = False) -> None:
+        self.before, self.compiles = before, compiles
         self.start = self.last_save = time.monotonic()
-        self.waited = self.aside = self.first = 0.0
-        self.steps = 0
+        self.waited = self.aside = self.first = self.compiling = 0.0
+        self.steps = self.compiled = 0
 
     def watching(self, images: Iterator[Tensor]) -> Iterator[Tensor]:
         """The images. What is waited for the first of them, before any is made ahead, is no part of the steps."""
-        is_first = True
+        is_first, shapes = True, set[tuple[int, ...]]()
         while True:
             asked = time.monotonic()
             batch = next(images, None)
@@ -58,7 +62,13 @@ class Clock:
                 self.waited += spent
             is_first = False
             self.steps += 1
+            compiles = self.compiles and tuple(batch.shape) not in shapes
+            shapes.add(tuple(batch.shape))
+            began, aside = time.monotonic(), self.aside
             yield batch
+            if compiles:
+                self.compiled += 1
+                self.compiling += time.monotonic() - began - (self.aside - aside)
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
@@ -76,18 +86,27 @@ class Clock:
     def spent(self) -> dict[str, float]:
         """By all processes so far. busy: seconds of steps, without what was done aside and the wait for a first batch.
 
-        What a killed process did after its last checkpoint is done again, and counted once.
+        compiling: seconds of the steps that compile, which are neither in `busy` nor in `steps`. What a killed process
+        did after its last checkpoint is done again, and counted once.
         """
         whole = time.monotonic() - self.start
-        own = {"seconds": whole, "busy": max(whole - self.first - self.aside, 0.0), "waited": self.waited}
-        return {name: self.before.get(name, 0.0) + value for name, value in {**own, "steps": float(self.steps)}.items()}
+        busy = max(whole - self.first - self.aside - self.compiling, 0.0)
+        own = {"seconds": whole, "busy": busy, "waited": self.waited, "steps": float(self.steps - self.compiled)}
+        if self.compiles:
+            own["compiling"] = self.compiling
+        return {name: self.before.get(name, 0.0) + value for name, value in own.items()}
 
 
 def account_of(spent: Mapping[str, float], size: int) -> dict[str, Any]:
-    """headspace: the time of the steps, over what it would be with their images always there."""
+    """headspace: the time of the steps, over what it would be with their images always there.
+
+    compile_seconds: of a compiled training; its rate is of the other steps, None where there are none.
+    """
     busy = max(spent["busy"], 1e-9)
+    only_compiled = "compiling" in spent and not spent["steps"]
     return {
         "seconds": spent["seconds"],
-        "images_per_second": spent["steps"] * size / busy,
-        "headspace": busy / max(busy - spent["waited"], 1e-9),
+        "images_per_second": None if only_compiled else spent["steps"] * size / busy,
+        "headspace": None if only_compiled else busy / max(busy - spent["waited"], 1e-9),
+        **({"compile_seconds": spent["compiling"]} if "compiling" in spent else {}),
     }

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     )
     from .labelled import Labelled, folder_items, name_of_content
     from .shrinking import Shrinking
-    from .views import Augmentation, Pixels, eval_view, fast_view, pixels_of, train_view
+    from .views import AUTO_AUGMENTS, Augmentation, Pixels, eval_view, fast_view, pixels_of, train_view
 else:
     from ..doors import lazy_exports
 
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
+    "AUTO_AUGMENTS",
     "IMAGE_SUFFIXES",
     "MODES",
     "Augmentation",

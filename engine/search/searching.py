@@ -31,8 +31,8 @@ class Round:
 class Trial:
     """One candidate, trained to the end of one round.
 
-    candidate: its place in the list. steps: from its first on. value: on val, more is better; None where the training
-    diverged, which `error` says. seconds: of this round alone.
+    candidate: its place in the list. steps: from its first on, of a training that diverged those that it made. value:
+    on val, more is better; None where it diverged, which `error` says. seconds: of this round alone.
     """
 
     candidate: int
@@ -52,7 +52,14 @@ class Searched(Generic[C]):
 
 
 class TrialFailed(Exception):
-    """A candidate that cannot be trained to the end, such as one whose loss is not finite."""
+    """A candidate that cannot be trained to the end, such as one whose loss is not finite.
+
+    steps: that it made from its first on, None for all that were asked for.
+    """
+
+    def __init__(self, said: str, steps: int | None = None):
+        self.steps = steps
+        super().__init__(said)
 
 
 def grid(candidates: int, steps: int) -> tuple[Round, ...]:
@@ -137,8 +144,8 @@ def search(
         found = []
         for index in alive:
             trial = _trial(candidates[index], index, each.steps, train, folder, clock)
-            spent += each.steps - before
             found.append(trial)
+            spent += max(trial.steps - before, 0)
             if told:
                 told(trial)
         trials += found
@@ -158,14 +165,15 @@ def _trial(
     path = folder / f"{digest(candidate)}.{steps}.json"
     known = read_json(path)
     if isinstance(known, dict) and {"value", "seconds", "error"} <= known.keys():
-        return Trial(index, steps, known["value"], known["seconds"], known["error"])
-    began, value, error = clock(), None, None
+        return Trial(index, known.get("steps", steps), known["value"], known["seconds"], known["error"])
+    began, value, error, made = clock(), None, None, steps
     try:
         value = float(train(candidate, steps))
         if not math.isfinite(value):
             value, error = None, f"its value on val is {value}"
     except TrialFailed as failed:
         error = str(failed)
-    trial = Trial(index, steps, value, clock() - began, error)
+        made = steps if failed.steps is None else failed.steps
+    trial = Trial(index, made, value, clock() - began, error)
     write_json(path, trial)
     return trial

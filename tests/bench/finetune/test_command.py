@@ -180,6 +180,19 @@ def test_a_recipe_file_of_a_run_repeats_it(left: tuple[Path, dict[str, Any]], co
     assert read_recipe(out / "recipe.yaml").learning_rates == (0.003,)
 
 
+def test_a_recipe_file_of_a_run_has_the_side_that_it_was_given(
+    left: tuple[Path, dict[str, Any]], colours: Path, tmp_path: Path
+) -> None:
+    out, result = left
+    words = ("finetune", "test_resnet", colours, "--scratch", "-q", "--json", "--recipe", out / "recipe.yaml")
+    code, stdout, stderr = run(*words, "--out", tmp_path / "again")
+    assert code == 0, stderr
+    assert json.loads(stdout)["test"] == result["test"]
+    for name in ("model.safetensors", "config.json", "recipe.yaml"):
+        again = (tmp_path / "again" / name).read_bytes()
+        assert again.partition(b"\n")[2] == (out / name).read_bytes().partition(b"\n")[2], name
+
+
 def test_a_search_that_is_interrupted_goes_on_to_the_same_weights(
     colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

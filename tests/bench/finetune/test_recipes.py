@@ -87,3 +87,62 @@ def test_a_file_may_say_only_what_differs(tmp_path: Path) -> None:
 def test_with_fields_keeps_the_rest() -> None:
     recipe = Recipe(optimizer="adamw", epochs=7)
     assert with_fields(recipe, {"mixup": 0.1}) == dataclasses.replace(recipe, mixup=0.1)
+
+
+def test_timms_names_of_augmentation_and_mixing_change_their_fields() -> None:
+    options = {"scale": (0.3, 1.0), "ratio": (0.9, 1.1), "mixup_prob": 0.4, "mixup_switch_prob": 0.2, "bce_loss": True}
+    (recipe,) = chosen_recipes("default", FACTS, options).candidates
+    assert (recipe.augmentation.scale, recipe.augmentation.ratio) == ((0.3, 1.0), (0.9, 1.1))
+    assert (recipe.mixup_prob, recipe.mixup_switch_prob, recipe.loss) == (0.4, 0.2, "bce")
+    with pytest.raises(BadInput, match="give it once"):
+        chosen_recipes("default", FACTS, {"bce_loss": True}, ["loss=auto"])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("rand-m9-n3-inc1", ("randaugment", 3, 27)),  # 9 of timm's 10 is 27 of torchvision's 30
+        ("rand-m7-mstd0-p1.0", ("randaugment", 2, 21)),
+        ("rand", ("randaugment", 2, 30)),  # timm's defaults: two operations, the strongest
+        ("augmix-m3-w3", ("augmix", 2, 9)),
+        ("trivialaugment", ("trivialaugment", 2, 9)),
+        ("none", ("none", 2, 9)),
+    ],
+)
+def test_timms_aa_becomes_the_augmentation_that_it_means(text: str, expected: tuple[str, int, int]) -> None:
+    (recipe,) = chosen_recipes("default", FACTS, {"aa": text}).candidates
+    found = recipe.augmentation
+    assert (found.auto_augment, found.operations, found.magnitude) == expected
+
+
+def test_a_magnitude_of_aa_is_as_strong_here_as_in_timm() -> None:
+    """Of operations that grow with it, by timm's own tables: degrees, shears, and factors of colour less 1."""
+    from timm.data.auto_augment import LEVEL_TO_ARG
+    from torchvision.transforms.autoaugment import RandAugment
+
+    (recipe,) = chosen_recipes("default", FACTS, {"aa": "rand-m9-inc1"}).candidates
+    space = RandAugment()._augmentation_space(31, (224, 224))
+
+    def here(name: str) -> float:
+        return float(space[name][0][recipe.augmentation.magnitude])
+
+    hparams = {"translate_const": 250, "magnitude_std": 0}
+    for ours, timms, less in (("Rotate", "Rotate", 0), ("ShearX", "ShearX", 0), ("Color", "ColorIncreasing", 1)):
+        assert abs(LEVEL_TO_ARG[timms](9, hparams)[0] - less) == pytest.approx(here(ours), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("rand-m9-mstd0.5", "mstd0.5 found, of rand only mNUMBER, nNUMBER, inc1, mstd0, p1 are here; leave it out"),
+        ("rand-m9-inc0", "inc0 found"),
+        ("rand-m9-tweights", "tweights found"),
+        ("rand-m11", "m11 found, m0 to m10 expected"),
+        ("augmix-d2", "d2 found, of augmix only m3"),
+        ("original-mstd0.5", "not here; expected rand-m9-n2-inc1"),
+        ("v0", "one of none, randaugment, trivialaugment, augmix"),
+    ],
+)
+def test_what_of_aa_is_not_here_is_refused_with_what_is(text: str, said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        chosen_recipes("default", FACTS, {"aa": text})

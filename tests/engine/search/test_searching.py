@@ -130,3 +130,26 @@ def test_a_budget_of_steps_gives_the_longest_training_that_fits(steps: int) -> N
 def test_a_budget_of_fewer_steps_than_candidates_is_refused() -> None:
     with pytest.raises(BadInput, match="give at least 9"):
         longest_within(9, 5, grid)
+
+
+def test_a_diverged_candidate_counts_with_the_steps_that_it_made(tmp_path: Path) -> None:
+    def train(candidate: float, steps: int) -> float:
+        if candidate == 0.2:
+            raise TrialFailed("the loss is nan", 1)
+        if candidate == 0.3:
+            raise TrialFailed("the loss is nan", 25)
+        return candidate
+
+    rounds = [Round(3, 10), Round(2, 30)]
+    found = search([0.1, 0.2, 0.3], [Round(3, 40)], train, tmp_path / "grid")
+    assert found.steps == 40 + 1 + 25
+    assert search([0.1, 0.2, 0.3], [Round(3, 40)], train, tmp_path / "grid").steps == found.steps, "read again"
+
+    def late(candidate: float, steps: int) -> float:
+        if candidate == 0.2 and steps == 30:
+            raise TrialFailed("the loss is nan", 25)
+        return candidate
+
+    found = search([0.1, 0.2, 0.3], rounds, late, tmp_path / "rounds")
+    assert found.steps == 3 * 10 + 15 + 20
+    assert found.best == pytest.approx(0.3)
