@@ -246,6 +246,8 @@ def test_a_training_that_diverges_says_so_and_leaves_the_step(colours: Path, tmp
         (("test_resnet",), "MODEL and DATA expected"),
         (("test_resnet", "DATA", "--steps", "3", "--epochs", "2"), "give one of them"),
         (("test_resnet", "DATA", "--search", "random"), "halving or grid expected"),
+        (("test_resnet", "DATA", "--amp-dtype", "float16"), "found without --amp, whose type it is; give --amp too"),
+        (("test_resnet", "DATA", "--momentum", "0.5"), "--momentum 0.5 found, adamw takes none"),
         (("test_resnet", "DATA", "--minutes", "-1"), "--minutes -1 found, a number above 0 expected"),
         (("test_resnet", "DATA", "--checkpoint", "w.pth"), "--checkpoint w.pth and --untrained (--scratch) found"),
         (("test_resnet", "DATA", "--recipe", "defualt"), "nearest: default"),
