@@ -23,6 +23,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from scipy.stats import norm
+
 from featune.bench.choose.command import _recipe
 from featune.bench.choose.finishing import Winner, scored
 from featune.bench.choose.probing import Splits
@@ -32,6 +34,8 @@ from featune.bench.data import Request, prepare
 from featune.bench.finetune import Candidate, Job
 from featune.bench.generated import TARGETS, write_images
 from featune.bench.regimes import Goodness
+from featune.bench.results import RunStore
+from featune.bench.stats import holm, paired_wald
 from featune.bench.study import source_of
 from featune.bench.tasks import Task
 from featune.engine.errors import FeatuneError
@@ -84,6 +88,7 @@ def main() -> None:
                 for regime in (FROZEN, FINETUNED):
                     once(given.out, ["exhaustive", folder.name, model, regime, given.seed, given.side],
                          lambda *of: trained(*of, given), folder, model, regime)  # fmt: skip
+    gains(given.out.absolute(), folders)
     report(given.out, [folder.name for folder in folders], given.minutes, [given.seed, given.side])
 
 
@@ -186,6 +191,25 @@ def report(out: Path, names: list[str], minutes: float, rest: list[int]) -> None
         line += f"{100 * (best['test'] - same['test']):7.1f} " if best and same else f"{'':7} "
         line += f"{100 * (best['test'] - picked['test']):14.1f} " if best else f"{'':14} "
         print(f"{line}{over:7.0f} {share:6.1f}")
+
+
+def gains(out: Path, folders: list[Path]) -> None:
+    """Fine-tuned less frozen of every candidate in full, on the same test images, in points; what Holm's p settles."""
+    found: list[tuple[str, str, float, float, float]] = []
+    for data in folders:
+        task = prepare(source_of(Request(str(data)), "top1", 0, {}), out / "cache" / "tasks")
+        truth = task.load("test").truth(len(task.classes), False)
+        for folder in sorted((out / "work" / data.name).glob("*/")):
+            store = RunStore(folder / "runs")
+            right = {row.cell.regime: store.scores(row).argmax(1) == truth for row in store.rows()}
+            if {"finetune", "probe"} <= right.keys():
+                middle, variance = paired_wald(right["finetune"], right["probe"])
+                points = 100 * float(right["finetune"].mean() - right["probe"].mean())
+                found.append((data.name, folder.name, points, 100 * middle, 100 * variance**0.5))
+    settled = holm([2 * float(norm.sf(abs(middle) / error)) for *_, middle, error in found])
+    for (name, model, points, middle, error), p in zip(found, settled, strict=True):
+        low, high = (middle + z * error for z in (-1.96, 1.96))
+        print(f"{name:24} {model:22} {points:+6.1f} ({low:+.1f} to {high:+.1f}) p {p:.2g}{' settled' * (p <= 0.05)}")
 
 
 def short(of: dict[str, Any]) -> str:

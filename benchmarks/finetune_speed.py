@@ -1,25 +1,19 @@
-"""How fast fine-tuning is, against a loop of timm's own parts: the same model, batch, optimizer, precision and threads.
+"""How fast a step of fine-tuning is, against timm's own parts: the same model, batch, optimizer, precision and threads.
 
-    python benchmarks/finetune_speed.py step [--model resnet18 ...] [--side 112] [--batch 16] [--cpu] [--layout L]
-    python benchmarks/finetune_speed.py epoch [--model mobilenetv3_small_050] [--side 112] [--batch 32] [--images 384]
-    python benchmarks/finetune_speed.py feeds --spdl FOLDER [--model resnet18 ...]
+    python benchmarks/finetune_speed.py step [--model resnet18 ...] [--side 112] [--batch 16] [--cpu] [--amp]
     python benchmarks/finetune_speed.py frozen [--model resnet18] [--side 112] [--batch 16] [--images 128] [--blocks 1]
 
 step: forward, backward, update and schedule with images that are there, some steps of each in turn; ours by
-`featune.engine.finetune.train` with its checks, norm and account. epoch: from JPEG files of 500 x 375, random crops and
-flips, epoch by epoch in turn; timm's `create_loader` with 0, 1 and 2 workers, with its prefetcher and without, of which
-the best counts, and ours with decoded images kept (its usual way, from the second epoch on) and without. The first
-epoch of each is not counted. feeds: our step on images that are there, kept, decoded in each epoch, and made by SPDL in
-one and two threads (same order, crops of the same kind): trainings of some epochs, two of each in turn. headspace: an
-epoch over one with images that are there.
-frozen: the head and the last block(s) learn, on eval views; whole trainings of some epochs in turn, with what is frozen
-computed once (the time for it is in the first epoch) and computed at each step.
+`featune.engine.finetune.train` with its checks, norm and account. frozen: the head and the last block(s) learn, on eval
+views; whole trainings of some epochs in turn, with what is frozen computed once (the time for it is in the first epoch)
+and computed at each step. Epochs from files are in finetune_epochs.py.
 """
 
 import argparse
 import contextlib
 import dataclasses
 import itertools
+import shutil
 import statistics
 import sys
 import tempfile
@@ -47,7 +41,7 @@ RECIPE = Recipe(learning_rates=(0.01,), weight_decay=1e-4, augmentation=Augmenta
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["step", "epoch", "feeds", "frozen"])
+    parser.add_argument("what", choices=["step", "frozen"])
     parser.add_argument("--model", nargs="+", default=["resnet18", "vit_tiny_patch16_224", "mobilenetv3_small_100"])
     parser.add_argument("--side", type=int, default=112)
     parser.add_argument("--batch", type=int, default=16)
@@ -57,19 +51,25 @@ def main() -> int:
     parser.add_argument(
         "--cpu", action="store_true", help="steps in the processor's seconds, for a machine that is shared"
     )
-    parser.add_argument("--spdl", help="the site-packages of an environment with spdl and spdl-io, for `feeds`")
+    parser.add_argument("--amp", action="store_true", help="bfloat16 autocast, in both")
     parser.add_argument("--blocks", type=int, default=1, help="that learn, of `frozen`")
     parser.add_argument("--layout", choices=["contiguous", "channels-last", "as-it-comes"], default="contiguous")
     given = parser.parse_args()
     global clock, RECIPE
     layout = {"contiguous": False, "channels-last": True, "as-it-comes": None}[given.layout]
-    RECIPE = dataclasses.replace(RECIPE, channels_last=layout)
+    RECIPE = dataclasses.replace(RECIPE, channels_last=layout, amp=given.amp)
     clock = time.process_time if given.cpu else time.perf_counter
-    print(f"torch {torch.__version__}, timm {timm.__version__}, {torch.get_num_threads()} threads, {given.layout}")
+    print(versions(given), given.layout)
     print(f"side {given.side}, batch {given.batch}, {'processor' if given.cpu else 'wall'} seconds", flush=True)
     for name in given.model:
-        {"step": steps, "epoch": epochs, "feeds": feeds, "frozen": frozen}[given.what](name, given)
+        {"step": steps, "frozen": frozen}[given.what](name, given)
     return 0
+
+
+def versions(given: argparse.Namespace) -> str:
+    kind = "bfloat16" if given.amp else "float32"
+    vectors = torch.backends.cpu.get_cpu_capability()
+    return f"torch {torch.__version__}, timm {timm.__version__}, {torch.get_num_threads()} threads, {vectors}, {kind}"
 
 
 def entry(name: str, side: int) -> dict[str, object]:
@@ -88,9 +88,10 @@ def timms(name: str, side: int, total: int) -> tuple[nn.Module, torch.optim.Opti
     return model, optimizer, schedule
 
 
-def timms_step(made: tuple, images: Tensor, labels: Tensor, step: int) -> None:  # type: ignore[type-arg]
+def timms_step(made: tuple, images: Tensor, labels: Tensor, step: int, amp: bool) -> None:  # type: ignore[type-arg]
     model, optimizer, schedule = made
-    loss = nn.functional.cross_entropy(model(images), labels)
+    with torch.autocast("cpu", torch.bfloat16, enabled=amp):
+        loss = nn.functional.cross_entropy(model(images), labels)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -106,6 +107,9 @@ def steps(name: str, given: argparse.Namespace) -> None:
     floats = (ready.contiguous().float() / 255 - 0.5) / 0.25
     total = given.pairs * given.steps + given.steps
     made, step = timms(name, given.side, total), 0
+    if given.layout == "channels-last":
+        made[0].to(memory_format=torch.channels_last)
+        floats = floats.to(memory_format=torch.channels_last)
     spec = spec_from_entry(entry(name, given.side))
     items = Labelled("/", ("x",) * given.batch, tuple((int(label),) for label in labels))
     times: dict[str, list[float]] = {"timm": [], "featune": []}
@@ -119,7 +123,7 @@ def steps(name: str, given: argparse.Namespace) -> None:
             times["featune"].append((marks[-1] - turn.began) / given.steps)  # type: ignore[attr-defined]
             began = clock()
             for _ in range(given.steps):
-                timms_step(made, floats, labels, step)
+                timms_step(made, floats, labels, step, given.amp)
                 step += 1
             times["timm"].append((clock() - began) / given.steps)
             turn.began = clock()  # type: ignore[attr-defined]
@@ -139,84 +143,6 @@ def images_ready(images: Tensor) -> Iterator[None]:
         yield
     finally:
         Steps.images = usual  # type: ignore[method-assign]
-
-
-def epochs(name: str, given: argparse.Namespace) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        items = jpegs(Path(folder), given.images)
-        spec = spec_from_entry(entry(name, given.side))
-        per_epoch = given.images // given.batch
-        rounds = given.pairs + 1
-        recipe = dataclasses.replace(RECIPE, epochs=rounds, batch=given.batch)
-        truth = torch.from_numpy(items.truth(CLASSES))
-        times: dict[str, list[float]] = {}
-        loaders = {
-            f"timm, {workers} workers, prefetcher {'on' if ahead else 'off'}": loader(items, given, workers, ahead)
-            for workers in (0, 1, 2) for ahead in (False, True)
-        }  # fmt: skip
-        made = timms(name, given.side, rounds * per_epoch)
-
-        def others() -> None:
-            for kind, batches in loaders.items():
-                began = time.perf_counter()
-                for step, (images, labels) in enumerate(batches):
-                    timms_step(made, images, labels, step)
-                times.setdefault(kind, []).append(time.perf_counter() - began)
-
-        def run(kind: str, limit: int, between: bool) -> None:
-            began = time.perf_counter()
-
-            def note(done: int, _: int) -> None:
-                nonlocal began
-                if done % per_epoch == 0:
-                    times.setdefault(kind, []).append(time.perf_counter() - began)
-                    if between:
-                        others()
-                    began = time.perf_counter()
-
-            model = fresh_classifier(spec, CLASSES, 0)
-            found = train(model, items, truth, spec.view, recipe, 0, Run(progress=note, decoded=Decoded(limit)))
-            heads = found.details["headspace"]
-            print(f"  {kind}: headspace by its waits {heads:.3f}", flush=True)
-
-        run("featune, decoded once", 2 << 30, True)
-        run("featune, decoded each time", 0, False)
-        said(name, {kind: values[1:] for kind, values in times.items()}, "s per epoch", 1)
-
-
-def feeds(name: str, given: argparse.Namespace) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        items, spec = jpegs(Path(folder), given.images), spec_from_entry(entry(name, given.side))
-        per_epoch = given.images // given.batch
-        recipe = dataclasses.replace(RECIPE, epochs=given.pairs + 1, batch=given.batch)
-        truth = torch.from_numpy(items.truth(CLASSES))
-        some = torch.randint(0, 256, (given.batch, given.side, given.side, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
-        kept = Decoded()
-        ways = {
-            "images ready": lambda: images_ready(some.contiguous()), "decoded once": contextlib.nullcontext,
-            "decoded each time": contextlib.nullcontext,
-            **{f"spdl, {n} threads": lambda n=n: spdl_feeds(given.spdl, items, given.side, n) for n in (1, 2)},
-        }  # fmt: skip
-        times: dict[str, list[float]] = {way: [] for way in ways}
-        for way in [*ways, *reversed(ways)]:
-            marks: list[float] = []
-
-            def note(done: int, _: int, marks: list[float] = marks) -> None:
-                if done % per_epoch == 0:
-                    marks.append(time.perf_counter())
-
-            run = Run(progress=note, decoded=kept if way == "decoded once" else Decoded(0))
-            with ways[way]():
-                train(fresh_classifier(spec, CLASSES, 0), items, truth, spec.view, recipe, 0, run)
-            times[way] += [after - before for before, after in itertools.pairwise(marks)]
-        middle = {way: statistics.median(values) for way, values in times.items()}
-        for way, values in times.items():
-            print(f"  {name}, {way}: median {middle[way]:.4f} s per epoch, of "
-                  f"{', '.join(f'{each:.3f}' for each in values)}")  # fmt: skip
-        best = min((way for way in times if way.startswith("spdl")), key=middle.__getitem__)
-        for own in ("decoded once", "decoded each time"):
-            print(f"  {name}, {own}: {best} / ours {middle[best] / middle[own]:.3f}, headspace "
-                  f"{middle[own] / middle['images ready']:.3f}", flush=True)  # fmt: skip
 
 
 def frozen(name: str, given: argparse.Namespace) -> None:
@@ -251,75 +177,19 @@ def frozen(name: str, given: argparse.Namespace) -> None:
         print(f"  {name}: epochs after the first {each / once:.2f} times as fast, {given.pairs} epochs {whole:.2f}")
 
 
-@contextlib.contextmanager
-def spdl_feeds(packages: str, items: Labelled, side: int, threads: int) -> Iterator[None]:
-    """SPDL decodes, crops, scales and flips (libavfilter) and makes batches, in place of the training's own images."""
-    sys.path.append(packages)  # behind ours, so that numpy and torch stay
-    import spdl.io
-    from spdl.pipeline import PipelineBuilder
-
-    def load(drawn: tuple[int, int]) -> np.ndarray:
-        index, number = drawn
-        rng = np.random.default_rng((index, number))
-        packets = spdl.io.demux_image(str(items.file(index)))
-        width, height = packets.width, packets.height
-        share = np.sqrt(rng.uniform(0.08, 1.0))
-        w, h = max(1, int(width * share)), max(1, int(height * share))
-        x, y = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
-        crop = f"crop={w}:{h}:{x}:{y}" + (",hflip" if rng.random() < 0.5 else "")
-        scaled = f"{crop},scale={side}:{side}:flags=bicubic,format=pix_fmts=rgb24"
-        frames = spdl.io.decode_packets(packets, filter_desc=scaled)
-        return np.array(spdl.io.to_numpy(spdl.io.convert_frames(frames)))
-
-    def images(self: Steps, first: int, last: int) -> Iterator[Tensor]:
-        drawn = ((int(index), step) for step in range(first, last) for index in self.indices(step))
-        made = (
-            PipelineBuilder().add_source(drawn).pipe(load, concurrency=threads, output_order="input")
-            .aggregate(self.size).pipe(np.stack).add_sink(2).build(num_threads=threads)
-        )  # fmt: skip
-        with made.auto_stop():
-            batches = made.get_iterator()
-            for _ in range(first, last):  # a batch that is missing is one that SPDL could not make
-                yield torch.from_numpy(next(batches)).permute(0, 3, 1, 2).contiguous()
-
-    usual = Steps.images
-    Steps.images = images  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        Steps.images = usual  # type: ignore[method-assign]
-
-
-def loader(items: Labelled, given: argparse.Namespace, workers: int, ahead: bool):  # type: ignore[no-untyped-def]
-    from timm.data import create_loader
-
-    class Files(torch.utils.data.Dataset):  # type: ignore[type-arg]
-        transform = None
-
-        def __len__(self) -> int:
-            return len(items)
-
-        def __getitem__(self, index: int) -> tuple[Tensor, int]:
-            return self.transform(Image.open(items.file(index)).convert("RGB")), items.labels[index][0]  # type: ignore[misc]
-
-    return create_loader(
-        Files(), (3, given.side, given.side), given.batch, is_training=True, use_prefetcher=ahead, no_aug=False,
-        scale=(0.08, 1.0), hflip=0.5, color_jitter=0.0, num_workers=workers, persistent_workers=workers > 0,
-        device=torch.device("cpu"), pin_memory=False,
-    )  # fmt: skip
-
-
-def jpegs(folder: Path, count: int) -> Labelled:
-    """Of 500 x 375 pixels with structure at all scales, as photographs have."""
-    for i in range(count):
-        draws, image = np.random.default_rng(i), np.zeros((375, 500, 3))
-        for grid in (4, 16, 64, 250):
+def jpegs(folder: Path, count: int, size: tuple[int, int] = (500, 375), different: int | None = None) -> Labelled:
+    """So many files with structure at all scales, as photographs have; beyond the different ones they are copies."""
+    width, height = size
+    different = min(different or count, count)
+    for i in range(different):
+        draws, image = np.random.default_rng(i), np.zeros((height, width, 3), np.float32)
+        for grid in (*(each for each in (4, 16, 64, 250, 1000) if each < width // 2), width // 2):
             coarse = draws.normal(0, 60 / grid**0.35, (grid, grid, 3))
-            layer = [
-                np.asarray(Image.fromarray(coarse[..., c].astype(np.float32)).resize((500, 375), 3)) for c in range(3)
-            ]
-            image += np.stack(layer, 2)
+            for c in range(3):
+                image[..., c] += np.asarray(Image.fromarray(coarse[..., c].astype(np.float32)).resize(size, 3))
         Image.fromarray((image + 128).clip(0, 255).astype(np.uint8)).save(folder / f"{i:04}.jpg", quality=90)
+    for i in range(different, count):
+        shutil.copy(folder / f"{i % different:04}.jpg", folder / f"{i:04}.jpg")
     names = tuple(f"{i:04}.jpg" for i in range(count))
     return Labelled(str(folder), names, tuple((i % CLASSES,) for i in range(count)))
 

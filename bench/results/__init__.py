@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     from .chosen_cells import AXES, Only, axes_of, only
     from .options import Choice, Option, choice_of, frontier, rates_of
     from .outcome import Outcome, class_facts, collapsed, faults, is_training, outcomes
-    from .paired_leads import Lead, Right, leads
+    from .paired_leads import Lead, Right, correct_over_seeds, leads
     from .plan import (
         Labels,
         Plan,
@@ -106,6 +106,7 @@ __all__ = [
     "collapsed",
     "collect",
     "complete_block",
+    "correct_over_seeds",
     "correlations",
     "counted",
     "curves_of",

@@ -4,18 +4,12 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
-from featune.engine.metrics import METRICS
-
-from ..stats import ERROR
-from .paired_leads import Right
+from ..stats import ERROR, paired_wald
+from .paired_leads import Right, correct_over_seeds
 from .rows import Cell, Row, Speed
 from .table import Results, without_holes
 from .wording import scope_letter
 
-Array = NDArray[np.float64]
 MOST_PAIRED = 40  # options whose scores are read, nearest first
 
 
@@ -172,7 +166,7 @@ def _most_better(
     z = float(norm.isf(ERROR / (len(options) * len(others))))
     wide = {at: _unpaired(first, one, z) for at, one in enumerate(others)}
     order = sorted(wide, key=lambda at: -wide[at])
-    if _correct(results, first, tasks, right) is None:
+    if any(correct_over_seeds(results, task, first.model, first.regime, right) is None for task in tasks):
         return max(0.0, wide[order[0]]), False
     bounds = dict(wide)
     for at in order[:MOST_PAIRED]:
@@ -195,33 +189,11 @@ def _paired(
 
     Source: Bonett and Price 2012, adjusted Wald interval for a difference of paired proportions.
     """
-    of = [_correct(results, one, tasks, right) for one in (first, other)]
-    if of[0] is None or of[1] is None:
-        return None
     mean, variance = 0.0, 0.0
-    for a, b in zip(*of, strict=True):
-        if a.shape != b.shape:
-            return None
-        apart = (b - a)[~np.isnan(b - a)]
-        n = len(apart) + 2
-        middle = apart.sum() / n
-        mean += float(middle)
-        variance += float((apart @ apart + 2) / n - middle**2) / n
-    return (mean + z * math.sqrt(variance)) / len(tasks)
-
-
-def _correct(
-    results: Results, one: Option, tasks: Sequence[str], right: Mapping[Cell, Right]
-) -> list[Array] | None:  # fmt: skip
-    """Of each task, which images are right [n], the mean over seeds; None where scores or such a metric are missing."""
-    found = []
     for task in tasks:
-        metric = METRICS.get(results.metric[task])
-        cells = results.cells.get((task, one.model, one.regime), ())
-        if metric is None or not metric.is_proportion or not cells or not all(cell in right for cell in cells):
+        a, b = (correct_over_seeds(results, task, one.model, one.regime, right) for one in (first, other))
+        if a is None or b is None or a.shape != b.shape:
             return None
-        each = [right[cell].correct for cell in cells]
-        if len({len(of) for of in each}) > 1:
-            return None
-        found.append(np.mean(each, axis=0))
-    return found
+        middle, spread = paired_wald(b, a)
+        mean, variance = mean + middle, variance + spread
+    return (mean + z * math.sqrt(variance)) / len(tasks)

@@ -74,3 +74,15 @@ def _paired(
     single = all(len(of) == 1 for of in known)
     p = (mcnemar if single else permutation_test)(a, b).p
     return p if math.isfinite(p) else None
+
+
+def correct_over_seeds(
+    results: Results, task: str, model: str, regime: str, right: Mapping[Cell, Right]
+) -> NDArray[np.float64] | None:
+    """Which test images are right [n], the mean over seeds; None where scores or a metric that is such a mean lack."""
+    metric = METRICS.get(results.metric[task])
+    cells = results.cells.get((task, model, regime), ())
+    if metric is None or not metric.is_proportion or not cells or not all(cell in right for cell in cells):
+        return None
+    each = [right[cell].correct for cell in cells]
+    return None if len({len(of) for of in each}) > 1 else np.mean(each, axis=0)

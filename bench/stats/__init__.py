@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         without_each,
         without_families,
     )
-    from .paired_tests import across_tasks, both_right, mcnemar, paired_difference, permutation_test
+    from .paired_tests import across_tasks, both_right, mcnemar, paired_difference, paired_wald, permutation_test
     from .rank_correlation import FEWEST_RANKED, shuffled_tau, weighted_spearman, weighted_tau
     from .regression_lines import FEWEST, Line, fit_line, least_squares, slope_above
     from .study_values import fractions, interval, log_odds, mean_log_odds, pair, table, tied
@@ -65,6 +65,7 @@ __all__ = [
     "orders",
     "pair",
     "paired_difference",
+    "paired_wald",
     "pearson",
     "pearson_rows",
     "percentile_needs",

@@ -118,6 +118,19 @@ def paired_difference(
     return Interval(float((a - b).mean()), float(low), float(high), len(a), level, "percentile", resamples)
 
 
+def paired_wald(right_a: npt.ArrayLike, right_b: npt.ArrayLike) -> tuple[float, float]:
+    """(mean of a - b, variance of that mean) over the same examples, with one example added to each side.
+
+    right_a, right_b: as in `mcnemar`, or shares of several seeds, from 0 to 1. mean + z sqrt(variance) is the adjusted
+    Wald interval for a difference of paired proportions of Bonett and Price 2012; of any size at once.
+    """
+    a, b = both_right(right_a, right_b, shares=True)
+    apart = a - b
+    n = len(apart) + 2
+    middle = float(apart.sum()) / n
+    return middle, (float(apart @ apart + 2) / n - middle**2) / n
+
+
 def both_right(right_a: npt.ArrayLike, right_b: npt.ArrayLike, shares: bool = False) -> tuple[Array, Array]:
     a, b = np.asarray(right_a, dtype=np.float64), np.asarray(right_b, dtype=np.float64)
     if a.ndim != 1 or a.shape != b.shape:

@@ -2,9 +2,11 @@
 
 import collections
 import dataclasses
+import math
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import BadImages
-from ..images import Labelled, Pixels, batches, eval_view, read_image, train_view
+from ..images import Labelled, Pixels, Shrinking, batches, eval_view, read_image, train_view
 from ..machine import processors
 from ..models import View
 from ..recipe import Recipe
@@ -23,32 +25,83 @@ AHEAD = 2  # batches that are made before they are asked for
 
 
 class Decoded:
-    """Decoded images by their addresses, kept up to so many bytes; several trainings may share one."""
+    """Decoded images, and eval views of large ones, kept up to so many bytes; several trainings may share one.
+
+    What is given is to the bit what decoding anew would give.
+    """
 
     def __init__(self, limit: int = DECODED_BYTES):
         self.room = limit
-        self.kept: dict[tuple[str, int], Image.Image] = {}
+        self.kept: dict[tuple[str, int, Shrinking | None], Image.Image] = {}
+        self.squares: dict[tuple[str, int, View], Pixels] = {}
         self.lock = threading.Lock()
 
-    def image(self, items: Labelled, index: int) -> Image.Image:
+    def image(self, items: Labelled, index: int, shrinking: Shrinking | None = None) -> Image.Image:
         address = (str(items.file(index)), items.channels)
-        image = self.kept.get(address)
+        whole = self.kept.get((*address, None))
+        if whole is not None and _stays_whole(whole, shrinking):
+            return whole
+        key = (*address, shrinking)
+        image = self.kept.get(key)
         if image is None:
-            image = read_image(address[0], items.channels)
-            size = image.width * image.height * items.channels
-            with self.lock:
-                if size <= self.room and address not in self.kept:
-                    self.room -= size
-                    self.kept[address] = image
+            image = read_image(*address, shrinking)
+            self._keep(self.kept, key, image, _bytes(image))
         return image
 
+    def square(
+        self, items: Labelled, index: int, view: View, shrinking: Shrinking | None = None, *, again: bool = False
+    ) -> Pixels:
+        """The eval view, always of the whole image.
 
-def eval_batches(items: Labelled, view: View, size: int, decoded: Decoded | None = None) -> Iterator[Tensor]:
-    """As `batches`, of images that may be decoded already."""
+        again: it is asked for at each look at val, so the smaller of image and view is kept. Else the image is, for
+        a training that takes it whole too; shrinking: of that training.
+        """
+        address = (str(items.file(index)), items.channels)
+        square = self.squares.get((*address, view))
+        if square is not None:
+            return square
+        whole = self.kept.get((*address, None))
+        image = read_image(*address) if whole is None else whole
+        square = eval_view(view)(image)
+        if whole is None and again and square.nbytes < _bytes(image):
+            self._keep(self.squares, (*address, view), square, square.nbytes)
+        elif whole is None and (again or _stays_whole(image, shrinking)):
+            self._keep(self.kept, (*address, None), image, _bytes(image))
+        return square
+
+    def _keep(self, kept: dict[Any, Any], key: tuple[Any, ...], value: Any, size: int) -> None:
+        with self.lock:
+            if size <= self.room and key not in kept:
+                self.room -= size
+                kept[key] = value
+
+
+def _stays_whole(image: Image.Image, shrinking: Shrinking | None) -> bool:
+    return shrinking is None or shrinking.size(*image.size) is None
+
+
+def _bytes(image: Image.Image) -> int:
+    """In memory: Pillow keeps grey in one byte of each pixel, all else in four."""
+    return image.width * image.height * (1 if image.mode == "L" else 4)
+
+
+def shrinking_of(recipe: Recipe, view: View) -> Shrinking | None:
+    """How small the recipe's images may become. None where it takes them whole: by choice, or for eval views."""
+    drawn = recipe.augmentation
+    if not recipe.shrink_on_load or drawn.crop == "eval":
+        return None
+    side = max(view.side, recipe.start_size or 0)
+    return Shrinking(side, math.floor(side / view.crop_pct), drawn.scale, drawn.ratio)
+
+
+def eval_batches(
+    items: Labelled, view: View, size: int, decoded: Decoded | None = None, shrinking: Shrinking | None = None, *,
+    again: bool = False,
+) -> Iterator[Tensor]:  # fmt: skip
+    """As `batches`, of images that may be decoded already. shrinking, again: as of `Decoded.square`."""
     if decoded is None:
         return batches(items, view, size)
-    square = eval_view(view)
-    return batches(items, view, size, make=lambda index: square(decoded.image(items, index)))
+    return batches(items, view, size, make=lambda index: decoded.square(items, index, view, shrinking, again=again))
 
 
 def channels_last(recipe: Recipe, on_gpu: bool) -> bool:
@@ -76,6 +129,7 @@ class Steps:
         self.items, self.view, self.recipe, self.seed = items, view, recipe, seed
         self.decoded, self.size, self.part, self.pinned = decoded, size, part, pinned
         self.channels_last = channels_last(recipe, on_gpu=pinned)
+        self.shrinking = shrinking_of(recipe, view)
         self.per_epoch = recipe.steps_per_epoch(len(items))
         self.epochs = -(-recipe.total_steps(len(items)) // self.per_epoch)
         self.orders: dict[int, NDArray[np.int64]] = {}
@@ -131,7 +185,8 @@ class Steps:
 
     def _pixels(self, index: int, epoch: int, view: View) -> Pixels:
         rng = np.random.default_rng((self.seed, epoch, index))
-        return train_view(self.decoded.image(self.items, index), view, self.recipe.augmentation, rng)
+        image = self.decoded.image(self.items, index, self.shrinking)
+        return train_view(image, view, self.recipe.augmentation, rng)
 
     def view_of(self, epoch: int) -> View:
         """The view of an epoch: its side goes from `start_size` to the last epoch's in steps of 32."""

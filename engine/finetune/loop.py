@@ -271,7 +271,7 @@ def _scores(
     rank, world = processes.place()
     own = items.take(range(rank, len(items), world)) if world > 1 else items
     with true_fp32():
-        rows = [model(images.to(device)).float().cpu() for images in eval_batches(own, view, batch, decoded)]
+        rows = [model(each.to(device)).float().cpu() for each in eval_batches(own, view, batch, decoded, again=True)]
     scores: NDArray[np.float32] = processes.gathered(torch.cat(rows), len(items)).numpy()
     return scores
 

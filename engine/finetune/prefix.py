@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..errors import BadInput
 from ..features import Part, open_stored
-from ..images import Labelled
+from ..images import Labelled, Shrinking
 from ..models import View
 from ..recipe import Frozen, Learning, Phase, Recipe, Uncut, cut_in_two, mixes, set_learning
 from ..runners import true_fp32
@@ -116,16 +116,16 @@ def kept_rows(model: nn.Module, phase: Phase, steps: Steps, device: str, work: P
 
 def rows_of(
     frozen: nn.Module, items: Labelled, view: View, device: str, work: Path | None, decoded: Decoded | None = None, *,
-    batch: int = 64, recipe: Recipe | None = None, key: str | None = None,
+    batch: int = 64, recipe: Recipe | None = None, key: str | None = None, shrinking: Shrinking | None = None,
 ) -> NDArray[np.float32]:  # fmt: skip
     """The module's rows float32 [n, width] of the items' eval views; from a file of `work` where they are there.
 
     recipe: whose order in memory and precision count; None for single precision, and images as they come.
-    key: of the rows, where it is known.
+    key: of the rows, where it is known. shrinking: of a training that takes the images afterwards.
     """
     if processes.place()[1] > 1 or not len(items):
         own = items.take(range(processes.place()[0], len(items), processes.place()[1]))
-        made = list(_computed(frozen, own, view, device, decoded, batch, recipe))
+        made = list(_computed(frozen, own, view, device, decoded, batch, recipe, shrinking))
         return processes.gathered(torch.from_numpy(np.concatenate(made)), len(items)).numpy()
     key = key or _rows_key(frozen, items, view, device, batch, recipe)
     with contextlib.ExitStack() as stack:
@@ -137,7 +137,7 @@ def rows_of(
             if part.done % batch:
                 part.rewind(part.done - part.done % batch)
             left = items.take(range(part.done, len(items)))
-            for rows in _computed(frozen, left, view, device, decoded, batch, recipe):
+            for rows in _computed(frozen, left, view, device, decoded, batch, recipe, shrinking):
                 part.append(part.done + len(rows), rows, [])
             part.save()
             part.finish({"skipped": []})
@@ -156,9 +156,9 @@ def forget(work: Path) -> None:
 @torch.inference_mode()
 def _computed(
     frozen: nn.Module, items: Labelled, view: View, device: str, decoded: Decoded | None, batch: int,
-    recipe: Recipe | None,
+    recipe: Recipe | None, shrinking: Shrinking | None,
 ) -> Iterator[NDArray[np.float32]]:  # fmt: skip
-    for images in eval_batches(items, view, batch, decoded):
+    for images in eval_batches(items, view, batch, decoded, shrinking):
         with _arithmetic(recipe, device):
             rows = frozen(_laid(images.to(device), recipe) if recipe else images.to(device))
         yield rows.float().cpu().numpy()

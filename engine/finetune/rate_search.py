@@ -16,7 +16,7 @@ from ..models import ModelSpec, View, with_channels
 from ..recipe import Recipe
 from ..store import plain
 from .checkpoints import BestState
-from .decoded import Decoded
+from .decoded import Decoded, shrinking_of
 from .health import Diverged, check_weights
 from .loop import HERE, Run, Trained, predict, train
 from .prefix import forget
@@ -178,7 +178,7 @@ def fit_once(
     _, body, _ = model.children()
     check_weights(body, spec.checkpoint or spec.name)  # before a probe, which would see wrong features alone
     if recipe.start == "probe" and not (run.checkpoint and run.checkpoint.exists()):
-        start_head(model, data, items, validation, spec.view, run)
+        start_head(model, data, items, validation, spec.view, run, shrinking_of(recipe, spec.view))
     return train(model, items, data.truth(items), spec.view, recipe, seed, run)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ..errors import BadInput
-from ..images import Labelled
+from ..images import Labelled, Shrinking
 from ..models import ModelSpec, View, classifier, fresh_classifier
 from ..probe import probe
 from ..recipe import Recipe
@@ -55,17 +55,18 @@ def fresh(spec: ModelSpec, classes: int, seed: int, recipe: Recipe) -> nn.Module
 
 
 def start_head(
-    model: nn.Module, data: "TrainVal", items: Labelled, validation: "Validation", view: View, run: Run
-) -> None:
+    model: nn.Module, data: "TrainVal", items: Labelled, validation: "Validation", view: View, run: Run,
+    shrinking: Shrinking | None = None,
+) -> None:  # fmt: skip
     """Gives the head the weights of a converged logistic regression on the frozen features of the items.
 
     Its penalty is chosen on val, by a fit on train alone; features are of the eval views, computed once for all
-    trainings of a work folder. items: train, or train + val.
+    trainings of a work folder. items: train, or train + val. shrinking: of the training that follows.
     """
     body, head = body_of(model).to(run.device).eval(), head_of(model)
 
     def rows(which: Labelled) -> np.ndarray:
-        found = rows_of(body, which, view, run.device, run.work, run.decoded)
+        found = rows_of(body, which, view, run.device, run.work, run.decoded, shrinking=shrinking)
         if not np.isfinite(found).all():
             wrong = np.flatnonzero(~np.isfinite(found).all(axis=1))
             raise BadInput(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         is_image_name,
     )
     from .labelled import Labelled, folder_items, name_of_content
+    from .shrinking import Shrinking
     from .views import Augmentation, Pixels, eval_view, fast_view, pixels_of, train_view
 else:
     from ..doors import lazy_exports
@@ -29,6 +30,7 @@ __all__ = [
     "Decoder",
     "Labelled",
     "Pixels",
+    "Shrinking",
     "address",
     "batches",
     "check_channels",

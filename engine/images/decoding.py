@@ -15,6 +15,7 @@ from ..errors import BadImages, BadInput
 from .addresses import encoded
 from .png_chunks import SIGNATURE as PNG
 from .png_chunks import pixels_alone
+from .shrinking import Shrinking, shrunk
 
 Decoder = Literal["fast", "exact"]
 DECODERS = get_args(Decoder)
@@ -36,14 +37,14 @@ WHITE_IS_ZERO, UNSIGNED = 0, (1, 4)
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
-def read_image(path: Path, channels: int = 3) -> Image.Image:
+def read_image(path: Path, channels: int = 3, shrinking: Shrinking | None = None) -> Image.Image:
     """The first frame of a file, or of a range of bytes in one: in grey, as it is in LA, in RGB, or as it is in RGBA.
 
     EXIF orientation is not applied and alpha is dropped from RGB and grey, as in timm and torchvision; with 2 or 4
-    channels the last one is data like the others. Raises BadImages with the reason for what is missing, empty,
-    truncated, no image, or not of the channels asked for.
+    channels the last one is data like the others. shrinking: makes large ones smaller. Raises BadImages with the
+    reason for what is missing, empty, truncated, no image, or not of the channels asked for.
     """
-    return image_of(read_bytes(path), path, channels)
+    return image_of(read_bytes(path), path, channels, shrinking)
 
 
 def check_channels(channels: int) -> None:
@@ -61,19 +62,20 @@ def read_bytes(path: Path) -> bytes:
         raise BadImages([(str(path), f"cannot be read: {error.strerror or error}")]) from error
 
 
-def image_of(data: bytes, path: Path, channels: int = 3) -> Image.Image:
+def image_of(data: bytes, path: Path, channels: int = 3, shrinking: Shrinking | None = None) -> Image.Image:
     """The first frame of an encoded image, as `read_image`; `path` is for the error, BadImages."""
     mode = MODES[channels]
     try:
         try:
-            return _decoded(data, path, mode)
+            return _decoded(data, path, mode, shrinking)
         except (Image.DecompressionBombError, BadImages):
             raise
         except Exception:
             bare = pixels_alone(data)
             if bare is None:
                 raise
-            return _decoded(bare, path, mode)  # what is wrong may lie in a PNG's metadata, which is of no use here
+            # What is wrong may lie in a PNG's metadata, which is of no use here.
+            return _decoded(bare, path, mode, shrinking)
     except UnidentifiedImageError as error:
         raise BadImages([(str(path), _unidentified(data))]) from error
     except Image.DecompressionBombError as error:
@@ -85,7 +87,7 @@ def image_of(data: bytes, path: Path, channels: int = 3) -> Image.Image:
         raise BadImages([(str(path), f"{type(error).__name__}: {error}")]) from error
 
 
-def _decoded(data: bytes, path: Path, mode: str) -> Image.Image:
+def _decoded(data: bytes, path: Path, mode: str, shrinking: Shrinking | None) -> Image.Image:
     """The first frame in a mode; raises what Pillow raises."""
     with Image.open(io.BytesIO(data), formats=readable_formats()) as image:
         if max(image.size) > LONGEST * min(image.size):
@@ -95,15 +97,20 @@ def _decoded(data: bytes, path: Path, mode: str) -> Image.Image:
             raise BadImages([(str(path), f"mode {image.mode} found, {mode} expected for {len(mode)} channels")])
         if reason := _without_range(image):
             raise BadImages([(str(path), reason)])
-        if image.mode in (*SIXTEEN_BIT, "I"):
-            # Pillow would clip 16-bit grey to 255 instead of scaling it.
-            return Image.fromarray(_eight_bits(image)).convert(mode)
-        if image.mode == "P" and "transparency" in image.info:
-            return image.convert("RGBA").convert(mode)
-        if image.mode == mode:
-            image.load()
-            return image  # `convert` would copy it
-        return image.convert(mode)
+        return shrunk(image, lambda opened: _loaded(opened, mode), shrinking) if shrinking else _loaded(image, mode)
+
+
+def _loaded(image: Image.Image, mode: str) -> Image.Image:
+    """An opened image's pixels in a mode."""
+    if image.mode in (*SIXTEEN_BIT, "I"):
+        # Pillow would clip 16-bit grey to 255 instead of scaling it.
+        return Image.fromarray(_eight_bits(image)).convert(mode)
+    if image.mode == "P" and "transparency" in image.info:
+        return image.convert("RGBA").convert(mode)
+    if image.mode == mode:
+        image.load()
+        return image  # `convert` would copy it
+    return image.convert(mode)
 
 
 def _tags(image: Image.Image, tag: int) -> tuple[int, ...]:

@@ -46,6 +46,7 @@ class Recipe:
     start: of the head, `zero` weights or those of the `probe` on frozen features. batch_norm: statistics of the batch
     (`train`), the pre-trained ones (`frozen`), or of the batch with Kornblith's momentum. drop_path: of the last block.
     image_size: the square's side, by default the model's; start_size: its side in the first epoch, growing from there.
+    shrink_on_load: images with more pixels than the smallest random crop can use are made smaller when decoded, once.
     Arithmetic: amp: autocast, to amp_dtype; float16 with a scaler. compile: by torch.compile. channels_last: the order
     of the numbers in memory, of images and weights alike; None: on a CPU images lie as the weights do, on a GPU each
     as it comes, and optimizers are not fused on a CPU. All of them change the last bits. sync_bn: of several
@@ -87,6 +88,7 @@ class Recipe:
     drop_path: float = added(0.0)
     image_size: int | None = added(None)
     start_size: int | None = added(None)
+    shrink_on_load: bool = added(False)
     amp_dtype: Literal["bfloat16", "float16"] = added("bfloat16")
     compile: bool = added(False)
     channels_last: bool | None = added(None)

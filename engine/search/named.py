@@ -46,14 +46,14 @@ def default(facts: Facts) -> tuple[Recipe, ...]:
         return (
             Recipe(
                 epochs=60, batch=32, optimizer="adamw", learning_rates=(2e-3,), weight_decay=0.05, label_smoothing=0.1,
-                augmentation=Augmentation(scale=(0.35, 1.0)), clip_norm=1.0, channels_last=False,
+                augmentation=Augmentation(scale=(0.35, 1.0)), clip_norm=1.0, channels_last=False, shrink_on_load=True,
             ),
         )  # fmt: skip
     return (
         Recipe(
             epochs=15, batch=32, optimizer="adamw", learning_rates=(3e-3,), weight_decay=0.05, label_smoothing=0.1,
             augmentation=Augmentation(scale=(0.35, 1.0)), clip_norm=1.0, start="probe",
-            channels_last=False,
+            channels_last=False, shrink_on_load=True,
         ),
     )  # fmt: skip
 
@@ -123,6 +123,7 @@ def lp_ft(facts: Facts) -> tuple[Recipe, ...]:
         start="probe",
         augmentation=Augmentation(scale=(0.35, 1.0)),
         channels_last=False,
+        shrink_on_load=True,
     )
     rates = (3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
     return tuple(dataclasses.replace(usual, learning_rates=(rate,)) for rate in rates)

@@ -9,8 +9,8 @@ import numpy as np
 from ...results import Cell, Estimate, Lead, Results, Right, Row, Transfer, collect, is_published, printable
 from .finding import Finding
 from .of_curves import convergence, curves
+from .of_images import runners_up, tuning_gains
 from .of_regimes import above, attenuation, choosing, given_size, other_axes, redrawn, robust, shape
-from .of_rows import uneven_seeds, unlike
 from .of_sources import far_tasks, interventions, pretraining, source_kinds
 from .of_studies import (
     among_published,
@@ -19,7 +19,8 @@ from .of_studies import (
     noise,
     recipe_control,
     regimes_compared,
-    runners_up,
+    uneven_seeds,
+    unlike,
     variance,
 )
 from .of_variants import variants
@@ -40,6 +41,7 @@ def closer_look(
     speeds: images per second by model, where measured. estimates: of them those that say how far tasks lie from the
     source images.
     """
+    right = {} if right is None else right  # its truth value would read all scores
     means = [one for one in found if not one.task and not is_published(one.regime)]
     of_regimes: list[Finding | None] = []
     for one in means:
@@ -48,7 +50,7 @@ def closer_look(
             of_regimes += [
                 shape(one, results, source_name),
                 above(one, results, source_name),
-                redrawn(one, results, {} if right is None else right, source_name),
+                redrawn(one, results, right, source_name),
                 attenuation(one, results),
                 given_size(one, results, source_name),
                 *other_axes(one, results, speeds or {}),
@@ -66,10 +68,11 @@ def closer_look(
         source_kinds(own, source_name),
         *interventions(own),
         *far_tasks(found, estimates),
+        *tuning_gains(own, right),
         regimes_compared(means, results),
         variance(own, measured),
         improvement(means, measured),
-        runners_up(results, ahead, {} if right is None else right),  # its truth value would read all scores
+        runners_up(results, ahead, right),
         *among_published(results),
         *variants(measured, own.fraction_tasks),
         *curves(own),

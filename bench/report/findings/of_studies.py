@@ -1,8 +1,9 @@
-"""Findings about a whole study: what could have been seen, what the noise is, what varies, where it stands."""
+"""Findings about a whole study: what could have been seen, its noise, where it stands, whether it was made alike."""
 
 import dataclasses
 import itertools
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,15 +11,13 @@ import numpy as np
 
 from ...results import (
     FROZEN,
-    Cell,
-    Lead,
     Results,
-    Right,
     Row,
     Transfer,
     complete_block,
     counted,
     is_published,
+    joined,
     label,
     short_label,
     signed,
@@ -28,14 +27,11 @@ from ...stats.slopes import detectable_correlation, detectable_slope, significan
 from ...stats.studies import (
     FEWEST_SHOWN,
     compare_correlations,
-    no_worse,
     noise_floor,
     probability_of_improvement,
     variance_shares,
 )
 from .finding import Finding, within
-
-MARGIN = 0.005  # half a point
 
 
 def detectable(means: Sequence[Transfer]) -> Finding | None:
@@ -210,30 +206,6 @@ def variance(results: Results, rows: Sequence[Row]) -> Finding | None:
     return Finding("variance_shares", "", f"Variance of log odds: {said}.", named)
 
 
-def runners_up(results: Results, ahead: Sequence[Lead], right: Mapping[Cell, Right]) -> Finding | None:
-    """In how many places the runner-up is settled to be no worse than the best by half a point."""
-    numbers, named = [], []
-    for lead in ahead:
-        of = [results.cells.get((lead.task, model, lead.regime), ()) for model in (lead.second, lead.first)]
-        known = [right.get(cells[0]) if len(cells) == 1 else None for cells in of]
-        if results.metric[lead.task] != "top1" or known[0] is None or known[1] is None:
-            continue
-        if known[0].correct.shape != known[1].correct.shape:
-            continue
-        found = no_worse(known[0].correct, known[1].correct, margin=MARGIN)
-        numbers.append(dataclasses.asdict(found) | {"task": lead.task, "regime": lead.regime, "model": lead.second})
-        if found.p_no_worse <= ERROR:
-            named.append(f"{lead.second} on {lead.task}, {short_label(lead.regime)}")
-    if not numbers:
-        return None
-    listed = f": {'; '.join(named)}" if 0 < len(named) <= 4 else ""
-    said = (
-        f"In {len(named)} of {counted(len(numbers), 'place')} the runner-up is settled to be no worse than the best "
-        f"model by more than half a point (Tango’s test on the same images, not adjusted){listed}."
-    )
-    return Finding("no_worse", "", said, {"margin": MARGIN, "places": numbers})
-
-
 def among_published(results: Results) -> list[Finding]:
     """Where the study's best model would stand among the published ones of the same task, metric and regime."""
     found = []
@@ -257,3 +229,51 @@ def among_published(results: Results) -> list[Finding]:
             )
             found.append(Finding("among_published", regime, text, numbers))
     return found
+
+
+# --- Whether the numbers that are compared were made alike
+
+
+def uneven_seeds(results: Results) -> Finding | None:
+    """Regimes in which some numbers are means of more seeds than others, which are less noisy."""
+    said, numbers = [], {}
+    for regime in results.measured_regimes:
+        of = Counter(
+            entry.seeds for (_, _, name), entry in results.entries.items() if name == regime and entry.value is not None
+        )
+        if len(of) > 1:
+            numbers[regime] = {str(seeds): count for seeds, count in sorted(of.items(), reverse=True)}
+            parts = [
+                f"{counted(seeds, 'seed')} in {counted(count, 'cell')}" for seeds, count in sorted(of.items())[::-1]
+            ]
+            said.append(f"{short_label(regime)} {joined(parts)}")
+    if not said:
+        return None
+    text = f"Not every number is the mean of as many seeds, so some are noisier than others: {'; '.join(said)}."
+    return Finding("uneven_seeds", "", text, numbers)
+
+
+def unlike(rows: Sequence[Row]) -> Finding | None:
+    """What the rows of one regime were computed with, where that is not one and the same."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for row in rows:
+        if row.error is None and row.environment:
+            for name, value in _made_with(row.environment).items():
+                found.setdefault(row.cell.regime, {}).setdefault(name, set()).add(value)
+    said, numbers = [], {}
+    for regime, of in found.items():
+        several = {name: sorted(values) for name, values in of.items() if len(values) > 1}
+        if several:
+            numbers[regime] = several
+            said.append(f"{short_label(regime)} {joined([f'{name} {joined(of)}' for name, of in several.items()])}")
+    if not said:
+        return None
+    text = (
+        f"Numbers of one regime were not all computed alike: {'; '.join(said)}. Their last digits may differ for that."
+    )
+    return Finding("unlike", "", text, numbers)
+
+
+def _made_with(environment: Mapping[str, Any]) -> dict[str, str]:
+    found = {name: str(of) for name, of in (environment.get("versions") or {}).items() if name != "featune"}
+    return found | {name: str(environment[name]) for name in ("device", "precision") if environment.get(name)}

@@ -119,6 +119,7 @@ class RecipeEntry(_Entry):
     drop_path: Annotated[float, Field(ge=0, lt=1)]
     image_size: Side | None
     start_size: Side | None
+    shrink_on_load: bool
     amp_dtype: Literal["bfloat16", "float16"]
     compile: bool
     channels_last: bool | None

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from featune.bench.stats import across_tasks, mcnemar, paired_difference, permutation_test
+from featune.bench.stats import across_tasks, mcnemar, paired_difference, paired_wald, permutation_test
 from featune.engine.errors import BadInput
 
 
@@ -118,3 +118,14 @@ def test_shares_of_several_seeds_are_exchanged_image_by_image():
         mcnemar(a, b)
     with pytest.raises(BadInput, match="0 or 1"):
         permutation_test(a + 1, b)
+
+
+def test_the_adjusted_difference_is_the_closed_form_and_its_interval_near_the_drawn_one():
+    a, b = np.arange(1000) < 700, np.arange(1000) < 650  # fifty more, none fewer
+    middle, variance = paired_wald(a, b)
+    assert middle == pytest.approx(50 / 1002)
+    assert variance == pytest.approx((52 / 1002 - (50 / 1002) ** 2) / 1002)
+    drawn = paired_difference(a, b)
+    assert middle - 1.96 * variance**0.5 == pytest.approx(drawn.low, abs=0.002)
+    seeds = (a.astype(float) + b) / 2  # two seeds
+    assert paired_wald(seeds, b)[0] == pytest.approx(25 / 1002)

@@ -71,6 +71,12 @@ def test_the_default_is_one_short_training(scratch: bool) -> None:
     assert math.isfinite(recipes[0].learning_rates[0])
 
 
+def test_our_own_recipes_shrink_and_the_papers_do_not() -> None:
+    on = {name for name, named in RECIPES.items() if all(r.shrink_on_load for r in named.candidates(Facts(100)))}
+    off = {name for name, named in RECIPES.items() if not any(r.shrink_on_load for r in named.candidates(Facts(100)))}
+    assert (on, off) == ({"default", "lp-ft"}, {"kornblith2019", "fang2023", "bit-hyperrule"})
+
+
 def test_an_unknown_recipe_names_the_nearest() -> None:
     with pytest.raises(BadInput, match="nearest: fang2023"):
         recipe_named("fang")

@@ -253,6 +253,33 @@ def test_a_runner_up_that_never_differs_is_no_worse_by_half_a_point() -> None:
     assert found["no_worse"].numbers["places"][0]["model"] == "b"
 
 
+def test_fine_tuning_is_settled_to_be_better_where_the_same_images_say_so() -> None:
+    rows = [row(model, "t0", regime, 250) for model in "ab" for regime in ("probe", "finetune")]
+    frozen = np.repeat([1.0, 0.0], [300, 100])
+    more = np.where(np.arange(400) < 340, 1.0, 0.0)  # 40 images more of 400, and none fewer
+    other = np.where(np.arange(400) < 300, 1.0, 0.0)
+    other[[0, 300]] = other[[300, 0]]  # one more and one fewer
+    tuned = {"a": more, "b": other}
+    right = {
+        one.cell: Right(tuned[one.cell.model] if one.cell.regime == "finetune" else frozen, np.zeros(400, np.int64))
+        for one in rows
+    }
+    found = looked(rows, right=right)["tuning_gains", "probe"]
+    a, b = found.numbers["pairs"]
+    middle, variance = 40 / 402, (42 / 402 - (40 / 402) ** 2) / 402  # Bonett and Price 2012, by hand
+    assert a["points"] == pytest.approx(10)
+    assert a["high"] == pytest.approx(100 * middle + 195.9964 * math.sqrt(variance))
+    assert (b["points"], b["low"] < 0 < b["high"], b["p"]) == (0, True, 1)
+    assert "better in 1 of 2 pairs of model and task, worse in 0, not settled in 1" in found.said
+    assert "a on t0 +10.0 points (+6.9 to +13.0)" in found.said
+
+
+def test_fine_tuning_is_not_compared_without_the_scores_of_both() -> None:
+    rows = [row("a", "t0", regime, 250) for regime in ("probe", "finetune")]
+    right = {rows[0].cell: Right(np.ones(400), np.zeros(400, np.int64))}
+    assert ("tuning_gains", "probe") not in looked(rows, right=right)
+
+
 def test_a_users_models_stand_among_published_ones_and_are_not_pooled(tmp_path: Path) -> None:
     own = [
         row("mine_0", "dtd", "finetune", 265, source_top1=0.5),
