@@ -87,9 +87,15 @@ def _resampled(spec: ModelSpec, model: nn.Module, state: Mapping[str, Tensor]) -
         "state_dict": dict(state), "source": None, "custom_load": False, "label_offset": 0,
         "num_classes": model.num_classes, "input_size": (view.channels, view.side, view.side),
     }  # fmt: skip
-    with torch.random.fork_rng(devices=[]):
-        made = timm.create_model(spec.architecture, pretrained=True, pretrained_cfg_overlay=given, **dict(spec.kwargs))
-    return made.state_dict()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            made = timm.create_model(
+                spec.architecture, pretrained=True, pretrained_cfg_overlay=given, **dict(spec.kwargs)
+            )
+    except Exception:  # each family has a way of its own to fit them; where it cannot, the shapes are refused
+        return state
+    fitted: dict[str, Tensor] = made.state_dict()
+    return fitted
 
 
 def _with(spec: ModelSpec, **more: Any) -> ModelSpec:
