@@ -55,7 +55,8 @@ def _of_file(spec: ModelSpec, model: nn.Module, path: Path, exportable: bool) ->
     """
     if spec.is_factory and (config := factory_config(path)):
         with_classes(model, config)
-    state, classes = adapted_input(model, weights_in(path), spec.view.channels), None
+    state: Mapping[str, Tensor] = adapted_input(model, weights_in(path), spec.view.channels)
+    classes: int | None = None
     if not spec.is_factory:
         classes = None if "num_classes" in dict(spec.kwargs) else classes_of(model, state)
         if classes is not None:
