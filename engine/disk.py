@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,10 +35,16 @@ def refusals_of(path: str | os.PathLike[str], made: Path) -> Iterator[None]:
         raise
     except Exception as error:
         numbered = isinstance(error, OSError) and error.errno is not None
-        found = error if numbered else _refusal(made)
+        found = error if numbered else _told_by_rust(error) or _refusal(made)
         if not isinstance(found, OSError) or found.errno not in NO_WRITING:
             raise  # the block may read other files, whose errors say nothing of this one
         raise unwritable(path, found) from error
+
+
+def _told_by_rust(error: Exception) -> OSError | None:
+    """Of libraries such as safetensors, which may have removed the file that did not fit."""
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(told[1]), os.strerror(int(told[1]))) if told else None
 
 
 def _refusal(made: Path) -> OSError | None:
