@@ -20,12 +20,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from .disk import NO_WRITING as NO_WRITING
+from .disk import refusals_of as refusals_of
+from .disk import unwritable as unwritable
 from .errors import BadInput
 from .paths import cut
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
-NO_WRITING = (*FULL, errno.EROFS, errno.EFBIG)  # errors that only writing meets
-ELSEWHERE = "choose another --out, --store or FEATUNE_CACHE_DIR"
 SOON = 0.5  # seconds that a lock is waited for before that is said
 # Of a file in the making: .<name>.<place>-<process>.<random>.tmp<suffix>; before, without place and process.
 TEMPORARY = re.compile(
@@ -78,7 +78,7 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path beside `path`, moved there when the block ends well and removed when it does not.
 
     The bytes are on the disk before the move, so neither a kill nor a power cut leaves half a file.
-    Raises BadInput where the folder cannot be written.
+    Raises BadInput where the folder cannot be written or the disk is full.
     """
     path = Path(path)
     try:
@@ -91,7 +91,8 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
+        with refusals_of(path, temporary):
+            yield temporary
         try:
             os.chmod(temporary, 0o666 & ~_umask())
             with open(temporary, "rb") as file:
@@ -99,10 +100,6 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.replace(temporary, path)
         except OSError as error:
             raise unwritable(path, error) from error
-    except OSError as error:  # the block may read other files, whose errors say nothing of this one
-        if error.errno not in NO_WRITING:
-            raise
-        raise unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -122,7 +119,8 @@ def made_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise unwritable(path, error) from error
     try:
         made = Path(folder, path.name)
-        yield made
+        with refusals_of(path, Path(folder)):
+            yield made
         for part in sorted(Path(folder).iterdir(), key=lambda part: part == made):
             os.replace(part, path.with_name(part.name))
     finally:
@@ -188,12 +186,6 @@ def note_use(path: str | os.PathLike[str]) -> None:
         state, now = os.stat(path), time.time_ns()
         if now - state.st_atime_ns > NOTED * 1e9:
             os.utime(path, ns=(now, state.st_mtime_ns))
-
-
-def unwritable(path: str | os.PathLike[str], error: OSError) -> BadInput:
-    """What to say where the system refuses to write: the path, its reason, and the way out."""
-    remedy = "make room and run again" if error.errno in FULL else ELSEWHERE
-    return BadInput(f"cannot write {path}: {error.strerror or error}; {remedy}")
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:

@@ -29,6 +29,15 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         yield
 
 
+@pytest.fixture
+def files_of_at_most() -> Iterator[Callable[[int], None]]:
+    """Files of this process can grow to so many bytes from the call on, to the end of the test."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda most: resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 class Kept:
     """What torch made of a model, as long as the model stays the same: its graph, and the program where it is saved."""
 

@@ -16,7 +16,8 @@ engine.errors:
 engine.doors:
 engine.machine:
 engine.paths: engine.errors
-engine.store: engine.errors engine.paths
+engine.disk: engine.errors
+engine.store: engine.errors engine.paths engine.disk
 engine.models: engine.errors engine.paths engine.store
 engine.images: engine.errors engine.store engine.machine engine.models
 engine.runners: engine.errors engine.machine

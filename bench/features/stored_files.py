@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from featune.engine.errors import BadInput, Missing, first_line, nearest
+from featune.engine.errors import BadInput, Missing, nearest
 from featune.engine.features import SUFFIXES, Stored, is_complete, open_stored, remove
 from featune.engine.store import locked, note_use, read_json, written_whole
 
@@ -213,15 +213,11 @@ def _write_npz(path: Path, stored: Stored, columns: _Columns, classes: Sequence[
 
 
 def _write_safetensors(path: Path, stored: Stored, columns: _Columns, classes: Sequence[str]) -> None:
-    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     more = {"path": json.dumps(columns.paths), "label": json.dumps(columns.labels)}
     more |= {"classes": json.dumps(list(classes)), "key": json.dumps(stored.record["key"])}
-    try:
-        save_file({"rows": np.ascontiguousarray(stored.rows)}, str(path), more)
-    except SafetensorError as error:
-        raise BadInput(f"cannot write {path.parent}: {first_line(error)}; make room and run again") from error
+    save_file({"rows": np.ascontiguousarray(stored.rows)}, str(path), more)
 
 
 def _write_parquet(path: Path, stored: Stored, columns: _Columns, classes: Sequence[str]) -> None:

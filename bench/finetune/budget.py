@@ -1,6 +1,7 @@
 """How many steps fit into a budget of minutes, by steps that are timed first."""
 
 import dataclasses
+import math
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +15,12 @@ from .training import SEARCHES, Job
 
 MARGIN = 0.9  # of a budget of minutes, which is spent by steps that were timed before
 TIMED = 8  # steps
+
+
+def check_minutes(minutes: float | None) -> None:
+    """Raises BadInput for what is no time, before anything is read."""
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise BadInput(f"--minutes {minutes:g} found, a number above 0 expected, such as 10")
 
 
 def within_minutes(

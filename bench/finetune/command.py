@@ -22,7 +22,7 @@ from ..results import Row, RunStore, energy_text
 from ..study import Study, measured, save_failed, study_of
 from ..tasks import Task
 from ..training_log import read_log, seconds_before, steps_to_odds
-from .budget import within_minutes
+from .budget import check_minutes, within_minutes
 from .folder import CONFUSION, LOG, MISTAKES, PAGE, RECIPE, RESULT, ROWS, Folder, default_folder
 from .mistakes import judge
 from .page import page_html
@@ -90,6 +90,7 @@ def finetune_model(
 def _finetuned(
     spec: ModelSpec, source: Source, asked: Asked, progress: Progress
 ) -> tuple[Path, dict[str, Any], Outcome | None]:
+    check_minutes(asked.minutes)
     if asked.scratch:
         spec = spec.with_random_weights(asked.seed)
     chosen_recipes(asked.recipe, Facts(1, scratch=asked.scratch), asked.options, asked.sets)  # before the images

@@ -71,7 +71,16 @@ def chosen_recipes(text: str | Recipe, facts: Facts, options: Mapping[str, Any],
         base = tuple(of_optimizer)  # of a grid over optimisers, the part that is meant
     changed = (_changed(recipe, changes, given, facts) for recipe in base)
     made = dict.fromkeys(one for recipe in changed for one in recipe.candidates())  # a given rate makes some equal
+    _refuse_idle(given, tuple(made))
     return Chosen(name, tuple(made), refit)
+
+
+def _refuse_idle(given: Mapping[str, Any], made: Sequence[Recipe]) -> None:
+    """Raises BadInput for an option that no candidate would heed."""
+    if "amp_dtype" in given and not any(recipe.amp for recipe in made):
+        raise BadInput(f"--amp-dtype {given['amp_dtype']} found without --amp, whose type it is; give --amp too")
+    if "momentum" in given and all(recipe.optimizer == "adamw" for recipe in made):
+        raise BadInput(f"--momentum {given['momentum']:g} found, adamw takes none; leave it out, or give --opt sgd too")
 
 
 # Fields that follow from options which are no fields themselves.

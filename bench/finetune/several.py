@@ -15,6 +15,7 @@ import torch
 
 from featune.engine.errors import BadInput
 from featune.engine.finetune import any_of, place, summed, wait
+from featune.engine.store import locked_if_free
 
 from ..results import Row
 from ..throughput import WHOLE, EnergyOfWork
@@ -46,12 +47,18 @@ def claimed(folder: Folder) -> Iterator[tuple[Folder, bool]]:
     """
     rank = place()[0]
     if rank == 0:
-        folder.claim()
-    wait()
-    if rank == 0:
-        wait()  # until the others have their copies
-        yield folder, False
+        at_work = folder.path / ".run"
+        with locked_if_free(at_work) as alone:
+            try:
+                folder.claim(alone)
+                wait()
+                wait()  # until the others have their copies
+                yield folder, False
+            finally:
+                if alone:
+                    at_work.with_name(f"{at_work.name}.lock").unlink(missing_ok=True)
         return
+    wait()
     with tempfile.TemporaryDirectory(prefix="featune-") as own:
         copy = Path(own, "run")
         shutil.copytree(folder.path, copy)

@@ -1,10 +1,8 @@
 """A trained classifier as a folder in timm's layout: `timm.create_model("local-dir:FOLDER", pretrained=True)`."""
 
 import dataclasses
-import errno
 import json
 import logging
-import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +21,7 @@ from featune.engine.models import (
     classifier_layer,
     source_model,
 )
-from featune.engine.store import unwritable, written_whole
+from featune.engine.store import refusals_of, written_whole
 
 log = logging.getLogger("featune")
 MODEL, CONFIG = MODEL_FILE, "config.json"
@@ -55,12 +53,8 @@ def write_model(spec: ModelSpec, trained: nn.Module, classes: Sequence[str], fol
             temporary.write_bytes(save({key: value.contiguous() for key, value in state.items()}))
         return f"timm alone cannot load it: {reason}; model.safetensors holds its body and head"
     with tempfile.TemporaryDirectory(dir=folder, prefix=".model.") as place:
-        try:
+        with refusals_of(folder / MODEL, Path(place)):
             _save(spec, plain, classes, Path(place))
-        except Exception as error:  # safetensors has an error of its own
-            if os.strerror(errno.ENOSPC) not in str(error):
-                raise
-            raise unwritable(folder / MODEL, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) from error
         _compare(spec, trained, Path(place))
         for name in (MODEL, CONFIG):
             with written_whole(folder / name) as temporary:
@@ -89,8 +83,10 @@ def _write_factory(spec: ModelSpec, trained: nn.Module, classes: Sequence[str], 
         "crop_pct": view.crop_pct, "crop_mode": view.crop_mode, "interpolation": view.interpolation,
     }  # fmt: skip
     with tempfile.TemporaryDirectory(dir=folder, prefix=".model.") as place:
-        (Path(place) / MODEL).write_bytes(save(state))
-        (Path(place) / CONFIG).write_text(json.dumps(config, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        with refusals_of(folder / MODEL, Path(place)):
+            (Path(place) / MODEL).write_bytes(save(state))
+            text = json.dumps(config, indent=1, ensure_ascii=False) + "\n"
+            (Path(place) / CONFIG).write_text(text, encoding="utf-8")
         kept = str(Path(place) / MODEL)
         again = dataclasses.replace(spec, checkpoint=kept, weights=checkpoint_name(kept))
         trained = trained.cpu().eval()

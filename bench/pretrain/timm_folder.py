@@ -11,7 +11,7 @@ from torch import Tensor
 
 from featune.engine.errors import BadInput
 from featune.engine.models import ModelSpec, classifier, source_model, spec_from_string
-from featune.engine.store import written_whole
+from featune.engine.store import refusals_of, written_whole
 
 MODEL, CONFIG = "model.safetensors", "config.json"
 
@@ -34,10 +34,11 @@ def write_network(spec: ModelSpec, state: dict[str, Tensor], classes: Sequence[s
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".model.") as name:
         place = Path(name)
-        save_for_hf(
-            network, str(place), model_config={"label_names": list(classes)}, model_args=arguments, data_config=seen,
-            safe_serialization=True,
-        )  # fmt: skip
+        with refusals_of(folder / MODEL, place):
+            save_for_hf(
+                network, str(place), model_config={"label_names": list(classes)}, model_args=arguments,
+                data_config=seen, safe_serialization=True,
+            )  # fmt: skip
         config = json.loads((place / CONFIG).read_text(encoding="utf-8"))
         config["pretrained_cfg"] |= {**seen, "input_size": list(seen["input_size"])}
         (place / CONFIG).write_text(json.dumps(config, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -66,9 +66,10 @@ def folder_layout(folder: Path, seed: int) -> Layout:
         )
     missing = [split for split in ("train", "test") if split not in present]
     if missing:
+        rename = f"; call {present['val'].name} test, and a val is cut from train" if missing == ["test"] else ""
         raise BadInput(
             f"{folder}: has {' and '.join(present)} but no {' and no '.join(missing)} folder; "
-            "expected train/<class>/* and test/<class>/* (and val), or <class>/* without splits"
+            f"expected train/<class>/* and test/<class>/* (and val), or <class>/* without splits{rename}"
         )
     classes = class_order(name for path in present.values() for name in class_folders(path))
     splits = {split: folder_items(folder, path, classes, left_out) for split, path in present.items()}

@@ -1,8 +1,6 @@
 """A training's whole state in one file, written whole or not at all, and what is kept of a step that went wrong."""
 
 import dataclasses
-import errno
-import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ import torch
 from torch import nn
 
 from ..errors import BadInput
-from ..store import read_json, unwritable, write_json, written_whole
+from ..store import read_json, write_json, written_whole
 
 
 @dataclasses.dataclass
@@ -85,12 +83,7 @@ def restore(path: Path, state: State) -> bool:
 
 def write(path: Path, values: Mapping[str, Any]) -> None:
     with written_whole(path) as temporary:
-        try:
-            torch.save(dict(values), temporary)
-        except RuntimeError as error:  # what torch makes of a full disk
-            if "PytorchStreamWriter" not in str(error):
-                raise
-            raise unwritable(path, OSError(errno.ENOSPC, "no space left on the device")) from error
+        torch.save(dict(values), temporary)
 
 
 def read(path: Path) -> dict[str, Any] | None:
@@ -139,10 +132,7 @@ class BestState:
         if not known or value > known["value"] or step == known["step"]:
             weights = {name: each.cpu().clone() for name, each in model.state_dict().items()}
             if self.kept:
-                held = io.BytesIO()  # torch itself says of a full disk only that its writer failed
-                torch.save(weights, held)
-                with written_whole(self.kept) as temporary:
-                    temporary.write_bytes(held.getbuffer())
+                write(self.kept, weights)
             beside()
             known = {"value": value, "step": step, "details": dict(details)}
         if self.record:

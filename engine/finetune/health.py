@@ -135,14 +135,20 @@ class Health:
         return folder
 
 
-def check_start(model: nn.Module, truth: Tensor, classes: int, size: int, recipe: Recipe) -> None:
-    """Raises BadInput for what no training can begin with."""
+def check_weights(model: nn.Module, source: str = "") -> None:
+    """Raises BadInput where a weight is no finite number. source: the file or name that they are from."""
     for name, value in model.state_dict().items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             count = int((~torch.isfinite(value)).sum())
             raise BadInput(
-                f"{name}: {count} of {value.numel()} weights found that are no finite numbers; give another weight file"
+                f"{source}{': ' if source else ''}{name}: {count} of {value.numel()} weights found that are no finite "
+                "numbers; give another weight file"
             )
+
+
+def check_start(model: nn.Module, truth: Tensor, classes: int, size: int, recipe: Recipe) -> None:
+    """Raises BadInput for what no training can begin with."""
+    check_weights(model)
     if not len(truth):
         raise BadInput("no training images found, at least one expected of each class; check the train split")
     if truth.ndim == 1:

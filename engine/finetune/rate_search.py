@@ -17,7 +17,7 @@ from ..recipe import Recipe
 from ..store import plain
 from .checkpoints import BestState
 from .decoded import Decoded, shrinking_of
-from .health import Diverged
+from .health import Diverged, check_weights
 from .loop import HERE, Run, Trained, predict, train
 from .prefix import forget
 from .starts import fresh, sized, start_head
@@ -175,6 +175,8 @@ def fit_once(
     spec: with the data's channels and the recipe's side (`sized`). Val is looked at only where the start is a probe.
     """
     model = fresh(spec, data.classes, seed, recipe)
+    _, body, _ = model.children()
+    check_weights(body, spec.checkpoint or spec.name)  # before a probe, which would see wrong features alone
     if recipe.start == "probe" and not (run.checkpoint and run.checkpoint.exists()):
         start_head(model, data, items, validation, spec.view, run, shrinking_of(recipe, spec.view))
     return train(model, items, data.truth(items), spec.view, recipe, seed, run)

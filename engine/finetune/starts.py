@@ -12,7 +12,6 @@ from ..images import Labelled, Shrinking
 from ..models import ModelSpec, View, classifier, fresh_classifier
 from ..probe import probe
 from ..recipe import Recipe
-from .health import Diverged
 from .loop import Run
 from .prefix import body_of, head_of, rows_of
 
@@ -69,7 +68,11 @@ def start_head(
     def rows(which: Labelled) -> np.ndarray:
         found = rows_of(body, which, view, run.device, run.work, run.decoded, shrinking=shrinking)
         if not np.isfinite(found).all():
-            raise Diverged("the features of the start are not finite; give another weight file")
+            wrong = np.flatnonzero(~np.isfinite(found).all(axis=1))
+            raise BadInput(
+                f"{len(wrong)} of {len(which)} images have features that are no finite numbers before any training, "
+                f"{which.file(int(wrong[0]))} among them, though the weights are finite; give another weight file"
+            )
         return found
 
     def truth(which: Labelled) -> np.ndarray:

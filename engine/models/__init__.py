@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from .feature_layer import CLOSE, classifier_layer, layer_output, timms_way
     from .from_entry import ViewOrigin, spec_and_origin, spec_from_entry, spec_from_string, stated_view
     from .from_module import is_in_memory, spec_from_module
-    from .hub import HUB_NAMES, LOCAL, MODEL_FILE, RECIPE_FILE, is_finetuned, is_model_folder, label_names
+    from .hub import HUB_NAMES, LOCAL, MODEL_FILE, RECIPE_FILE, is_finetuned, is_model_folder, label_names, weight_file
     from .modules import Normalise, classifier, feature_model, feature_width, fresh_classifier, source_model
     from .spec import LOGITS, ModelSpec, View, with_logits
     from .timm_configs import current_name, say_renamed, source_of_name
@@ -53,6 +53,7 @@ __all__ = [
     "state_digest",
     "stated_view",
     "timms_way",
+    "weight_file",
     "with_channels",
     "with_logits",
 ]

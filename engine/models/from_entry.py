@@ -13,7 +13,7 @@ from ..errors import BadInput, nearest
 from ..paths import is_below
 from .channels import border_fill, one_for_each_channel
 from .factories import made_by_factory, require_own, resolved_factory
-from .hub import FACTORY, LOCAL, MODEL_FILE, RANDOM, factory_config, hub_name
+from .hub import FACTORY, LOCAL, MODEL_FILE, RANDOM, factory_config, hub_name, weight_file
 from .spec import IMAGENET_MEAN, IMAGENET_STD, ModelSpec, View
 from .timm_configs import config_of_module, pretrained_config
 from .weights import checkpoint_name, state_digest
@@ -94,9 +94,10 @@ def spec_and_origin(entry: Mapping[str, Any], folder: Path = Path()) -> tuple[Mo
         )
     if entry.get("in_chans"):
         kwargs["in_chans"] = entry["in_chans"]
-    checkpoint = (folder / entry["checkpoint"]) if entry.get("checkpoint") else None
+    checkpoint = weight_file(folder / entry["checkpoint"]) if entry.get("checkpoint") else None
     if checkpoint is not None and not checkpoint.is_file():
-        raise BadInput(f"{checkpoint}: no such weight file; give `checkpoint` as a path seen from {folder.resolve()}")
+        found = "a folder without a weight file" if checkpoint.is_dir() else "no such weight file"
+        raise BadInput(f"{checkpoint}: {found}; give `checkpoint` as a path seen from {folder.resolve()}")
     if factory:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # as `classifier` does

@@ -103,11 +103,12 @@ def no_model(folder: Path, reason: str = "") -> BadInput:
 
 
 def model_folder(spec: "ModelSpec") -> Path | None:
-    """The folder that a model is from: in the hub's layout, or one that `featune finetune` left of a factory's."""
-    if spec.architecture.startswith(LOCAL):
-        return Path(spec.architecture.removeprefix(LOCAL))
-    folder = Path(spec.checkpoint).parent if spec.is_factory and spec.checkpoint else None
-    return folder if folder and factory_config(spec.checkpoint) else None
+    """The folder that a model's weights are from: in the hub's layout, or one that `featune finetune` left."""
+    if spec.checkpoint:
+        folder = Path(spec.checkpoint).parent
+        said = factory_config(spec.checkpoint) if spec.is_factory else weight_file(folder) == Path(spec.checkpoint)
+        return folder if said and is_model_folder(folder) else None
+    return Path(spec.architecture.removeprefix(LOCAL)) if spec.architecture.startswith(LOCAL) else None
 
 
 def factory_config(weights: str | os.PathLike[str] | None) -> dict[str, Any]:
@@ -136,6 +137,13 @@ def is_model_folder(path: str | os.PathLike[str]) -> bool:
     """Whether a folder is in the hub's layout."""
     folder = Path(path)
     return (folder / "config.json").is_file() and any(file.suffix in _WEIGHT_FILES for file in folder.glob("*"))
+
+
+def weight_file(path: Path) -> Path:
+    """The weight file of a folder, such as a run's, as timm chooses it; any other path as it is."""
+    if not path.is_dir():
+        return path
+    return next((file for name in weight_files() if (file := path / name).is_file()), path)
 
 
 def is_finetuned(spec: "ModelSpec") -> bool:

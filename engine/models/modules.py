@@ -1,17 +1,29 @@
 """The torch modules that a ModelSpec stands for: uint8 images in, features or logits out."""
 
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import BadInput, Missing, first_line
+from ..errors import BadInput, FeatuneError, Missing, first_line
 from .factories import made_by_factory
 from .feature_layer import REFUSALS, cut, refused, tapped
 from .hub import HUB, HUB_NAMES, LOCAL, RANDOM, factory_config, hub_name, without_retries
 from .spec import LOGITS, ModelSpec
 from .timm_configs import pretrained_config
-from .weights import checkpoint_name, load_weights, with_classes
+from .weights import (
+    adapted_input,
+    checkpoint_name,
+    classes_of,
+    load_weights,
+    other_shapes,
+    tell_of_classes,
+    weights_in,
+    with_classes,
+)
 
 
 def classifier(spec: ModelSpec, *, exportable: bool = False) -> nn.Module:
@@ -19,16 +31,11 @@ def classifier(spec: ModelSpec, *, exportable: bool = False) -> nn.Module:
 
     exportable: timm's layers as ONNX takes them, with attention in plain operations; the same function, slower.
     """
-    seed = int(spec.weights.partition(":")[2]) if spec.weights.startswith(RANDOM) else 0
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # also where weights are loaded over these: a factory may leave some as drawn
-        model = _constructed(spec, exportable)
+    model = _drawn(spec, exportable)
     if spec.checkpoint is not None:
         if checkpoint_name(spec.checkpoint) != spec.weights:
             raise BadInput(f"{spec.checkpoint} has changed since {spec.name} was resolved; start again")
-        if spec.is_factory and (config := factory_config(spec.checkpoint)):
-            with_classes(model, config)
-        load_weights(model, Path(spec.checkpoint), spec.view.channels)
+        model = _of_file(spec, model, Path(spec.checkpoint), exportable)
     elif spec.weights.startswith(HUB) and "#" in spec.weights:
         is_hub = spec.architecture.startswith(HUB_NAMES)
         config = {"hub": spec.architecture} if is_hub else pretrained_config(spec.architecture)
@@ -38,6 +45,62 @@ def classifier(spec: ModelSpec, *, exportable: bool = False) -> nn.Module:
                 "start again with the new ones"
             )
     return model.eval()
+
+
+def _of_file(spec: ModelSpec, model: nn.Module, path: Path, exportable: bool) -> nn.Module:
+    """The model with the weights of a file, all of them.
+
+    A timm model gets the classifier that the file has, of other classes or none, unless `num_classes` is given; what
+    lies on a grid of patches is resampled to the model's side by timm.
+    """
+    if spec.is_factory and (config := factory_config(path)):
+        with_classes(model, config)
+    state: Mapping[str, Tensor] = adapted_input(model, weights_in(path), spec.view.channels)
+    classes: int | None = None
+    if not spec.is_factory:
+        classes = None if "num_classes" in dict(spec.kwargs) else classes_of(model, state)
+        if classes is not None:
+            spec = _with(spec, num_classes=classes)
+            model = _drawn(spec, exportable)
+        if (other := other_shapes(model, state)) and other <= _of_side(spec, model):
+            state = _resampled(spec, model, state)
+    load_weights(model, state, path)
+    if classes is not None:
+        tell_of_classes(path, classes)
+    return model
+
+
+def _of_side(spec: ModelSpec, model: nn.Module) -> set[str]:
+    """The names of a timm model's weights whose shape follows from the side of its images."""
+    try:
+        other = _drawn(_with(spec, img_size=2 * spec.view.side), False)
+    except (FeatuneError, RuntimeError, ValueError):  # it takes no side, or not this one
+        return set()
+    return other_shapes(model, other.state_dict())
+
+
+def _resampled(spec: ModelSpec, model: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The weights as timm fits its own ones to a model of another side."""
+    import timm
+
+    view = spec.view
+    given = {
+        "state_dict": dict(state), "source": None, "custom_load": False, "label_offset": 0,
+        "num_classes": model.num_classes, "input_size": (view.channels, view.side, view.side),
+    }  # fmt: skip
+    try:
+        with torch.random.fork_rng(devices=[]):
+            made = timm.create_model(
+                spec.architecture, pretrained=True, pretrained_cfg_overlay=given, **dict(spec.kwargs)
+            )
+    except Exception:  # each family has a way of its own to fit them; where it cannot, the shapes are refused
+        return state
+    fitted: dict[str, Tensor] = made.state_dict()
+    return fitted
+
+
+def _with(spec: ModelSpec, **more: Any) -> ModelSpec:
+    return dataclasses.replace(spec, kwargs=tuple(sorted({**dict(spec.kwargs), **more}.items())))
 
 
 def body(spec: ModelSpec, *, exportable: bool = False) -> nn.Module:
@@ -110,6 +173,13 @@ def feature_width(features: nn.Module, side: int, channels: int = 3) -> int:
         shape = tuple(rows.shape) if isinstance(rows, Tensor) else type(rows).__name__
         raise BadInput(f"the model's features are {shape}, expected [b, width]; name a layer with `tap`")
     return rows.shape[1]
+
+
+def _drawn(spec: ModelSpec, exportable: bool) -> nn.Module:
+    seed = int(spec.weights.partition(":")[2]) if spec.weights.startswith(RANDOM) else 0
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # also where weights are loaded over these: a factory may leave some as drawn
+        return _constructed(spec, exportable)
 
 
 def _constructed(spec: ModelSpec, exportable: bool) -> nn.Module:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..errors import BadInput, first_line
 from ..store import file_digest
+from .hub import is_model_folder
 
 log = logging.getLogger("featune")
 TIMMS_ORDER = ("state_dict_ema", "model_ema", "state_dict", "model")  # source: timm.models.load_state_dict
@@ -90,35 +91,67 @@ def with_classes(model: nn.Module, config: Mapping[str, Any]) -> None:
         ) from error
 
 
-def load_weights(model: nn.Module, path: Path, channels: int = 3) -> None:
-    """Fill the model from a weight file (.pth, .pt, .safetensors), strictly and without running its code.
-
-    channels: of the model's images. A file of a model of 3 is adapted to others as timm adapts its own weights.
-    Raises BadInput naming the keys and shapes that do not fit.
-    """
+def weights_in(path: Path) -> dict[str, Tensor]:
+    """The weights of a file (.pth, .pt, .safetensors) by their names, without running its code."""
     import timm.models
 
     try:
-        state = timm.models.load_state_dict(str(path), use_ema=True, weights_only=True)
+        state: dict[str, Tensor] = timm.models.load_state_dict(str(path), use_ema=True, weights_only=True)
     except Exception as error:  # pickle, zip and safetensors readers each raise their own
         raise BadInput(
             f"{path}: not a file of plain weights ({type(error).__name__}: {first_line(error)}); "
             "save a state dict with torch.save or safetensors"
         ) from error
     _tell_of_others(path)
+    return state
+
+
+def load_weights(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Fill the model, strictly. path: whose weights they are. Raises BadInput naming what does not fit."""
     own = model.state_dict()
-    state |= _adapted_input(model, state, own, channels) if channels != 3 else {}
     wrong = [f"missing {key}" for key in own.keys() - state.keys()]
     wrong += [f"unexpected {key}" for key in state.keys() - own.keys()]
     wrong += [
-        f"{key} is {tuple(state[key].shape)}, expected {tuple(own[key].shape)}"
-        for key in own.keys() & state.keys()
-        if state[key].shape != own[key].shape
+        f"{key} is {tuple(state[key].shape)}, expected {tuple(own[key].shape)}" for key in other_shapes(model, state)
     ]
     if wrong:
         shown = "; ".join(sorted(wrong)[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-        raise BadInput(f"{path} does not fit the architecture: {shown}; check `architecture` and `kwargs`")
+        remedy = "check the model's name (`architecture`) and its arguments (--model-kwargs, `kwargs`)"
+        if is_model_folder(path.parent):
+            remedy += f", or give the folder {path.parent} as the model"
+        raise BadInput(f"{path} does not fit the architecture: {shown}; {remedy}")
     model.load_state_dict(state, strict=True)
+
+
+def other_shapes(model: nn.Module, state: Mapping[str, Tensor]) -> set[str]:
+    """The names that both have, with another shape in the state."""
+    own = model.state_dict()
+    return {name for name in own.keys() & state.keys() if own[name].shape != state[name].shape}
+
+
+def classes_of(model: nn.Module, state: Mapping[str, Tensor]) -> int | None:
+    """How many classes the state's classifier has, 0 for a state without one; None where it is a model's of as many.
+
+    None too where the state does not say, which loading will refuse. model: of timm.
+    """
+    named = (getattr(model, "pretrained_cfg", None) or {}).get("classifier") or ()
+    layers = [f"{name}." for name in ([named] if isinstance(named, str) else named)]
+    own = {name: value for name, value in model.state_dict().items() if name.startswith(tuple(layers))}
+    if not layers or not own:
+        return None
+    if not any(name.startswith(tuple(layers)) for name in state):
+        return 0
+    found = {state[name].shape[0] for name in own if name in state and state[name].ndim}
+    same = all(name in state and state[name].shape[1:] == value.shape[1:] for name, value in own.items())
+    classes = found.pop() if same and len(found) == 1 else None
+    return None if classes == getattr(model, "num_classes", None) else classes
+
+
+def tell_of_classes(path: Path, classes: int) -> None:
+    """Once for each file: which classifier it has, where that is not the architecture's own."""
+    if (told := f"{path.resolve()}#{classes} classes") not in _TOLD:
+        _TOLD.add(told)
+        log.warning("%s: its classifier has %s classes, and so has the model", path, classes or "no")
 
 
 def _tell_of_others(path: Path) -> None:
@@ -132,12 +165,14 @@ def _tell_of_others(path: Path) -> None:
         )  # fmt: skip
 
 
-def _adapted_input(
-    model: nn.Module, state: Mapping[str, Tensor], own: Mapping[str, Tensor], channels: int
-) -> dict[str, Tensor]:
-    """A timm model's first convolutions, of a file of 3 channels, for images of others; what fits stays as it is."""
+def adapted_input(model: nn.Module, state: Mapping[str, Tensor], channels: int) -> dict[str, Tensor]:
+    """The state with a timm model's first convolutions, of a file of 3 channels, for images of others.
+
+    As timm adapts its own weights; what fits stays as it is.
+    """
     from timm.models._manipulate import adapt_input_conv
 
+    own = model.state_dict() if channels != 3 else {}
     first = (getattr(model, "pretrained_cfg", None) or {}).get("first_conv") or ()
     found = {}
     for name in [f"{layer}.weight" for layer in ([first] if isinstance(first, str) else first)]:
@@ -145,4 +180,4 @@ def _adapted_input(
         if name in own and name in state and state[name].shape[1] * channels == 3 * own[name].shape[1]:
             with contextlib.suppress(NotImplementedError):  # its shape is reported as one that does not fit
                 found[name] = adapt_input_conv(channels, state[name])
-    return found
+    return {**state, **found}

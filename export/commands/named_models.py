@@ -14,12 +14,15 @@ from featune.engine.errors import BadInput
 from featune.engine.models import (
     HUB_NAMES,
     LOCAL,
+    MODEL_FILE,
+    RECIPE_FILE,
     ModelSpec,
     View,
     checkpoint_name,
     is_model_folder,
     source_of_name,
     spec_and_origin,
+    weight_file,
 )
 from featune.engine.store import cache_dir, digest, note_use, written_whole
 
@@ -27,6 +30,7 @@ from ..gate import Sample, folder_sample, own_sample
 
 log = logging.getLogger("featune")
 TUNED = re.compile(r"1\.")  # a fine-tuned run's body is the second part of its Sequential
+BODY = re.compile(r"body\.")
 
 
 def spec_of_model(
@@ -41,6 +45,11 @@ def spec_of_model(
     view: parts of an entry that go before what the model says of itself, as `entry_of` gives them. say: is told which
     view was taken and from where; where it was assumed, that is a warning.
     """
+    if checkpoint is not None and untrained:
+        raise BadInput(
+            f"--checkpoint {checkpoint} and --untrained (--scratch) found, weights of a file and random ones; give one "
+            "of them"
+        )
     model = model_named(model)
     key = "factory" if ":" in model and not model.startswith(HUB_NAMES) else "architecture"
     given = dict(view or {})
@@ -48,11 +57,12 @@ def spec_of_model(
     if given.get("tap") and key == "architecture":
         raise BadInput(f"{model}: tap is of file.py:function, whose layers have no usual one; leave tap out")
     if checkpoint is not None:
+        stem, checkpoint = checkpoint.stem, weight_file(checkpoint)
         body = body_of_tuned(checkpoint)
         entry |= {"checkpoint": str((body or checkpoint).resolve())}
         if body is not None:
             kwargs = {"num_classes": 0} | dict(given.get("kwargs") or {})
-            entry |= {"kwargs": kwargs, "name": f"{model}.{checkpoint.stem}"}
+            entry |= {"kwargs": kwargs, "name": f"{model}.{stem}"}
     spec, origin = spec_and_origin(entry)
     origin.tell(say)
     return spec
@@ -75,9 +85,16 @@ def spec_of_contract(contract: Mapping[str, Any], path: Path, checkpoint: Path |
     """The model that an artefact says it is of. Raises BadInput where its weights or code are not at hand."""
     record = dict(contract["spec"])
     if record.pop("factory_code", None):
-        raise BadInput(f"{path} is of the local code {record['architecture']}; give it with --model file.py:function")
+        raise BadInput(
+            f"{path} is of the local code {record['architecture']}; give it with --model file.py:function, or with "
+            "--model FOLDER the folder that featune finetune left of it"
+        )
     if str(record.get("architecture")).startswith(LOCAL):
-        raise BadInput(f"{path} is of a local folder; give it with --model {record['architecture']}")
+        name = str(record["architecture"]).removeprefix(LOCAL)
+        raise BadInput(
+            f"{path} is of a local folder called {name}, and does not say where that lies; give its path with --model, "
+            f"such as --model runs/{name}"
+        )
     try:
         record |= {
             "view": View(**record["view"]),
@@ -94,6 +111,7 @@ def spec_of_contract(contract: Mapping[str, Any], path: Path, checkpoint: Path |
     if not local:
         return spec
     assert checkpoint is not None
+    checkpoint = weight_file(checkpoint)
     file = body_of_tuned(checkpoint) or checkpoint
     if file.is_file() and (found := checkpoint_name(file)) != spec.weights:
         if found.partition("#")[0] == spec.weights.partition("#")[0]:
@@ -115,20 +133,29 @@ def sample_of(spec: ModelSpec, data: Path | None) -> Sample:
 def body_of_tuned(checkpoint: Path) -> Path | None:
     """The body's weights out of a checkpoint of Featune's own fine-tuning, as a file; None for any other file.
 
-    Such a checkpoint holds the whole training: `model` with normalisation, body and head, and the optimiser.
-    Loaded without running code; the head is left out, since an artefact gives features.
+    Such a checkpoint holds the whole training: `model` with normalisation, body and head, and the optimiser. What a run
+    leaves of a network that timm alone cannot make holds `body` and `head`. Loaded without running code; the head is
+    left out, since an artefact gives features.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import load_file, save_file
 
-    if checkpoint.suffix not in (".pt", ".pth") or not checkpoint.is_file():
+    if not checkpoint.is_file():
         return None
-    try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except Exception:  # a file that is refused here is refused with its reason where it is loaded
+    if checkpoint.name == MODEL_FILE:
+        if not (checkpoint.with_name(RECIPE_FILE)).is_file() or is_model_folder(checkpoint.parent):
+            return None
+        state, part = load_file(checkpoint), BODY
+    elif checkpoint.suffix in (".pt", ".pth"):
+        try:
+            held = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        except Exception:  # a file that is refused here is refused with its reason where it is loaded
+            return None
+        if not isinstance(held, dict) or not {"model", "optimizer", "step"} <= held.keys():
+            return None
+        state, part = held["model"], TUNED
+    else:
         return None
-    if not isinstance(state, dict) or not {"model", "optimizer", "step"} <= state.keys():
-        return None
-    body = {TUNED.sub("", key, count=1): value for key, value in state["model"].items() if TUNED.match(key)}
+    body = {part.sub("", key, count=1): value for key, value in state.items() if part.match(key)}
     path = cache_dir() / "tuned" / f"{digest([str(checkpoint.resolve()), checkpoint.stat().st_mtime_ns])}.safetensors"
     if not path.exists():
         with written_whole(path) as temporary:

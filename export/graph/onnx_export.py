@@ -28,7 +28,7 @@ from featune.engine.models import (
     state_digest,
     timms_way,
 )
-from featune.engine.store import digest, plain, written_whole
+from featune.engine.store import digest, plain, refusals_of, written_whole
 
 from ..contract import CONTRACT, LAYER, set_entry
 from .linear_fusion import with_biases_inside, with_parts_apart
@@ -227,10 +227,11 @@ def _written(program: Any, contract: dict[str, Any], path: Path, large: bool) ->
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         made = Path(folder, path.name)
-        program.save(str(made), external_data=True)
-        proto = onnx.load(str(made), load_external_data=False)
-        _finish(proto, contract)
-        made.write_bytes(proto.SerializeToString(deterministic=True))
+        with refusals_of(path, Path(folder)):
+            program.save(str(made), external_data=True)
+            proto = onnx.load(str(made), load_external_data=False)
+            _finish(proto, contract)
+            made.write_bytes(proto.SerializeToString(deterministic=True))
         onnx.checker.check_model(str(made))
         os.replace(made.with_name(data.name), data)
         with written_whole(path) as temporary:

@@ -146,8 +146,8 @@ def test_a_finished_run_is_not_trained_again(
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (("--epochs", "3", "--lr", "0.01"), "another settings of the recipe"),
-        (("--epochs", "3", "--lr", "0.003", "--seed", "1"), "seed"),
+        (("--epochs", "3", "--lr", "0.01"), "it holds a run with other settings of the recipe; give another --out"),
+        (("--epochs", "3", "--lr", "0.003", "--seed", "1"), "it holds a run with another seed; give another --out"),
     ],
 )
 def test_the_folder_of_another_run_is_refused_and_left_alone(
@@ -282,6 +282,10 @@ def test_a_training_that_diverges_says_so_and_leaves_the_step(colours: Path, tmp
         (("test_resnet",), "MODEL and DATA expected"),
         (("test_resnet", "DATA", "--steps", "3", "--epochs", "2"), "give one of them"),
         (("test_resnet", "DATA", "--search", "random"), "halving or grid expected"),
+        (("test_resnet", "DATA", "--amp-dtype", "float16"), "found without --amp, whose type it is; give --amp too"),
+        (("test_resnet", "DATA", "--momentum", "0.5"), "--momentum 0.5 found, adamw takes none"),
+        (("test_resnet", "DATA", "--minutes", "-1"), "--minutes -1 found, a number above 0 expected"),
+        (("test_resnet", "DATA", "--checkpoint", "w.pth"), "--checkpoint w.pth and --untrained (--scratch) found"),
         (("test_resnet", "DATA", "--recipe", "defualt"), "nearest: default"),
         (("test_resnet", "DATA", "--opt", "sgdd", "--scratch"), "no optimizer named 'sgdd'"),
         (("test_resnet", "DATA", "--set", "batch", "--scratch"), "field=value expected"),

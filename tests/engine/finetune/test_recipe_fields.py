@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,10 @@ import torch
 from torch import nn
 
 from featune.engine.errors import BadInput
-from featune.engine.finetune import Decoded, Diverged, Recipe, Run, TrainVal, finetune, predict, train
+from featune.engine.finetune import Decoded, Diverged, Recipe, Run, TrainVal, finetune, fit_once, predict, train
 from featune.engine.images import Augmentation, Labelled
 from featune.engine.metrics import METRICS
-from featune.engine.models import ModelSpec, feature_model, fresh_classifier, spec_from_entry, state_digest
+from featune.engine.models import ModelSpec, classifier, feature_model, fresh_classifier, spec_from_entry, state_digest
 from featune.engine.probe import probe
 
 GENTLE = Augmentation(scale=(0.6, 1.0))
@@ -268,6 +269,17 @@ def test_weights_that_are_no_numbers_are_refused_by_name(spec: ModelSpec, items:
         model[1].bn1.weight[3] = float("nan")  # type: ignore[index, union-attr]
     with pytest.raises(BadInput, match=r"1.bn1.weight: 1 of \d+ weights found that are no finite numbers"):
         train(model, items, torch.from_numpy(items.truth(3)), spec.view, RECIPE, 0)
+
+
+def test_weights_that_are_no_numbers_are_refused_before_the_probe_by_their_file(
+    spec: ModelSpec, items: Labelled, tmp_path: Path
+) -> None:
+    model, file = classifier(spec), tmp_path / "w.pth"
+    model.bn1.weight.data[3] = float("nan")  # type: ignore[index, union-attr]
+    torch.save(model.state_dict(), file)
+    broken = spec_from_entry({"architecture": "test_resnet", "checkpoint": str(file), "side": 32})
+    with pytest.raises(BadInput, match=rf"{file}: bn1.weight: 1 of \d+ weights found that are no finite numbers"):
+        fit_once(broken, TrainVal(items, items, 3), items, lambda scores: 0.0, with_fields(start="probe"), 0)
 
 
 def test_a_vision_transformer_of_another_side_is_refused_with_the_remedy(vit: ModelSpec, items: Labelled) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -172,18 +173,25 @@ def test_a_checkpoint_of_another_training_is_refused(
 
 
 def test_a_full_disk_is_said_and_the_checkpoint_before_stays(
-    vit: ModelSpec, items: Labelled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    vit: ModelSpec, items: Labelled, tmp_path: Path, files_of_at_most: Callable[[int], None]
 ) -> None:
     fitted(vit, items, work=tmp_path, until=2)
-
-    def full(values: object, path: object) -> None:
-        raise RuntimeError("[enforce fail at inline_container.cc:672] . PytorchStreamWriter failed writing file data/0")
-
-    monkeypatch.setattr(module.torch, "save", full)
-    with pytest.raises(BadInput, match=r"cannot write .*model.pt: no space left.*; make room and run again"):
+    files_of_at_most(200_000)
+    with pytest.raises(BadInput, match=r"cannot write .*model.pt: File too large; choose another --out"):
         fitted(vit, items, work=tmp_path)
-    monkeypatch.undo()
     assert torch.load(tmp_path / "model.pt", weights_only=True)["step"] == 2
+
+
+def test_a_full_disk_leaves_the_best_state_of_before(
+    vit: ModelSpec, tmp_path: Path, files_of_at_most: Callable[[int], None]
+) -> None:
+    model, best = fresh_classifier(vit, 3, 0), module.BestState(tmp_path, "net")
+    best.look(model, 0, 0.5, {})
+    files_of_at_most(200_000)
+    with pytest.raises(BadInput, match=r"cannot write .*net.best.pt: File too large"):
+        best.look(model, 9, 0.75, {})
+    assert best.known["step"] == 0
+    assert best.weights().keys() == model.state_dict().keys()
 
 
 def test_a_step_that_went_wrong_is_kept_and_repeated(vit: ModelSpec, items: Labelled, tmp_path: Path) -> None:
