@@ -12,13 +12,13 @@ from featune.engine.errors import BadInput
 from featune.engine.finetune import Diverged, Finetuned, Recipe, TrainVal, joined, place, why_not
 from featune.engine.images import Labelled, read_image
 from featune.engine.models import LOCAL, ModelSpec, is_model_folder, source_model, spec_from_string
-from featune.engine.search import Facts, Searched, Trial
+from featune.engine.search import Facts, Searched
 from featune.engine.store import cache_dir, digest, plain, write_json, write_text
 
 from ..data import Source, prepare
 from ..progress import Progress, Silent
 from ..regimes import Goodness, Scorer, Scores
-from ..results import Row, RunStore, energy_text
+from ..results import Cell, Row, RunStore, energy_text
 from ..study import Study, measured, save_failed, study_of
 from ..tasks import Task
 from ..training_log import read_log, seconds_before, steps_to_odds
@@ -29,7 +29,7 @@ from .page import page_html
 from .recipes import Chosen, chosen_recipes, write_recipe
 from .several import check_device, claimed, energy_of_run, first_alone, with_energy_of_all
 from .timm_folder import write_model
-from .training import Job, NoneTrained, Outcome, said_of, trained
+from .training import Job, NoneTrained, Outcome, trained, trial_line
 
 log = logging.getLogger("featune")
 SAMPLED = 50  # images whose size is looked at
@@ -111,8 +111,7 @@ def _finetuned(
             progress.say(f"{task.name}: {note}")
         began = time.perf_counter() - seconds_before(folder.work)
         regime_ = _Regime(asked, chosen, refit, folder, progress, apart)
-        study, cell_name = _study(spec, task, chosen, asked, folder)
-        cell = next(cell for cell in study.cells() if cell.regime == cell_name)
+        study, cell = _study(spec, task, chosen, asked, folder)
         try:
             row, scores = measured(study, cell, regime_, energy_of_run(whole.path, asked.device))
         except Diverged as error:
@@ -171,7 +170,7 @@ class _Regime:
             several = len(recipes) > 1
             self.outcome = trained(
                 job, recipes, self.asked.search, self.refit, self.progress.say,
-                (lambda trial: self.progress.say(_trial_line(trial, recipes[trial.candidate], len(data.train))))
+                (lambda trial: self.progress.say(trial_line(trial, recipes[trial.candidate], len(data.train))))
                 if several else None,
             )  # fmt: skip
         found = Finetuned(self.outcome.model, self.outcome.spec.view, {}, self.asked.device)
@@ -198,16 +197,12 @@ def _folder(spec: ModelSpec, task: Task, chosen: Chosen, refit: bool, asked: Ask
     return Folder(asked.out or default_folder(spec.name, task.name, digest(fields)), fields)
 
 
-def _study(spec: ModelSpec, task: Task, chosen: Chosen, asked: Asked, folder: Folder) -> tuple[Study, str]:
+def _study(spec: ModelSpec, task: Task, chosen: Chosen, asked: Asked, folder: Folder) -> tuple[Study, Cell]:
     study = study_of("torch", asked.device, asked.seed)
     kind = "scratch" if asked.scratch else "finetune"
     regimes = {chosen.name: (kind, chosen.candidates[0])}
-    return dataclasses.replace(study, models=(spec,), tasks=(task,), regimes=regimes, out=str(folder.path)), chosen.name
-
-
-def _trial_line(trial: Trial, recipe: Recipe, images: int) -> str:
-    what = f"{recipe.optimizer} {recipe.learning_rates[0]:g}, weight decay {recipe.weight_decay:g}"
-    return f"{what}: {said_of(trial, recipe.total_steps(images))} after {trial.steps:,} steps, {trial.seconds:.0f} s"
+    study = dataclasses.replace(study, models=(spec,), tasks=(task,), regimes=regimes, out=str(folder.path))
+    return study, next(cell for cell in study.cells() if cell.regime == chosen.name)
 
 
 def _leave(

@@ -22,7 +22,6 @@ from featune.engine.finetune import (
     predict,
     sized,
 )
-from featune.engine.metrics import METRICS
 from featune.engine.models import ModelSpec, fresh_classifier, with_channels
 from featune.engine.search import (
     Round,
@@ -139,10 +138,7 @@ class Candidate:
 
     def _ahead(self, tail: nn.Module) -> float:
         job = self.job
-        scores = predict(tail, job.data.val, self.spec.view, job.device, decoded=job.decoded)
-        if job.data.multilabel:
-            return job.goodness(scores)
-        return -METRICS["log_loss"](job.goodness.truth, scores, kind="logits")
+        return job.goodness.ahead(predict(tail, job.data.val, self.spec.view, job.device, decoded=job.decoded))
 
     def _fit(self, run: Run) -> Any:
         job = self.job
@@ -250,6 +246,11 @@ def said_of(trial: Trial, total: int) -> str:
     if trial.steps < total:
         return f"val {trial.value:.4f} by the average of its last weights"
     return f"val {trial.value:.4f}"
+
+
+def trial_line(trial: Trial, recipe: Recipe, images: int) -> str:
+    what = f"{recipe.optimizer} {recipe.learning_rates[0]:g}, weight decay {recipe.weight_decay:g}"
+    return f"{what}: {said_of(trial, recipe.total_steps(images))} after {trial.steps:,} steps, {trial.seconds:.0f} s"
 
 
 def _cost(trained: Trained) -> dict[str, Any]:

@@ -36,6 +36,13 @@ class Goodness:
             return chosen(self.truth, scores, threshold=threshold)
         return chosen(self.truth, scores) if chosen.higher_is_better else -chosen(self.truth, scores)
 
+    def ahead(self, scores: NDArray[Any]) -> float:
+        """What logits are worth on val in the midst of a training, more is better: minus the log loss.
+
+        Early on a network that knows no more than the largest class has a good accuracy. Of several labels: the metric.
+        """
+        return self(scores) if self.truth.ndim == 2 else -METRICS["log_loss"](self.truth, scores, kind="logits")
+
     def details(self, call: int) -> dict[str, float]:
         """The threshold of a call, counted from 0, as a detail of a row; nothing for other metrics."""
         return {THRESHOLD: self.thresholds[call]} if self.has_threshold else {}

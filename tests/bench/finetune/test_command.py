@@ -147,7 +147,7 @@ def test_a_finished_run_is_not_trained_again(
     ("more", "said"),
     [
         (("--epochs", "3", "--lr", "0.01"), "it holds a run with other settings of the recipe; give another --out"),
-        (("--epochs", "3", "--lr", "0.003", "--seed", "1"), "it holds a run with another seed; give another --out"),
+        (("--epochs", "3", "--lr", "0.003", "--seed", "1"), "and another seed; give another --out"),
     ],
 )
 def test_the_folder_of_another_run_is_refused_and_left_alone(
