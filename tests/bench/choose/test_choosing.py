@@ -102,7 +102,7 @@ def test_fine_tuning_takes_part_and_a_run_that_has_ended_is_given_again(
         monkeypatch.setattr(f"featune.bench.choose.{slow}", never)
     _, again = chosen_in(folder, tmp_path / "out", **options)
     assert {**again, "made": ""} == {**said, "made": ""}
-    with pytest.raises(BadInput, match="another minutes"):
+    with pytest.raises(BadInput, match="other minutes"):
         chosen_in(folder, tmp_path / "out", **options, minutes=5.0)
 
 
