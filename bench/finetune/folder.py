@@ -64,7 +64,7 @@ class Folder:
         """Whether no training has a value, and none is left to go on with."""
         rows = [read_json(each) for each in (self.path / ROWS).glob("*.json")]
         trials = {each.name.partition(".")[0]: read_json(each) for each in (self.work / "trials").glob("*.json")}
-        if self.result is not None or any(isinstance(one, dict) and one.get("error") is None for one in rows):
+        if "error" not in (self.result or {"error": ""}) or any(isinstance(one, dict) and one.get("error") is None for one in rows):
             return False
         if any(not isinstance(one, dict) or one.get("value") is not None for one in trials.values()):
             return False
@@ -78,6 +78,8 @@ class Folder:
         aside = next(place for at in numbers if not (place := self.path / f"{WORK}-{at}").exists())
         self.work.mkdir(exist_ok=True)
         self.work.rename(aside)
+        if self.result is not None:  # of a training that diverged
+            (self.path / RESULT).rename(aside / RESULT)
         for step in aside.glob("*-step*/step.json"):
             self.work.mkdir(exist_ok=True)
             step.parent.rename(self.work / step.parent.name)

@@ -34,7 +34,10 @@ def test_a_folder_of_a_run_that_came_to_nothing_takes_another_one(
 ) -> None:
     folder = begun(tmp_path / "run", steps=steps, trial=trial)
     write_json(folder.work / "net-step5" / "step.json", {"step": 5})
+    if trial:
+        write_json(folder.path / "result.json", {"error": "the training diverged"})
     folder.claim()
+    assert folder.result is None
     assert json.loads((folder.path / "run.json").read_text()) == WANTED
     assert "it held a run with another model and another seed, which came to nothing" in caplog.text
     assert str(folder.path / "work-1") in caplog.text
