@@ -64,7 +64,8 @@ class Folder:
         """Whether no training has a value, and none is left to go on with."""
         rows = [read_json(each) for each in (self.path / ROWS).glob("*.json")]
         trials = {each.name.partition(".")[0]: read_json(each) for each in (self.work / "trials").glob("*.json")}
-        if "error" not in (self.result or {"error": ""}) or any(isinstance(one, dict) and one.get("error") is None for one in rows):
+        ended = self.result is not None and "error" not in self.result
+        if ended or any(isinstance(one, dict) and one.get("error") is None for one in rows):
             return False
         if any(not isinstance(one, dict) or one.get("value") is not None for one in trials.values()):
             return False
