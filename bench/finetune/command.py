@@ -258,7 +258,10 @@ def _result_of_none(row: Row, chosen: Chosen, error: Diverged) -> dict[str, Any]
 
 
 def _search_of(chosen: Chosen, searched: Searched[Recipe]) -> dict[str, Any]:
-    return {"candidates": len(chosen.candidates), "steps": searched.steps, "trials": plain(searched.trials)}
+    return {
+        "candidates": len(chosen.candidates), "steps": searched.steps, "trials": plain(searched.trials),
+        "value_before_the_end": "minus the log loss on val (several labels: the metric) of an average of the weights",
+    }  # fmt: skip
 
 
 def _facts_of_page(result: Mapping[str, Any]) -> dict[str, str]:

@@ -128,6 +128,7 @@ class Candidate:
                 told({"step": 0, "epoch": 0, "val": self._looked_at(start.model, 0)})
             ends = until >= self.recipe.total_steps(len(self.job.data.train))
             trained = self._fit(dataclasses.replace(run, until=until, tail=not ends))
+            step[0] = trained.steps
             value = self.best()["value"] if trained.tail is None else self._ahead(trained.tail)
         except Diverged as error:
             raise TrialFailed(str(error), step[0] if error.steps is None else error.steps) from error
@@ -213,7 +214,8 @@ def trained(
     if found.best is None:
         reasons = list(dict.fromkeys(trial.error for trial in found.trials))
         every = "the training" if len(recipes) == 1 else f"every one of {len(recipes)} recipes"
-        raise NoneTrained(f"{every} diverged: {reasons[0]}", found)
+        others = f" (and {len(reasons) - 1} other reasons, in {job.work / 'trials'})" if len(reasons) > 1 else ""
+        raise NoneTrained(f"{every} diverged: {reasons[0]}{others}", found)
     candidate = Candidate(job, found.best)
     best = candidate.best()
     if not refit:
@@ -244,7 +246,8 @@ def said_of(trial: Trial, total: int) -> str:
     if trial.value is None:
         return f"failed ({trial.error})"
     if trial.steps < total:
-        return f"val {trial.value:.4f} by the average of its last weights"
+        judged = f"log loss on val {-trial.value:.4f}" if trial.value < 0 else f"val {trial.value:.4f}"
+        return f"{judged} of the average of its last weights"
     return f"val {trial.value:.4f}"
 
 

@@ -46,8 +46,8 @@ class State:
         self.scaler.load_state_dict(values["scaler"])
         if self.average:
             self.average.load_state_dict(values["average"])
-        if self.tail:  # a training that was begun without one has none to go on with
-            self.tail.load_state_dict(values.get("tail") or values["model"])
+        if self.tail:
+            self.tail.load_state_dict(values.get("tail") or values["model"])  # the model's at step 0, see `restore`
         self.step, self.parts = int(values["step"]), int(values["parts"])
         self.spent, self.frozen = dict(values.get("spent", {})), dict(values.get("frozen", {}))
         set_random_state(values)
@@ -76,6 +76,11 @@ def restore(path: Path, state: State) -> bool:
         raise BadInput(
             f"{path}: it is of another training (its recipe, seed, data or version of Featune differ); remove it, or "
             "choose another folder"
+        )
+    if state.tail and values["step"] and not values.get("tail"):
+        raise BadInput(
+            f"{path}: a training without the average of its last weights found, one with it expected, by which a round "
+            "of a search is judged; remove it, or choose another folder"
         )
     state.load(values)
     return True

@@ -21,7 +21,7 @@ from ..models import View
 from ..recipe import Recipe
 
 DECODED_BYTES = 2 << 30
-SAMPLES = 256
+SAMPLES, SAMPLED = 256, 64  # images of which batch norm learns its statistics anew, and of a batch of them at most
 AHEAD = 2  # batches that are made before they are asked for
 
 
@@ -171,11 +171,15 @@ class Steps:
                 pool.shutdown(wait=True, cancel_futures=True)
 
     def samples(self, device: torch.device) -> Iterator[Tensor]:
-        """Eval views of SAMPLES of the images at most, drawn evenly: of which batch norm can learn its statistics."""
+        """Eval views of SAMPLES of the images at most, drawn evenly: of which batch norm can learn its statistics.
+
+        In batches of one size or nearly, so that each image counts the same in a mean over batches.
+        """
         count = min(SAMPLES, len(self.items))
-        chosen = np.linspace(0, len(self.items) - 1, count).astype(np.int64)[: None if count % 64 != 1 else -1]
-        for images in eval_batches(self.items.take(chosen.tolist()), self.view, 64, self.decoded):
-            yield images.to(device)
+        chosen = np.linspace(0, len(self.items) - 1, count).astype(np.int64)
+        for part in np.array_split(chosen, math.ceil(count / SAMPLED)):
+            for images in eval_batches(self.items.take(part.tolist()), self.view, SAMPLED, self.decoded, again=True):
+                yield images.to(device)
 
     def _begun(self, pool: ThreadPoolExecutor, step: int) -> tuple[Tensor, list[Future[None]]]:
         epoch, chosen = step // self.per_epoch, self.indices(step)

@@ -151,8 +151,7 @@ def _train(
     average, tail = average_of(model, recipe), tail_of(model) if run.tail else None
     layers = [[parts.layers, parts.top]] if parts.layers else []  # they decide what learns, and how fast
     key = digest(plain([recipe, seed, items.paths, items.labels, view, classes, *layers]))
-    shadows = average and average.module, tail and tail.module
-    state = State(key, model, optimizer, scaler, shadows[0], shadows[1], parts=recipe.accumulation)
+    state = State(key, model, optimizer, scaler, average and average.module, tail and tail.module, recipe.accumulation)
     torch.manual_seed(seed)  # dropout and stochastic depth
     if not (run.checkpoint and checkpoints.restore(run.checkpoint, state)) and device.type == "cuda":
         state.parts = fitting_parts(model, view, size // world, recipe, device)
@@ -232,7 +231,8 @@ def _train(
     keep()
     if tail:
         phase = next(each for each in phases_of(parts, recipe, total) if state.step <= each.until)
-        renew_statistics(tail.module, phase.learning, recipe, steps.samples(device))
+        with true_fp32():
+            renew_statistics(tail.module, phase.learning, recipe, steps.samples(device))
     if average:
         model.load_state_dict(average.module.state_dict())
     details = {**account_of(state.spent, size), "accumulation": state.parts, **health.account()}

@@ -71,6 +71,8 @@ def test_the_tail_of_a_killed_training_has_the_same_bits_and_takes_no_part_in_it
     assert state_digest(trained(8, tail=False).model) == state_digest(whole.model)
     assert trained(8, tail=False).tail is None
     assert state_digest(trained(9, tail=False, work=tmp_path).model) == state_digest(trained(9, tail=False).model)
+    with pytest.raises(BadInput, match="without the average of its last weights found, one with it expected"):
+        trained(10, work=tmp_path)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "lamb", "nadamw", "lion"])

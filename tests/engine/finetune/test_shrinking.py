@@ -147,3 +147,17 @@ def test_names_of_recipes_that_do_not_shrink_are_what_they_were() -> None:
     assert not Recipe().shrink_on_load
     assert "shrink_on_load" not in plain(Recipe())
     assert plain(RECIPE)["shrink_on_load"] is True
+
+
+def test_samples_for_batch_norm_count_alike_and_keep_no_whole_photograph(
+    spec: ModelSpec, photos: Labelled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SAMPLED", 3)
+    kept = Decoded()
+    steps = Steps(photos, spec.view, RECIPE, 0, kept, 4)
+    found = list(steps.samples(torch.device("cpu")))
+    assert [len(each) for each in found] == [3, 3, 2]
+    assert torch.equal(torch.cat(found), torch.cat(list(batches(photos, spec.view, 8))))
+    assert all(image.size[0] < 200 for image in kept.kept.values())
+    seven = Steps(photos.take(range(7)), spec.view, RECIPE, 0, kept, 4).samples(torch.device("cpu"))
+    assert [len(each) for each in seven] == [3, 2, 2]  # no rest of one image
