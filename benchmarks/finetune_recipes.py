@@ -72,7 +72,8 @@ def ours(work: Path, weights: Path, names: list[str], seeds: list[int]) -> None:
 def measured(name: str, data: Path, weights: Path, seed: int, out: Path) -> dict[str, Any]:
     """CPU seconds, steps, the value on val, and which test images are right, in the order of their files."""
     from featune.bench.data import Source, prepare
-    from featune.bench.finetune.training import Job, trained, within_minutes
+    from featune.bench.finetune.budget import within_minutes
+    from featune.bench.finetune.training import Job, trained
     from featune.bench.regimes import Goodness
     from featune.engine.finetune import TrainVal, predict
     from featune.engine.models import spec_from_entry
