@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from featune.engine.finetune import Recipe
-from featune.engine.search import Trial, search, total_steps
+from featune.engine.search import Trial, TrialFailed, search, total_steps
 from featune.engine.store import digest
 
 from ..finetune import said_of
@@ -119,7 +119,7 @@ def tune(
     def heard(of: Sequence[Tuning]) -> Callable[[Trial], None]:
         def hear(trial: Trial) -> None:
             one = of[trial.candidate]
-            seconds = journal.add(_piece(one, trial.steps), trial.seconds)  # those of killed processes too
+            seconds = journal.add(_piece(one, trial.until), trial.seconds)  # those of killed processes too
             trials.append((one, dataclasses.replace(trial, seconds=seconds)))
             found = said_of(trial, one.recipe.steps or 0)
             told(f"{one.model}, rate {one.recipe.learning_rates[0]:g}: {found} after {trial.steps:,} steps")
@@ -127,7 +127,19 @@ def tune(
         return hear
 
     def train(one: Tuning, until: int) -> float:
-        return journal.watched(_piece(one, until), lambda: work.train(one, until))
+        failed: list[TrialFailed] = []
+
+        def end() -> float:
+            try:
+                return work.train(one, until)
+            except TrialFailed as error:  # an end like another, whose seconds are written down
+                failed.append(error)
+                return math.nan
+
+        value = journal.watched(_piece(one, until), end)
+        if failed:
+            raise failed[0]
+        return value
 
     found = search(made, rounds, train, folder / "trials", told=heard(made))
     ended = {one for one, trial in trials if trial.steps == steps and trial.value is not None}
@@ -140,7 +152,8 @@ def tune(
             )
     if found.best is not None:
         few = WORTH * (deadline - spent_before)
-        for extra in _extras(found.best, made, finished):
+        diverged = {one for one, trial in trials if trial.value is None}
+        for extra in _extras(found.best, [one for one in made if one not in diverged], finished):
             left = deadline - journal.seconds
             cost = _seen(costs[extra.model], extra.model, trials)
             fits = steps_within([cost], left, full) if left > few else 0

@@ -60,9 +60,11 @@ def chosen_recipes(text: str | Recipe, facts: Facts, options: Mapping[str, Any],
         for name, value in given.items()
         if name in OPTIONS
     }
+    owned = {field for option in given for field in OWNED.get(option, ())}
+    owned |= set(auto_augment(given["aa"]) if "aa" in given else ())
     for each in sets:
         field, value = _parsed(each)
-        if field in changes or any(field in OWNED.get(option, ()) for option in given):
+        if field in changes or field in owned:
             raise BadInput(f"--set {each}: {field} is given by an option too; give it once")
         changes[field] = value
     if "epochs" in changes and "steps" not in changes:
@@ -79,15 +81,27 @@ def _refuse_idle(given: Mapping[str, Any], made: Sequence[Recipe]) -> None:
     """Raises BadInput for an option that no candidate would heed."""
     if "amp_dtype" in given and not any(recipe.amp for recipe in made):
         raise BadInput(f"--amp-dtype {given['amp_dtype']} found without --amp, whose type it is; give --amp too")
-    if "momentum" in given and all(recipe.optimizer == "adamw" for recipe in made):
-        raise BadInput(f"--momentum {given['momentum']:g} found, adamw takes none; leave it out, or give --opt sgd too")
+    if "momentum" in given and not any(_takes_momentum(recipe.optimizer) for recipe in made):
+        raise BadInput(
+            f"--momentum {given['momentum']:g} found, {made[0].optimizer} takes none; leave it out, or give --opt sgd"
+        )
+    if "mixup_prob" in given and not any(recipe.mixup or recipe.cutmix for recipe in made):
+        raise BadInput(f"--mixup-prob {given['mixup_prob']:g} found, nothing is mixed; give --mixup or --cutmix too")
+    if "mixup_switch_prob" in given and not any(recipe.mixup and recipe.cutmix for recipe in made):
+        raise BadInput(f"--mixup-switch-prob {given['mixup_switch_prob']:g} found; give --mixup and --cutmix too")
+
+
+def _takes_momentum(optimizer: str) -> bool:
+    from timm.optim import get_optimizer_info
+
+    return bool(get_optimizer_info(optimizer).has_momentum)
 
 
 # Fields that follow from options which are no fields themselves.
 OWNED = {
     "lr": ("learning_rates",), "batch_size": ("batch", "accumulation"), "grad_accum_steps": ("batch", "accumulation"),
     "warmup_epochs": ("warmup",), "model_ema": ("ema",), "model_ema_decay": ("ema",), "img_size": ("image_size",),
-    "bce_loss": ("loss",), "aa": tuple(f"augmentation.{each}" for each in ("auto_augment", "operations", "magnitude")),
+    "bce_loss": ("loss",),
 }  # fmt: skip
 
 
@@ -144,21 +158,26 @@ def auto_augment(text: str) -> dict[str, Any]:
     kind, *sections = text.split("-")
     if kind not in OF_AA:
         raise BadInput(
-            f"--aa {text} found, which is not here; expected rand-m9-n2-inc1 (timm's RandAugment), or one of "
+            f"--aa {text!r} found, which is not here; expected rand-m9-n2-inc1 (timm's RandAugment), or one of "
             f"{', '.join(AUTO_AUGMENTS)}"
         )
-    values, fixed = dict(OF_AA[kind]), FIXED_OF_AA[kind]
+    values, fixed, seen = dict(OF_AA[kind]), FIXED_OF_AA[kind], set[str]()
     for section in sections:
         name, number = re.findall(r"^([a-z]*)(.*)$", section)[0]
+        if name in seen:
+            raise BadInput(f"--aa {text}: {name} found twice; give it once")
+        seen.add(name)
         if name in values and number.isdecimal():
             values[name] = int(number)
         elif name not in fixed or not re.fullmatch(r"\d+(\.\d+)?", number) or float(number) != fixed[name]:
             can = [*(f"{each}NUMBER" for each in values), *(f"{each}{one}" for each, one in fixed.items())]
-            raise BadInput(f"--aa {text}: {section} found, of {kind} only {', '.join(can)} are here; leave it out")
+            raise BadInput(f"--aa {text}: {section} found, {kind} with {', '.join(can)} expected; leave it out")
     if kind == "augmix":
         return {"augmentation.auto_augment": "augmix"}
     if values["m"] > 10:
         raise BadInput(f"--aa {text}: m{values['m']} found, m0 to m10 expected, as in timm; change it")
+    if values["n"] < 1:
+        raise BadInput(f"--aa {text}: n0 found, one operation or more expected; change it")
     return {
         "augmentation.auto_augment": "randaugment", "augmentation.operations": values["n"],
         "augmentation.magnitude": 3 * values["m"],

@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     from .chosen_cells import AXES, Only, axes_of, only
     from .options import Choice, Option, choice_of, frontier, rates_of
     from .outcome import Outcome, class_facts, collapsed, faults, is_training, outcomes
-    from .paired_leads import Lead, Right, correct_over_seeds, leads
+    from .paired_leads import Lead, Right, correct_over_seeds, leads, same_images
     from .plan import (
         Labels,
         Plan,
@@ -137,6 +137,7 @@ __all__ = [
     "read_estimate",
     "read_speed",
     "row_order",
+    "same_images",
     "save_plan",
     "scope_letter",
     "short_label",

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from ..stats import ERROR, paired_wald
-from .paired_leads import Right, correct_over_seeds
+from .paired_leads import Right, correct_over_seeds, same_images
 from .rows import Cell, Row, Speed
 from .table import Results, without_holes
 from .wording import scope_letter
@@ -168,13 +168,14 @@ def _most_better(
     order = sorted(wide, key=lambda at: -wide[at])
     if any(correct_over_seeds(results, task, first.model, first.regime, right) is None for task in tasks):
         return max(0.0, wide[order[0]]), False
-    bounds = dict(wide)
+    bounds, paired = dict(wide), True
     for at in order[:MOST_PAIRED]:
         if bounds[at] <= max((bounds[done] for done in order[: order.index(at)]), default=0.0):
             break  # what follows is nearer still by its own wider bound
         same = _paired(results, first, others[at], tasks, right, z)
         bounds[at] = wide[at] if same is None else same
-    return max(0.0, *bounds.values()), True
+        paired = paired and not (same is None and at == order[0])
+    return max(0.0, *bounds.values()), paired
 
 
 def _unpaired(first: Option, other: Option, z: float) -> float:
@@ -192,7 +193,7 @@ def _paired(
     mean, variance = 0.0, 0.0
     for task in tasks:
         a, b = (correct_over_seeds(results, task, one.model, one.regime, right) for one in (first, other))
-        if a is None or b is None or a.shape != b.shape:
+        if a is None or b is None or not same_images(a, b):
             return None
         middle, spread = paired_wald(b, a)
         mean, variance = mean + middle, variance + spread

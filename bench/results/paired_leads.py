@@ -67,6 +67,8 @@ def _paired(
     if len({len(one.correct) for of in known for one in of}) > 1:
         return None
     a, b = (np.mean([one.correct for one in of], axis=0) for of in known)
+    if not same_images(a, b):
+        return None
     if metric.name == "mean_per_class":
         return permutation_test(a, b, classes=known[0][0].classes).p
     if not metric.is_proportion:
@@ -86,3 +88,8 @@ def correct_over_seeds(
         return None
     each = [right[cell].correct for cell in cells]
     return None if len({len(of) for of in each}) > 1 else np.mean(each, axis=0)
+
+
+def same_images(a: NDArray[np.float64], b: NDArray[np.float64]) -> bool:
+    """Whether two models' correctness [n] can be compared: the same images count, NaN for the others, one or more."""
+    return a.shape == b.shape and np.array_equal(np.isnan(a), np.isnan(b)) and not np.isnan(a).all()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .loop import Run
 
 LOOK_EVERY = 20  # steps between looks at the numbers of a GPU: each look waits for it
-LISTED = 8  # files that a message names
+LISTED = 3  # files that a message names
 
 
 class Diverged(FeatuneError):

@@ -13,15 +13,18 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ..errors import BadInput, FeatuneError, SaidElsewhere
+from ..errors import BadInput, FeatuneError, SaidElsewhere, first_line
 from ..runners import require_device
 from ..store import NO_WRITING, unwritable
 
 PREPARATION = timedelta(hours=12)  # for which the others wait while the first process fetches, packs and looks
 PATIENCE, PAUSE = timedelta(seconds=5), 1.0  # when processes end: for what another says, and for it to be printed
 JOINED = itertools.count()
-NOT_OWN = "-"
-GONE = re.compile("gloo|[Cc]onnection|nccl|NCCL")
+NOT_OWN, FELT = "-", "?"
+# What gloo, NCCL and torch's store say where the process at the other end is no more.
+GONE = re.compile(
+    "(closed|reset) by peer|broken pipe|remote process (has )?exit|remote server shutdown|got 0 bytes", re.IGNORECASE
+)
 
 
 def place() -> tuple[int, int]:
@@ -59,7 +62,7 @@ def joined(device: str) -> Iterator[str]:
         ending.publish(error)  # before the others feel that this one has gone
         _leave()
         if (other := ending.instead_of(error)) is not None:
-            raise other from None
+            raise other from error
         raise
     _leave()
 
@@ -72,8 +75,8 @@ def _leave() -> None:
 class Ending:
     """Who of several processes says why they end, by keys in the store that all of them reach.
 
-    `error<rank>` is the exit code of a process's own error, or NOT_OWN where it only feels that another has gone;
-    `heard<rank>` is there once a process knows what to say.
+    `error<rank>` is the exit code of a process's own error, with FELT behind it where the error says that another has
+    gone, or NOT_OWN where another has said why; `heard<rank>` is there once a process knows what to say.
     """
 
     def __init__(self, store: Any, rank: int, world: int, patience: timedelta = PATIENCE, pause: float = PAUSE):
@@ -81,16 +84,23 @@ class Ending:
 
     def publish(self, error: BaseException) -> None:
         """A RuntimeError may be what torch says of a process that has gone: it is not this one's where one has."""
-        follows = isinstance(error, RuntimeError) and self._of_others()
+        felt = tells_of_another(error)
+        follows = isinstance(error, RuntimeError) and self._of_others(certain=not felt)
+        own = f"{code_of(error)}{FELT if felt else ''}"
         with contextlib.suppress(RuntimeError):
-            self.store.set(f"error{self.rank}", NOT_OWN if follows else str(code_of(error)))
+            self.store.set(f"error{self.rank}", NOT_OWN if follows else own)
 
     def instead_of(self, error: BaseException) -> FeatuneError | None:
         """What this process raises; None for its own error. Returns when the others have heard, 5 seconds at most."""
-        own = self._code(self.rank) not in (None, NOT_OWN)
-        if self.rank and own:  # the first process may have met the same
+        own = self._code(self.rank)
+        if self.rank and own != NOT_OWN:  # the first process may have met the same
             self._await(["error0"])
-        codes = self._of_others(below=self.rank) if own else self._of_others()
+        if own == NOT_OWN:
+            codes = self._of_others()
+        elif own.endswith(FELT):
+            codes = self._of_others(certain=True) or self._of_others(below=self.rank)
+        else:
+            codes = self._of_others(below=self.rank, certain=True)
         with contextlib.suppress(RuntimeError):
             self.store.set(f"heard{self.rank}", "")
         if not self.rank:  # whose process may hold the store
@@ -98,16 +108,18 @@ class Ending:
         if codes:
             time.sleep(self.pause)  # torchrun stops all when the first of them ends
             return SaidElsewhere(codes[0])
-        if isinstance(error, RuntimeError) and GONE.search(str(error)):
+        if tells_of_another(error):
             return FeatuneError(
                 f"another of {self.world} processes has ended and left no word, such as one that was killed where "
-                "memory was short; look at its output, and start the same command again to go on"
+                f"memory was short ({first_line(error)}); look at its output, and start the same command again to go on"
             )
         return None
 
-    def _of_others(self, below: int | None = None) -> list[int]:
+    def _of_others(self, below: int | None = None, certain: bool = False) -> list[int]:
+        """Their exit codes. certain: without those who only feel that another has gone."""
         ranks = [rank for rank in range(self.world if below is None else below) if rank != self.rank]
-        return [int(code) for rank in ranks if (code := self._code(rank)) not in (None, NOT_OWN)]
+        known = [code for rank in ranks if (code := self._code(rank)) != NOT_OWN]
+        return [int(code.rstrip(FELT)) for code in known if not (certain and code.endswith(FELT))]
 
     def _await(self, keys: list[str]) -> None:
         """Until they are there, or patience ends; asked for, since torch warns of a wait that ends in vain."""
@@ -116,12 +128,18 @@ class Ending:
             while not self.store.check(keys) and time.monotonic() < until:
                 time.sleep(0.02)
 
-    def _code(self, rank: int) -> str | None:
+    def _code(self, rank: int) -> str:
+        """NOT_OWN also of a process that has said nothing."""
         try:
             key = f"error{rank}"
-            return self.store.get(key).decode() if self.store.check([key]) else None
+            return str(self.store.get(key).decode()) if self.store.check([key]) else NOT_OWN
         except RuntimeError:  # the store has gone with its process
-            return None
+            return NOT_OWN
+
+
+def tells_of_another(error: BaseException) -> bool:
+    """Whether this is what torch says of a process that has gone."""
+    return isinstance(error, RuntimeError) and GONE.search(str(error)) is not None
 
 
 def code_of(error: BaseException) -> int:

@@ -44,6 +44,7 @@ class Clock:
         self.start = self.last_save = time.monotonic()
         self.waited = self.aside = self.first = self.compiling = 0.0
         self.steps = self.compiled = 0
+        self.compile_began: float | None = None  # of the step in progress, where it compiles; moved on by what is aside
 
     def watching(self, images: Iterator[Tensor]) -> Iterator[Tensor]:
         """The images. What is waited for the first of them, before any is made ahead, is no part of the steps."""
@@ -64,18 +65,26 @@ class Clock:
             self.steps += 1
             compiles = self.compiles and tuple(batch.shape) not in shapes
             shapes.add(tuple(batch.shape))
-            began, aside = time.monotonic(), self.aside
-            yield batch
-            if compiles:
-                self.compiled += 1
-                self.compiling += time.monotonic() - began - (self.aside - aside)
+            self.compile_began = time.monotonic() if compiles else None
+            try:
+                yield batch
+            finally:  # the loop may end with this step
+                if compiles:
+                    self.compiling += self._compiling_now()
+                    self.compiled, self.compile_began = self.compiled + 1, None
+
+    def _compiling_now(self) -> float:
+        return 0.0 if self.compile_began is None else time.monotonic() - self.compile_began
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
         asked = time.monotonic()
         yield
         if self.steps:  # before the first one it is part of the wait for a first batch
-            self.aside += time.monotonic() - asked
+            spent = time.monotonic() - asked
+            self.aside += spent
+            if self.compile_began is not None:
+                self.compile_began += spent
 
     def since_save(self) -> float:
         return time.monotonic() - self.last_save
@@ -86,14 +95,15 @@ class Clock:
     def spent(self) -> dict[str, float]:
         """By all processes so far. busy: seconds of steps, without what was done aside and the wait for a first batch.
 
-        compiling: seconds of the steps that compile, which are neither in `busy` nor in `steps`. What a killed process
-        did after its last checkpoint is done again, and counted once.
+        compiling: seconds of the steps that compile, the one in progress too, which are neither in `busy` nor in
+        `steps`. What a killed process did after its last checkpoint is done again, and counted once.
         """
-        whole = time.monotonic() - self.start
-        busy = max(whole - self.first - self.aside - self.compiling, 0.0)
-        own = {"seconds": whole, "busy": busy, "waited": self.waited, "steps": float(self.steps - self.compiled)}
+        whole, compiling = time.monotonic() - self.start, self.compiling + self._compiling_now()
+        busy = max(whole - self.first - self.aside - compiling, 0.0)
+        steps = self.steps - self.compiled - (self.compile_began is not None)
+        own = {"seconds": whole, "busy": busy, "waited": self.waited, "steps": float(steps)}
         if self.compiles:
-            own["compiling"] = self.compiling
+            own["compiling"] = compiling
         return {name: self.before.get(name, 0.0) + value for name, value in own.items()}
 
 

@@ -63,7 +63,7 @@ def _of_file(spec: ModelSpec, model: nn.Module, path: Path, exportable: bool) ->
             spec = _with(spec, num_classes=classes)
             model = _drawn(spec, exportable)
         if (other := other_shapes(model, state)) and other <= _of_side(spec, model):
-            state = _resampled(spec, model, state)
+            state = _resampled(spec, model, state, other)
     load_weights(model, state, path)
     if classes is not None:
         tell_of_classes(path, classes)
@@ -79,8 +79,12 @@ def _of_side(spec: ModelSpec, model: nn.Module) -> set[str]:
     return other_shapes(model, other.state_dict())
 
 
-def _resampled(spec: ModelSpec, model: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """The weights as timm fits its own ones to a model of another side."""
+def _resampled(spec: ModelSpec, model: nn.Module, state: Mapping[str, Tensor], names: set[str]) -> Mapping[str, Tensor]:
+    """The weights of a file, those of these names as timm fits its own ones to a model of another side.
+
+    All others stay as the file has them: timm leaves as drawn what it misses in a file of some families, and drops
+    what is too many.
+    """
     import timm
 
     view = spec.view
@@ -90,13 +94,14 @@ def _resampled(spec: ModelSpec, model: nn.Module, state: Mapping[str, Tensor]) -
     }  # fmt: skip
     try:
         with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
             made = timm.create_model(
                 spec.architecture, pretrained=True, pretrained_cfg_overlay=given, **dict(spec.kwargs)
             )
     except Exception:  # each family has a way of its own to fit them; where it cannot, the shapes are refused
         return state
     fitted: dict[str, Tensor] = made.state_dict()
-    return fitted
+    return {**state, **{name: fitted[name] for name in names}}
 
 
 def _with(spec: ModelSpec, **more: Any) -> ModelSpec:

@@ -31,11 +31,13 @@ class Round:
 class Trial:
     """One candidate, trained to the end of one round.
 
-    candidate: its place in the list. steps: from its first on, of a training that diverged those that it made. value:
-    on val, more is better; None where it diverged, which `error` says. seconds: of this round alone.
+    candidate: its place in the list. until: the steps that the round asked for, from the first on. steps: those that
+    were made, fewer where the training diverged. value: on val, more is better; None where it diverged, which `error`
+    says. seconds: of this round alone.
     """
 
     candidate: int
+    until: int
     steps: int
     value: float | None
     seconds: float
@@ -165,7 +167,7 @@ def _trial(
     path = folder / f"{digest(candidate)}.{steps}.json"
     known = read_json(path)
     if isinstance(known, dict) and {"value", "seconds", "error"} <= known.keys():
-        return Trial(index, known.get("steps", steps), known["value"], known["seconds"], known["error"])
+        return Trial(index, steps, known.get("steps", steps), known["value"], known["seconds"], known["error"])
     began, value, error, made = clock(), None, None, steps
     try:
         value = float(train(candidate, steps))
@@ -174,6 +176,6 @@ def _trial(
     except TrialFailed as failed:
         error = str(failed)
         made = steps if failed.steps is None else failed.steps
-    trial = Trial(index, made, value, clock() - began, error)
+    trial = Trial(index, steps, made, value, clock() - began, error)
     write_json(path, trial)
     return trial

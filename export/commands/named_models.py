@@ -57,7 +57,8 @@ def spec_of_model(
     if given.get("tap") and key == "architecture":
         raise BadInput(f"{model}: tap is of file.py:function, whose layers have no usual one; leave tap out")
     if checkpoint is not None:
-        stem, checkpoint = checkpoint.stem, weight_file(checkpoint)
+        stem = Path(os.path.abspath(checkpoint)).name if checkpoint.is_dir() else checkpoint.stem
+        checkpoint = weight_file(checkpoint)
         body = body_of_tuned(checkpoint)
         entry |= {"checkpoint": str((body or checkpoint).resolve())}
         if body is not None:

@@ -7,7 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from ...results import FROZEN, Cell, Lead, Results, Right, correct_over_seeds, counted, short_label, signed_points
+from ...results import (
+    FROZEN,
+    Cell,
+    Lead,
+    Results,
+    Right,
+    correct_over_seeds,
+    counted,
+    same_images,
+    short_label,
+    signed_points,
+)
 from ...stats import ERROR, holm, paired_wald
 from ...stats.studies import no_worse
 from .finding import Finding
@@ -25,7 +36,7 @@ def runners_up(results: Results, ahead: Sequence[Lead], right: Mapping[Cell, Rig
         known = [right.get(cells[0]) if len(cells) == 1 else None for cells in of]
         if results.metric[lead.task] != "top1" or known[0] is None or known[1] is None:
             continue
-        if known[0].correct.shape != known[1].correct.shape:
+        if not same_images(known[0].correct, known[1].correct):
             continue
         found = no_worse(known[0].correct, known[1].correct, margin=MARGIN)
         numbers.append(dataclasses.asdict(found) | {"task": lead.task, "regime": lead.regime, "model": lead.second})
@@ -66,7 +77,7 @@ def _gains(results: Results, right: Mapping[Cell, Right], other: str) -> Finding
     z = float(norm.isf(ERROR / 2))
     for task, model in both:
         tuned, beside = (correct_over_seeds(results, task, model, regime, right) for regime in ("finetune", other))
-        if tuned is None or beside is None or tuned.shape != beside.shape:
+        if tuned is None or beside is None or not same_images(tuned, beside):
             continue
         middle, variance = paired_wald(tuned, beside)
         half = z * math.sqrt(variance)

@@ -26,16 +26,25 @@ class Lab:
     def __init__(self, folder: Path, seconds: float = 1.0, kill_after: int = 10**9):
         self.now, self.folder, self.kill_after = 0.0, folder, kill_after
         self.seconds, self.done = seconds, dict[Tuning, int]()
+        self.asked, self.kills = list[Tuning](), 0
 
-    def tune(self, deadline: float, rates: Mapping[str, float] = RATES, fails: str = "") -> tuple[Tuned, Journal]:
+    def tune(
+        self, deadline: float, rates: Mapping[str, float] = RATES, fails: str = "", at: int = 0
+    ) -> tuple[Tuned, Journal]:
         journal = Journal(self.folder / "journal", clock=lambda: self.now)
 
         def train(one: Tuning, until: int) -> float:
             self.kill_after -= 1
             if self.kill_after < 0:
                 raise Killed
-            if one.model == fails:
-                raise TrialFailed("its loss is nan")
+            if one.model == fails and until > at:
+                self.now += self.seconds * (at - self.done.get(one, 0))
+                self.done[one] = at
+                self.asked.append(one)
+                if self.kills:
+                    self.kills -= 1
+                    raise Killed
+                raise TrialFailed("its loss is nan", at)
             self.now += self.seconds * (until - self.done.get(one, 0))
             self.done[one] = until
             return {"good": 0.9, "fair": 0.8, "poor": 0.7}[one.model] + until / 1e4 - one.recipe.learning_rates[0]
@@ -133,6 +142,30 @@ def test_a_training_that_fails_leaves_the_others(tmp_path: Path) -> None:
     assert "nan" in found.out["good"]
     nothing, _ = lab(tmp_path / "none").tune(deadline=1000, rates={"good": 1000.0}, fails="good")
     assert nothing.finished == ()
+
+
+def test_a_training_that_diverges_is_not_tried_again_where_time_is_left(tmp_path: Path) -> None:
+    at = lab(tmp_path)
+    found, journal = at.tune(deadline=100_000, fails="fair", at=50)
+    assert found.out["fair"] == "fine-tuning ended after 50 of 400 steps: its loss is nan"
+    assert len(at.asked) == 1
+    assert {one.model for one in found.finished} == {"good", "poor"}
+    assert journal.seconds == 3 * 10 + 50 + 4 * 400, "two models, and two further rates of the best"
+
+
+def test_the_seconds_of_a_training_that_diverges_count_once_those_of_killed_processes_too(tmp_path: Path) -> None:
+    """It diverges at the step at which the round before has ended, under whose name its own seconds would be lost."""
+    whole = lab(tmp_path / "whole")
+    found, _ = whole.tune(deadline=100_000, fails="good", at=100)
+    first = [trial for one, trial in found.trials if one.model == "good"]
+    assert [(trial.until, trial.steps, trial.seconds) for trial in first] == [(100, 100, 100.0), (400, 100, 0.0)]
+    at = lab(tmp_path / "killed")
+    at.kills = 1
+    with pytest.raises(Killed):
+        at.tune(deadline=100_000, fails="fair", at=50)
+    found, journal = at.tune(deadline=100_000, fails="fair", at=50)
+    assert sum(trial.seconds for one, trial in found.trials if one.model == "fair") == 50
+    assert journal.seconds == 3 * 10 + 50 + 4 * 400
 
 
 def test_a_run_that_is_killed_at_every_step_finishes_the_same_trainings(tmp_path: Path) -> None:

@@ -91,6 +91,7 @@ def test_with_fields_keeps_the_rest() -> None:
 
 def test_timms_names_of_augmentation_and_mixing_change_their_fields() -> None:
     options = {"scale": (0.3, 1.0), "ratio": (0.9, 1.1), "mixup_prob": 0.4, "mixup_switch_prob": 0.2, "bce_loss": True}
+    options |= {"mixup": 0.2, "cutmix": 1.0}
     (recipe,) = chosen_recipes("default", FACTS, options).candidates
     assert (recipe.augmentation.scale, recipe.augmentation.ratio) == ((0.3, 1.0), (0.9, 1.1))
     assert (recipe.mixup_prob, recipe.mixup_switch_prob, recipe.loss) == (0.4, 0.2, "bce")
@@ -115,6 +116,32 @@ def test_timms_aa_becomes_the_augmentation_that_it_means(text: str, expected: tu
     assert (found.auto_augment, found.operations, found.magnitude) == expected
 
 
+def test_our_own_name_of_aa_leaves_the_strength_to_set() -> None:
+    (recipe,) = chosen_recipes("default", FACTS, {"aa": "randaugment"}, ["augmentation.magnitude=7"]).candidates
+    assert (recipe.augmentation.auto_augment, recipe.augmentation.magnitude) == ("randaugment", 7)
+    with pytest.raises(BadInput, match="is given by an option too"):
+        chosen_recipes("default", FACTS, {"aa": "rand-m9"}, ["augmentation.magnitude=7"])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"mixup_prob": 0.5}, "--mixup-prob 0.5 found, nothing is mixed; give --mixup or --cutmix too"),
+        ({"mixup_switch_prob": 0.3, "mixup": 0.2}, "give --mixup and --cutmix too"),
+        ({"momentum": 0.9, "opt": "lamb"}, "lamb takes none"),
+    ],
+)
+def test_an_option_that_nothing_heeds_is_refused(options: dict[str, object], said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        chosen_recipes("default", FACTS, options)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "lars"])
+def test_momentum_is_heeded_by_optimizers_that_have_one(optimizer: str) -> None:
+    (recipe,) = chosen_recipes("default", FACTS, {"momentum": 0.8, "opt": optimizer}).candidates
+    assert recipe.momentum == 0.8
+
+
 def test_a_magnitude_of_aa_is_as_strong_here_as_in_timm() -> None:
     """Of operations that grow with it, by timm's own tables: degrees, shears, and factors of colour less 1."""
     from timm.data.auto_augment import LEVEL_TO_ARG
@@ -134,11 +161,14 @@ def test_a_magnitude_of_aa_is_as_strong_here_as_in_timm() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("rand-m9-mstd0.5", "mstd0.5 found, of rand only mNUMBER, nNUMBER, inc1, mstd0, p1 are here; leave it out"),
+        ("rand-m9-mstd0.5", "mstd0.5 found, rand with mNUMBER, nNUMBER, inc1, mstd0, p1 expected; leave it out"),
         ("rand-m9-inc0", "inc0 found"),
         ("rand-m9-tweights", "tweights found"),
         ("rand-m11", "m11 found, m0 to m10 expected"),
-        ("augmix-d2", "d2 found, of augmix only m3"),
+        ("augmix-d2", "d2 found, augmix with m3"),
+        ("rand-m9-m5", "m found twice; give it once"),
+        ("rand-n0", "n0 found, one operation or more expected"),
+        ("", "--aa '' found"),
         ("original-mstd0.5", "not here; expected rand-m9-n2-inc1"),
         ("v0", "one of none, randaugment, trivialaugment, augmix"),
     ],

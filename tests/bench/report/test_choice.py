@@ -63,6 +63,17 @@ def test_a_collapsed_model_is_never_taken() -> None:
     assert choice.chosen.model == "b"
 
 
+@pytest.mark.parametrize("uncounted", [slice(0, 1), slice(None)])
+def test_models_of_which_other_images_count_or_none_are_compared_by_their_intervals(uncounted: slice) -> None:
+    rows = [row("a", "digits", right=212), row("b", "digits", right=208)]
+    right = {one.cell: Right(np.repeat([1.0, 0.0], [200, 160]), np.zeros(360, int)) for one in rows}
+    right[rows[1].cell].correct[uncounted] = np.nan
+    choice, wide = choice_of(collect(rows), rows, right=right), choice_of(collect(rows), rows)
+    assert choice is not None
+    assert wide is not None
+    assert (choice.not_better_by, choice.paired) == (wide.not_better_by, False)
+
+
 def test_on_the_same_images_the_bound_is_walds_with_an_image_on_each_side() -> None:
     """Hand-worked: 12 images that a alone gets right, 8 that b alone does, of 360; one-sided at 0.05 / 2."""
     from scipy.stats import norm

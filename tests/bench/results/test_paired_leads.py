@@ -65,3 +65,13 @@ def test_a_collapsed_model_leads_nothing() -> None:
     flat = row("a", "digits", right=300, details={"predicted_classes": 1, "test_classes": 3})
     rows = [flat, row("b", "digits", right=200), row("c", "digits", right=100)]
     assert [(lead.first, lead.second) for lead in leads(collect(rows), {})] == [("b", "c")]
+
+
+@pytest.mark.parametrize("uncounted", [[0], list(range(360))])
+def test_models_of_which_other_images_count_or_none_are_judged_by_their_intervals(uncounted: list[int]) -> None:
+    rows = [row("a", "digits", right=350), row("b", "digits", right=340)]
+    known = right(rows, {"a": list(range(10)), "b": list(range(20))})
+    for one in rows if len(uncounted) > 1 else rows[:1]:
+        known[one.cell].correct[uncounted] = np.nan
+    (lead,) = leads(collect(rows), known)
+    assert (lead.p, lead.settled) == (None, False)

@@ -72,6 +72,13 @@ def test_processes_on_gpus_also_share_numbers_of_the_cpu_and_wait_for_a_long_pre
 
 BROKEN = RuntimeError("[../gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:1234")
 
+DUPLICATE = RuntimeError(
+    "NCCL error in: NCCLUtils.cpp:77, invalid usage, NCCL version 2.27.3\nDuplicate GPU detected : rank 0 and rank 1"
+)
+MISSING = RuntimeError(
+    "Error(s) in loading state_dict for Net:\n\tMissing key(s) in state_dict: skip_connection.weight"
+)
+
 
 def ended(*errors: BaseException, delay: float = 0.0) -> list[BaseException | None]:
     """What each of several processes raises in place of its own error, in threads that share a store; None: its own."""
@@ -122,6 +129,46 @@ def test_a_process_that_was_killed_is_told_of_in_one_sentence() -> None:
     said = ending.instead_of(BROKEN)
     assert type(said) is FeatuneError
     assert "another of 2 processes has ended and left no word" in str(said)
+    assert "Connection closed by peer" in str(said)
+
+
+@pytest.mark.parametrize("error", [DUPLICATE, MISSING], ids=["NCCL", "weights"])
+def test_an_error_that_all_meet_is_said_though_it_speaks_of_nccl_or_of_a_connection(error: RuntimeError) -> None:
+    both = [processes.Ending(shared, rank, 2, timedelta(seconds=0.01), 0.0) for shared in [store()] for rank in (0, 1)]
+    for ending in both:
+        ending.publish(error)
+    said = [ending.instead_of(error) for ending in both]
+    assert [type(each) for each in said] == [type(None), SaidElsewhere]
+
+
+def test_where_one_of_three_was_killed_one_of_the_others_tells_of_it() -> None:
+    """Both felt it at once, and neither of them is the reason."""
+    shared, both = store(), [processes.Ending(None, rank, 3, timedelta(seconds=0.05), 0.0) for rank in (0, 1)]
+    for ending in both:
+        ending.store = Blind(shared)
+        ending.publish(BROKEN)
+        ending.store = shared
+    said = [ending.instead_of(BROKEN) for ending in both]
+    assert [type(each) for each in said] == [FeatuneError, SaidElsewhere]
+
+
+def test_an_error_is_said_though_another_process_only_felt_that_one_had_gone_before() -> None:
+    shared = store()
+    first, second = (processes.Ending(shared, rank, 2, timedelta(seconds=0.05), 0.0) for rank in (0, 1))
+    first.publish(BROKEN)
+    second.publish(MISSING)
+    assert second.instead_of(MISSING) is None
+    assert type(first.instead_of(BROKEN)) is SaidElsewhere
+
+
+class Blind:
+    """A store that another process writes to a moment later."""
+
+    def __init__(self, of: Any):
+        self.set = of.set
+
+    def check(self, keys: list[str]) -> bool:
+        return False
 
 
 def test_a_process_that_waits_for_one_that_ends_with_an_error_ends_too(tmp_path: Path) -> None:

@@ -23,6 +23,29 @@ def test_the_rate_of_a_compiled_training_is_of_the_steps_that_do_not_compile(mon
     assert account_of(resumed.spent(), 10)["images_per_second"] == found["images_per_second"]
 
 
+def test_a_checkpoint_in_the_step_that_compiles_counts_its_time_as_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("featune.engine.finetune.watch.time.monotonic", lambda: now[0])
+    clock, kept = Clock(compiles=True), []
+    for step, _ in enumerate(clock.watching(iter([torch.zeros(10, 3, 8, 8)] * 3))):
+        now[0] += 2.0 if step else 30.0
+        with clock.stopped():
+            now[0] += 7.0  # a look at val
+        kept.append(clock.spent())
+        now[0] += 1.0  # the checkpoint is written
+        if step == 1:
+            break
+    assert (kept[0]["compiling"], kept[0]["busy"], kept[0]["steps"]) == (30.0, 0.0, 0.0)
+    assert account_of(kept[0], 10)["images_per_second"] is None
+    assert (kept[1]["compiling"], kept[1]["busy"], kept[1]["steps"]) == (31.0, 2.0, 1.0)
+    only = Clock(compiles=True)
+    for _ in only.watching(iter([torch.zeros(10, 3, 8, 8)] * 3)):
+        now[0] += 30.0
+        break  # SIGINT
+    now[0] += 5.0  # of an end that is no part of the step
+    assert (only.spent()["compiling"], only.spent()["steps"]) == (30.0, 0.0)
+
+
 def test_a_training_of_nothing_but_a_compiled_step_has_no_rate_and_a_plain_one_counts_every_step(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

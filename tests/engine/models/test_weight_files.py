@@ -45,6 +45,24 @@ def test_a_file_of_other_patches_is_refused_though_timm_would_resample_them(tmp_
         classifier(of_file(tmp_path / "w.pth", "test_vit", img_size=48))
 
 
+@pytest.mark.parametrize("side", [64, 48])
+def test_a_file_that_lacks_a_weight_is_refused_at_any_side_though_timm_would_leave_it_random(
+    side: int, tmp_path: Path
+) -> None:
+    """timm 1.0 loads this family, and some others, without strictness."""
+    small: dict[str, Any] = {"depth": 2, "embed_dim": 64, "num_heads": 2}
+    state = saved(tmp_path / "w.pth", "vit_base_patch16_siglip_gap_224", img_size=64, **small).state_dict()
+    whole = classifier(of_file(tmp_path / "w.pth", "vit_base_patch16_siglip_gap_224", img_size=side, **small))
+    assert torch.equal(whole.state_dict()["blocks.1.attn.qkv.weight"], state["blocks.1.attn.qkv.weight"])
+    lost = "blocks.1.attn.qkv.weight"
+    torch.save({key: value for key, value in state.items() if key != lost}, tmp_path / "w.pth")
+    with pytest.raises(BadInput, match=rf"w.pth does not fit the architecture: .*missing {lost}"):
+        classifier(of_file(tmp_path / "w.pth", "vit_base_patch16_siglip_gap_224", img_size=side, **small))
+    torch.save({**state, "of.another.network": torch.zeros(1)}, tmp_path / "w.pth")
+    with pytest.raises(BadInput, match=r"unexpected of\.another\.network"):
+        classifier(of_file(tmp_path / "w.pth", "vit_base_patch16_siglip_gap_224", img_size=side, **small))
+
+
 def test_a_file_with_another_classifier_is_loaded_whole_and_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -107,6 +125,21 @@ def test_what_a_run_left_of_a_network_that_timm_cannot_make_gives_its_body(tmp_p
     found = classifier(spec_of_model("test_resnet", tmp_path)).state_dict()
     assert found.keys() == body.keys()
     assert all(torch.equal(found[key], value) for key, value in body.items())
+
+
+def test_models_of_runs_whose_folders_have_a_dot_in_their_names_have_names_of_their_own(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    names = []
+    for rate in ("lr0.01", "lr0.03"):
+        (tmp_path / rate).mkdir()
+        body = {
+            f"body.{key}": value for key, value in timm.create_model("test_resnet", num_classes=0).state_dict().items()
+        }
+        save_file(body, tmp_path / rate / "model.safetensors")
+        (tmp_path / rate / "recipe.yaml").write_text("epochs: 1\n")
+        names.append(spec_of_model("test_resnet", tmp_path / rate).name)
+    assert names == ["test_resnet.lr0.01", "test_resnet.lr0.03"]
 
 
 def test_weights_of_a_file_and_random_ones_are_not_both_taken(tmp_path: Path) -> None:

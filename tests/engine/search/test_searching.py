@@ -1,5 +1,6 @@
 """Search over candidates, with made-up trainings."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -153,3 +154,17 @@ def test_a_diverged_candidate_counts_with_the_steps_that_it_made(tmp_path: Path)
     found = search([0.1, 0.2, 0.3], rounds, late, tmp_path / "rounds")
     assert found.steps == 3 * 10 + 15 + 20
     assert found.best == pytest.approx(0.3)
+
+
+def test_a_trial_says_what_its_round_asked_for_and_what_was_made_also_from_files_of_before(tmp_path: Path) -> None:
+    def train(candidate: float, steps: int) -> float:
+        if candidate == 0.2:
+            raise TrialFailed("the loss is nan", 7)
+        return candidate
+
+    found = search([0.1, 0.2], [Round(2, 40)], train, tmp_path)
+    assert [(trial.until, trial.steps) for trial in found.trials] == [(40, 40), (40, 7)]
+    for path in tmp_path.glob("*.json"):
+        known = json.loads(path.read_text())
+        path.write_text(json.dumps({key: value for key, value in known.items() if key != "until"}))
+    assert search([0.1, 0.2], [Round(2, 40)], train, tmp_path).trials == found.trials

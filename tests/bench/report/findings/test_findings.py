@@ -280,6 +280,19 @@ def test_fine_tuning_is_not_compared_without_the_scores_of_both() -> None:
     assert ("tuning_gains", "probe") not in looked(rows, right=right)
 
 
+def test_pairs_of_which_other_images_count_or_none_are_left_out_of_the_findings() -> None:
+    rows = [row(model, "t0", regime, 250) for model in "abc" for regime in ("probe", "finetune")]
+    right = {one.cell: Right(np.repeat([1.0, 0.0], [300, 100]), np.zeros(400, np.int64)) for one in rows}
+    right[rows[0].cell].correct[0] = np.nan  # of a, in one regime
+    for one in rows[2:4]:
+        right[one.cell].correct[:] = np.nan  # of b, in both
+    assert [one["model"] for one in looked(rows, right=right)["tuning_gains", "probe"].numbers["pairs"]] == ["c"]
+    results = collect(rows)
+    ahead = leads(results, right)
+    found = {one.kind: one for one in closer_look(results, correlations(results), rows, ahead=ahead, right=right)}
+    assert "no_worse" not in found, "of a and b, the first two"
+
+
 def test_a_users_models_stand_among_published_ones_and_are_not_pooled(tmp_path: Path) -> None:
     own = [
         row("mine_0", "dtd", "finetune", 265, source_top1=0.5),
