@@ -102,7 +102,7 @@ def finetune_command(
         from featune.export.commands import spec_of_model
 
         from ..data import Request, parsed_splits
-        from ..finetune import Asked, finetune_model, result_lines, tracker_names
+        from ..finetune import Asked, CameToNothing, finetune_model, result_lines, tracker_names
         from ..study import check_model, source_of
 
         if replay is not None:
@@ -126,7 +126,12 @@ def finetune_command(
         spec = spec_of_model(model, checkpoint, untrained, view, said.say)
         check_model(spec)
         asked = Asked(recipe, options, tuple(sets or ()), search, minutes, refit, untrained, seed, on, out, trackers)
-        folder, result, _ = finetune_model(spec, source, asked, said)
+        try:
+            folder, result, _ = finetune_model(spec, source, asked, said)
+        except CameToNothing as error:
+            if as_json and os.environ.get("RANK", "0") == "0":
+                print(json_text({"folder": str(error.folder), **error.result}))
+            raise
         if not result:  # of several processes, the first one tells
             return
         if as_json:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .budget import Timing, timed
     from .command import Asked, finetune_model, finetuned_model, result_lines
-    from .folder import Folder
+    from .folder import CameToNothing, Folder
     from .recipes import chosen_recipes, read_recipe, write_recipe
     from .timm_folder import MODEL, write_model
     from .trackers import tracker_names
@@ -18,6 +18,7 @@ else:
 __all__ = [
     "MODEL",
     "Asked",
+    "CameToNothing",
     "Candidate",
     "Folder",
     "Job",

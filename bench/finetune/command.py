@@ -80,7 +80,8 @@ def finetune_model(
     """(the folder, what its result.json says, the trained classifier or None where an earlier call has ended).
 
     A call with the same options goes on where a killed one stopped. Of several processes (torchrun) the first one has
-    the folder and the result, the others give an empty one. Raises BadInput where the folder is another run's.
+    the folder and the result, the others give an empty one. Raises BadInput where the folder is another run's or
+    another process works in it, CameToNothing where trainings diverged and there is no model.
     """
     with joined(asked.device):
         check_device(asked.device)
@@ -101,11 +102,8 @@ def _finetuned(
     refit = chosen.refit if asked.refit is None else asked.refit
     whole = _folder(spec, task, chosen, refit, asked)
     with claimed(whole) as (folder, apart):
-        if (known := folder.result) is not None:
+        if (known := folder.ended()) is not None:
             progress.say(f"{folder.path}: this run has ended before; its result is given")
-            folder.clean()  # it may have been killed between the two
-            if "error" in known:
-                raise Diverged(known["error"])
             return folder.path, {} if apart else known, None
         for note in filter(None, (task.source, *task.notes)):
             progress.say(f"{task.name}: {note}")
@@ -115,11 +113,10 @@ def _finetuned(
         try:
             row, scores = measured(study, cell, regime_, energy_of_run(whole.path, asked.device))
         except Diverged as error:
-            if not apart:
-                failed = save_failed(study, cell, str(error), time.perf_counter() - began)
-                write_json(folder.path / RESULT, _result_of_none(failed, chosen, error))
-                folder.clean()
-            raise
+            if apart:
+                raise
+            failed = save_failed(study, cell, str(error), time.perf_counter() - began)
+            raise folder.end_without_model(_result_of_none(failed, chosen, error)) from error
         row = with_energy_of_all(row)
         if apart:
             return folder.path, {}, None

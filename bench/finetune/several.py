@@ -47,16 +47,13 @@ def claimed(folder: Folder) -> Iterator[tuple[Folder, bool]]:
     """
     rank = place()[0]
     if rank == 0:
-        at_work = folder.path / ".run"
-        with locked_if_free(at_work) as alone:
-            try:
-                folder.claim(alone)
-                wait()
-                wait()  # until the others have their copies
-                yield folder, False
-            finally:
-                if alone:
-                    at_work.with_name(f"{at_work.name}.lock").unlink(missing_ok=True)
+        folder.require_own()  # before a file of ours lies there
+        # The lock's file stays: who removes it may take it from one who has just opened it, and two would have locks.
+        with locked_if_free(folder.path / ".run") as alone:
+            folder.claim(alone)
+            wait()
+            wait()  # until the others have their copies
+            yield folder, False
         return
     wait()
     with tempfile.TemporaryDirectory(prefix="featune-") as own:

@@ -146,8 +146,8 @@ def test_a_finished_run_is_not_trained_again(
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (("--epochs", "3", "--lr", "0.01"), "it holds a run with other settings of the recipe; give another --out"),
-        (("--epochs", "3", "--lr", "0.003", "--seed", "1"), "and another seed; give another --out"),
+        (("--epochs", "3", "--lr", "0.01"), "a run with other settings of the recipe, which has ended"),
+        (("--epochs", "3", "--lr", "0.003", "--seed", "1"), "and another seed, which has ended, with its model; give"),
     ],
 )
 def test_the_folder_of_another_run_is_refused_and_left_alone(
@@ -262,13 +262,16 @@ def test_minutes_become_steps_by_a_clock_and_are_kept(colours: Path, tmp_path: P
 
 
 def test_a_training_that_diverges_says_so_and_leaves_the_step(colours: Path, tmp_path: Path) -> None:
-    code, _, stderr = run(
-        "finetune", "test_resnet", colours, *TINY, "--out", tmp_path / "run", "--lr", "1e30", "--steps", "9",
-        "--set", "clip_norm=null", "--opt", "sgd",
+    out = tmp_path / "run"
+    code, stdout, stderr = run(
+        "finetune", "test_resnet", colours, *TINY, "--out", out, "--lr", "1e30", "--steps", "9",
+        "--set", "clip_norm=null", "--opt", "sgd", "--json",
     )  # fmt: skip
     assert code == 1
     assert "diverged" in stderr
-    folders = [file.parent for file in (tmp_path / "run" / "work").rglob("step.json")]
+    assert f"; its result is in {out / 'result.json'}\n" in stderr
+    assert json.loads(stdout) == {"folder": str(out), **json.loads((out / "result.json").read_text())}
+    folders = [file.parent for file in (out / "work").rglob("step.json")]
     assert folders
     code, stdout, stderr = run("finetune", "--replay", folders[0])
     assert code == 0, stderr

@@ -72,11 +72,18 @@ def test_the_steps_of_a_search_are_those_that_were_made(diverged: tuple[Path, li
 def test_a_run_that_diverged_says_so_again_and_trains_nothing(
     diverged: tuple[Path, list[object], str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    out, words, said = diverged
+    out, words, _ = diverged
     monkeypatch.setenv("FEATUNE_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr("featune.bench.finetune.training.fit_once", None)
-    code, stdout, stderr = run(*words)
-    assert (code, stdout, stderr) == (1, "", said)
+    result: dict[str, Any] = read_json(out / "result.json")  # type: ignore[assignment]
+    earlier = (
+        f"featune: an earlier run of this command ended so ({out / 'result.json'}); remove the folder, or change the "
+        f"options, to train again: {result['error']}\n"
+    )
+    assert run(*words) == (1, "", earlier)
+    code, stdout, stderr = run(*words, "--json")
+    assert (code, stderr) == (1, earlier)
+    assert json.loads(stdout) == {"folder": str(out), **result}
     assert (kept(out) / "step.pt").exists()
 
 
