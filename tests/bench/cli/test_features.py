@@ -37,7 +37,8 @@ def run(*arguments: object) -> Result:
 
 
 def extracted(*arguments: object) -> list[dict[str, object]]:
-    result = run("extract", *arguments, "--untrained", "-q", "--json")
+    random = () if "--checkpoint" in arguments else ("--untrained",)
+    result = run("extract", *arguments, *random, "-q", "--json")
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
 
