@@ -50,13 +50,14 @@ def _told_by_rust(error: Exception) -> OSError | None:
 def _refusal(made: Path) -> OSError | None:
     try:
         if made.is_dir():
-            made = max((each for each in made.iterdir() if each.is_file()), key=lambda each: each.stat().st_size)
+            files = [each for each in made.iterdir() if each.is_file()]
+            if not files:
+                return None
+            made = max(files, key=lambda each: each.stat().st_size)
         with open(made, "ab") as file:
             file.write(bytes(PROBE))
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
         return error
-    except ValueError:  # an empty folder
-        pass
     return None

@@ -104,8 +104,8 @@ class Candidate:
         """Goes on to a step, and gives what it is worth on val. Raises TrialFailed where it diverges.
 
         At its end that is the best value so far. Before, weights whose rate is still high say little of what comes
-        out, so there an average of the last ones is judged: by its log loss, negative, since accuracy is high early on
-        for a network that knows no more than the largest class; of several labels by the metric.
+        out, so there an average of the last ones is judged: by its log loss, negative, since early on the accuracy of
+        low rates may be the highest; of several labels by the metric.
         """
         told = self.job.log_file(self.log, self.recipe)
         step = [0]

@@ -39,7 +39,8 @@ class Goodness:
     def ahead(self, scores: NDArray[Any]) -> float:
         """What logits are worth on val in the midst of a training, more is better: minus the log loss.
 
-        Early on a network that knows no more than the largest class has a good accuracy. Of several labels: the metric.
+        Early on accuracy may be the highest at the lowest rates, see benchmarks/halving.md. Of several labels: by the
+        metric.
         """
         return self(scores) if self.truth.ndim == 2 else -METRICS["log_loss"](self.truth, scores, kind="logits")
 

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 import timm
 import torch
-from typer.testing import CliRunner
+from commands import run
 
-from featune.bench.cli.app import app
 from featune.bench.data import Source, prepare
 from featune.bench.finetune import budget, training
 from featune.bench.finetune.recipes import read_recipe
@@ -31,13 +30,6 @@ TINY = ("--scratch", "--img-size", "32", "--batch-size", "8", "-q")
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FEATUNE_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-
-
-def run(*arguments: object) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, [str(each) for each in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
 
 
 def finetuned(data: Path, out: Path, *more: object) -> dict[str, Any]:

@@ -6,22 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from commands import run
 
-from featune.bench.cli.app import app
 from featune.bench.results import RunStore
 from featune.bench.training_log import read_log
 from featune.engine.store import read_json, write_json
 
 WORDS = ("--scratch", "--img-size", "32", "--batch-size", "8", "-q", "--opt", "sgd", "--set", "clip_norm=null",
          "--set", "warmup=0")  # fmt: skip
-
-
-def run(*arguments: object) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, [str(each) for each in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
 
 
 @pytest.fixture(scope="module")
